@@ -1,0 +1,57 @@
+"""The errors a user can cause, and the exit codes that runc's callers expect of them.
+
+An exception carries the facts in one sentence: which field or object, what failed, why, what to do.
+Only `runtime.cli` prints it. Source of the codes: runc(8) behaviour (1 for every failure, 255 for a
+failed exec) as go-runc and conmon read it.
+"""
+
+from __future__ import annotations
+
+
+class SteleError(Exception):
+    """Any failure that is told to the user in one sentence; the process exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(SteleError):
+    """The command line is wrong: unknown flag, missing argument, malformed value."""
+
+
+class ConfigError(SteleError):
+    """A document (config.json, process.json, resources) is wrong.
+
+    Args:
+        path: the JSON path of the fault, as `mounts[3].destination`; "" for the document itself.
+        problem: what is wrong with it and what to do.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class StateError(SteleError):
+    """The container is not in a state that allows the command."""
+
+
+class NotFound(SteleError):
+    """No container has this id. The text contains "does not exist", which go-runc looks for."""
+
+
+class AlreadyExists(SteleError):
+    """The container id is taken."""
+
+
+class HostError(SteleError):
+    """The kernel or the host refused: what was tried, on which object, errno's words, what to do.
+
+    Args:
+        problem: the whole sentence.
+        errno: the kernel's errno, or 0 where there is none.
+    """
+
+    def __init__(self, problem: str, errno: int = 0) -> None:
+        super().__init__(problem)
+        self.errno = errno
