@@ -1,0 +1,573 @@
+"""The plan: what will be done to start a process in a container, as plain values.
+
+A plan has two halves. The host's half (`Plan.fds`, `id_maps`, `hooks`, ...) is carried out by the stele process;
+`Plan.steps` is carried out, in order, by the static init inside the new namespaces. Each step class below is
+one entry of cshim/plan.h: its integers and its strings travel in the order of its fields (`runtime/plan/wire.py`).
+
+`index` of a step is the element of the list in config.json that it comes from (mounts[3], devices[0]), so that a
+failure names its field. A file descriptor is named by its slot: its position in `Plan.fds`, NO_SLOT for none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+NO_SLOT = 0xFFFF_FFFF
+"""The slot of a step that needs no file descriptor from the stele process."""
+
+LISTENER_SLOT = 0
+"""Slot of the unix socket on which a created container's init waits for `start`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What planning needs to know of the host; probed once by `runtime.host.facts`.
+
+    Args:
+        euid, egid: effective ids of the stele process.
+        capabilities: bit mask of the capabilities in the stele process's permitted set.
+        cgroup_mount: where the cgroup2 hierarchy is mounted, "" if nowhere.
+        apparmor, selinux: whether the LSM is on.
+        hugepages: names of sizes, as "2MB".
+        resctrl: whether /sys/fs/resctrl is mounted.
+        kernel: (major, minor).
+    """
+
+    euid: int = 0
+    egid: int = 0
+    capabilities: int = (1 << 41) - 1
+    cgroup_mount: str = "/sys/fs/cgroup"
+    apparmor: bool = False
+    selinux: bool = False
+    resctrl: bool = False
+    kernel: tuple[int, int] = (6, 1)
+    in_user_namespace: bool = False
+
+
+class Step:
+    """Base of everything init can do."""
+
+    __slots__ = ()
+
+
+# --- meeting the stele process ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sync(Step):
+    """Tell the stele process that `what` is due (ATTACHED, MAPPED, HOOKS) and wait for its answer."""
+
+    what: int
+    index: int = 0
+
+
+SYNC_ATTACHED, SYNC_MAPPED, SYNC_HOOKS, SYNC_NET_DEVICES = 1, 2, 3, 4
+SYNC_NAMES = {1: "cgroup", 2: "id maps", 3: "createRuntime hooks", 4: "network devices"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Step):
+    """Report that the container is created; then, if `listen`, wait on the listener until `start` connects."""
+
+    listen: bool
+    index: int = 0
+
+
+# --- namespaces ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JoinNamespace(Step):
+    """setns(2) on the namespace file or pidfd in `slot`; `flags` are CLONE_NEW* bits."""
+
+    slot: int
+    flags: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unshare(Step):
+    """unshare(2) with CLONE_NEW* bits."""
+
+    flags: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fork(Step):
+    """Go on in a child (a sibling, CLONE_PARENT): pid and time namespaces only take effect there."""
+
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOffsets(Step):
+    """Write /proc/self/timens_offsets, lines of "clock secs nanosecs" (time_namespaces(7))."""
+
+    offsets: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeRoot(Step):
+    """Take uid and gid 0 of a new user namespace; `groups` drops the supplementary groups first."""
+
+    groups: bool
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session(Step):
+    """setsid(2), and a new session keyring named `keyring` unless that is empty."""
+
+    keyring: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackUp(Step):
+    """Bring `lo` up in a new network namespace."""
+
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hostname(Step):
+    name: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Domainname(Step):
+    name: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl(Step):
+    """Write `value` to /proc/sys/`key`; key uses slashes."""
+
+    key: str
+    value: str
+    index: int = 0
+
+
+# --- the root file system -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation(Step):
+    """mount(NULL, "/", NULL, flags): cut the container's mounts off from the host's before anything is mounted."""
+
+    flags: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rootfs(Step):
+    """Make `path` (or the detached tree in `slot`) a mount and the place where all later steps work.
+
+    `bind` is false only without a mount namespace of its own.
+    """
+
+    slot: int
+    bind: bool
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateLayer(Step):
+    """Where the root must not be written (`readonly`, or its file system is) and one of `targets` is missing in it,
+    put an overlay with a tmpfs upper over it, so that mount points are made there and never in the bundle."""
+
+    readonly: bool
+    targets: tuple[str, ...]
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount(Step):
+    """Bind `source` (or the detached tree in `slot`) on `target`.
+
+    attr_*: MOUNT_ATTR_* masks for mount_setattr(2) on the top mount; rec_*: on the whole tree.
+    propagation: MS_* to set afterwards, MS_REC for the tree; 0 for none.
+    """
+
+    slot: int
+    recursive: bool
+    nofollow: bool
+    attr_set: int
+    attr_clear: int
+    rec_set: int
+    rec_clear: int
+    propagation: int
+    source: str
+    target: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewMount(Step):
+    """Mount a new instance of file system `fstype` on `target` through fsopen(2)/fsmount(2).
+
+    options: fsconfig(2) strings "key=value" or flags "key".
+    strict: the target must be a real directory, no symbolic link anywhere in its path (proc, sysfs).
+    copy_up: copy what the target held into the new mount (tmpfs with tmpcopyup).
+    """
+
+    attr_set: int
+    rec_set: int
+    propagation: int
+    strict: bool
+    copy_up: bool
+    fstype: str
+    source: str
+    target: str
+    options: tuple[str, ...]
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Device(Step):
+    """Make a device node: mode holds type and permission bits; `bind` takes the host's node instead (user namespace).
+
+    keep: an existing node of the right type and number is kept.
+    """
+
+    mode: int
+    major: int
+    minor: int
+    uid: int
+    gid: int
+    bind: bool
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink(Step):
+    """Make the symbolic link `path`; one that is there already stays."""
+
+    content: str
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Console(Step):
+    """Open a pty in the container's devpts, hand its master to the stele process, use the slave as stdio.
+
+    mount: also bind it on /dev/console. Sizes in characters, 0 leaves the kernel's.
+    """
+
+    mount: bool
+    columns: int
+    rows: int
+    uid: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPath(Step):
+    """Hide a path: an empty read-only directory or the null device on top; a missing path is no error."""
+
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadonlyPath(Step):
+    """Bind a path read-only on itself; a missing path is no error."""
+
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hook(Step):
+    """Run a hook of the container (createContainer before pivot_root, startContainer before the process).
+
+    On stdin it gets `state_head` + its container pid + `state_tail` (runtime-spec runtime.md "State").
+    timeout: seconds, 0 for none. n_args: how many of `words` are arguments; the rest is the environment.
+    """
+
+    timeout: int
+    n_args: int
+    path: str
+    state_head: str
+    state_tail: str
+    words: tuple[str, ...]
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnterRoot(Step):
+    """Make the prepared root `/`. how: PIVOT, MOVE (--no-pivot) or CHROOT (no mount namespace of its own)."""
+
+    how: int
+    index: int = 0
+
+
+PIVOT, MOVE, CHROOT = 0, 1, 2
+ENTER_NAMES = {PIVOT: "pivot_root", MOVE: "move and chroot", CHROOT: "chroot"}
+
+
+@dataclass(frozen=True, slots=True)
+class RootAttributes(Step):
+    """Make `/` read-only and set its propagation (MS_*, 0 for none)."""
+
+    readonly: bool
+    propagation: int
+    index: int = 0
+
+
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FindProgram(Step):
+    """Look args[0] up in `path` (a PATH value) now, so that `create` can already say that it is missing.
+
+    home: also look up the home directory of `uid` in the container's /etc/passwd, for HOME.
+    """
+
+    home: bool
+    uid: int
+    program: str
+    path: str
+    cwd: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rlimit(Step):
+    resource: int
+    soft: int
+    hard: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OomScore(Step):
+    """Write /proc/self/oom_score_adj; `score` is biased by 1000 (0..2000). lenient: EACCES is no error (rootless)."""
+
+    score: int
+    lenient: bool
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler(Step):
+    """sched_setattr(2); nice is biased by 20."""
+
+    policy: int
+    nice: int
+    priority: int
+    flags: int
+    runtime: int
+    deadline: int
+    period: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IoPriority(Step):
+    """ioprio_set(2): class << 13 | level."""
+
+    value: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity(Step):
+    """sched_setaffinity(2); a bit for each CPU, little-endian."""
+
+    mask: bytes
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPolicy(Step):
+    """set_mempolicy(2): mode with its flags, a bit for each node."""
+
+    mode: int
+    nodes: bytes
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Personality(Step):
+    persona: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Umask(Step):
+    umask: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Label(Step):
+    """Write `label` to /proc/self/attr/`file` ("apparmor/exec" or "exec")."""
+
+    file: str
+    label: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoNewPrivs(Step):
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seccomp(Step):
+    """Load a filter; notify: hand the listener's fd to the stele process."""
+
+    flags: int
+    notify: bool
+    program: bytes
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials(Step):
+    """Take the user's ids and capabilities, in the only safe order: bounding set, groups, gid, uid, sets, ambient.
+
+    groups: set the supplementary groups to `gids` (little-endian u32 each).
+    """
+
+    uid: int
+    gid: int
+    bounding: int
+    permitted: int
+    effective: int
+    inheritable: int
+    ambient: int
+    groups: bool
+    gids: bytes
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingDirectory(Step):
+    """chdir(2) and make sure that it is inside the root (CVE-2024-21626).
+
+    last: after the user's ids are taken; before that, EACCES is left for the second try.
+    """
+
+    last: bool
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Execute(Step):
+    """execve(2). n_args of `words` are arguments, the rest is the environment. keep_fds: fds 3.. that stay open.
+
+    path: the PATH value in which a name without a slash is looked up.
+    """
+
+    n_args: int
+    keep_fds: int
+    path: str
+    words: tuple[str, ...]
+    index: int = 0
+
+
+# --- the host's half ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IdMapping:
+    """One line of /proc/PID/uid_map (user_namespaces(7))."""
+
+    container_id: int
+    host_id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdMaps:
+    """Both maps of a new user namespace, or of an id-mapped mount."""
+
+    uids: tuple[IdMapping, ...]
+    gids: tuple[IdMapping, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFd:
+    """The `start` socket of the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFd:
+    """A namespace file to join. field: where config.json names it."""
+
+    path: str
+    kind: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class PidFd:
+    """A pidfd of the container's init, for exec; filled in by the executor."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFd:
+    """A detached copy of the mounts at `path`, made on the host side because the new user namespace could not.
+
+    id_maps: id-map the copy; recursive_map: its whole tree. userns_path: take the maps of that user namespace.
+    """
+
+    path: str
+    recursive: bool
+    id_maps: IdMaps | None
+    recursive_map: bool
+    field: str
+
+
+FdSource = ListenerFd | NamespaceFd | PidFd | TreeFd
+
+
+@dataclass(frozen=True, slots=True)
+class HostHook:
+    """A hook that the stele process runs in its own namespaces (runtime-spec config.md "POSIX-platform Hooks")."""
+
+    kind: Literal["prestart", "createRuntime", "poststart", "poststop"]
+    path: str
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    timeout: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetDevice:
+    """A host network interface to move into the container's network namespace."""
+
+    host_name: str
+    container_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that starting one process takes.
+
+    clone_flags: CLONE_NEW* bits of the first clone3(2).
+    id_maps: of the new user namespace, if any.
+    terminal: a Console step is among the steps.
+    notes: what was left out and why, for people (`stele plan`).
+    """
+
+    steps: tuple[Step, ...]
+    clone_flags: int = 0
+    fds: tuple[FdSource, ...] = ()
+    id_maps: IdMaps | None = None
+    net_devices: tuple[NetDevice, ...] = ()
+    terminal: bool = False
+    notes: tuple[str, ...] = field(default=())

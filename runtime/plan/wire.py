@@ -1,0 +1,190 @@
+"""Plans as bytes: what init executes and `stele plan` decodes.
+
+Layout, little-endian, everything aligned to 8 bytes (cshim/plan.h is the other end):
+
+    header  u32 magic "STEL", u32 ABI, u32 total length, u32 number of steps
+    step    u16 kind, u16 number of integers, u32 number of strings, u32 index, u32 length of the step
+            u64 integers..., then for each string u32 length, its bytes, one NUL, padding to 8
+
+Law: `decode(encode(steps)) == steps`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.errors import SteleError
+from runtime.plan import model
+
+MAGIC = 0x4C455453
+ABI = 1
+HEADER = struct.Struct("<IIII")
+STEP = struct.Struct("<HHIII")
+REPORT = struct.Struct("<IIi244s")
+MAX_PLAN = 8 << 20
+"""Bytes; init refuses larger plans."""
+
+# The numbers are part of the ABI: cshim/plan.h has the same list, and a test compares the two.
+KINDS: dict[int, type[model.Step]] = dict(
+    enumerate(
+        (
+            model.Sync,
+            model.Ready,
+            model.JoinNamespace,
+            model.Unshare,
+            model.Fork,
+            model.TimeOffsets,
+            model.BecomeRoot,
+            model.Session,
+            model.LoopbackUp,
+            model.Hostname,
+            model.Domainname,
+            model.Sysctl,
+            model.Propagation,
+            model.Rootfs,
+            model.PrivateLayer,
+            model.BindMount,
+            model.NewMount,
+            model.Device,
+            model.Symlink,
+            model.Console,
+            model.MaskPath,
+            model.ReadonlyPath,
+            model.Hook,
+            model.EnterRoot,
+            model.RootAttributes,
+            model.FindProgram,
+            model.Rlimit,
+            model.OomScore,
+            model.Scheduler,
+            model.IoPriority,
+            model.Affinity,
+            model.MemoryPolicy,
+            model.Personality,
+            model.Umask,
+            model.Label,
+            model.NoNewPrivs,
+            model.Seccomp,
+            model.Credentials,
+            model.WorkingDirectory,
+            model.Execute,
+        ),
+        start=1,
+    )
+)
+NUMBERS = {kind: number for number, kind in KINDS.items()}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shape:
+    """How a step's fields travel: names of its integers, of its strings, and of the trailing list if it has one."""
+
+    integers: tuple[tuple[str, bool], ...]  # (name, is a bool)
+    strings: tuple[tuple[str, bool], ...]  # (name, is bytes)
+    rest: str | None
+
+
+def _shape(kind: type[model.Step]) -> Shape:
+    integers: list[tuple[str, bool]] = []
+    strings: list[tuple[str, bool]] = []
+    rest = None
+    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if f.name == "index":
+            continue
+        if f.type in ("int", "bool"):
+            integers.append((f.name, f.type == "bool"))
+        elif f.type in ("str", "bytes"):
+            strings.append((f.name, f.type == "bytes"))
+        else:
+            rest = f.name
+    return Shape(tuple(integers), tuple(strings), rest)
+
+
+SHAPES = {kind: _shape(kind) for kind in NUMBERS}
+
+
+def _string(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data + b"\0" * (8 - (4 + len(data)) % 8)
+
+
+def _text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogateescape")
+    if b"\0" in data:
+        raise SteleError(f"{value!r} holds a NUL character; no path or string of the kernel can: remove it")
+    return data
+
+
+def encode(steps: Sequence[model.Step]) -> bytes:
+    """Encode the steps of a plan.
+
+    Raises:
+        SteleError: a string holds a NUL, or the plan is larger than MAX_PLAN.
+    """
+    parts = [b""]
+    for step in steps:
+        kind = type(step)
+        shape = SHAPES[kind]
+        body = b"".join(
+            [struct.pack(f"<{len(shape.integers)}Q", *(int(getattr(step, name)) for name, _ in shape.integers))]
+            + [
+                _string(getattr(step, name) if is_bytes else _text(getattr(step, name)))
+                for name, is_bytes in shape.strings
+            ]
+            + ([_string(_text(item)) for item in getattr(step, shape.rest)] if shape.rest else [])
+        )
+        n_strings = len(shape.strings) + (len(getattr(step, shape.rest)) if shape.rest else 0)
+        index: int = step.index  # type: ignore[attr-defined]
+        parts.append(STEP.pack(NUMBERS[kind], len(shape.integers), n_strings, index, STEP.size + len(body)) + body)
+    total = HEADER.size + sum(map(len, parts))
+    if total > MAX_PLAN:
+        raise SteleError(f"the plan is {total} bytes, more than {MAX_PLAN}; shorten args, env or mounts")
+    parts[0] = HEADER.pack(MAGIC, ABI, total, len(steps))
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> tuple[model.Step, ...]:
+    """Decode what `encode` made.
+
+    Raises:
+        ValueError: the bytes are no plan of this ABI.
+    """
+    magic, abi, total, count = HEADER.unpack_from(data)
+    if (magic, abi, total) != (MAGIC, ABI, len(data)):
+        raise ValueError("not a plan of this version")
+    steps = []
+    offset = HEADER.size
+    for _ in range(count):
+        step, offset = _decode_step(data, offset)
+        steps.append(step)
+    if offset != total:
+        raise ValueError("bytes behind the last step")
+    return tuple(steps)
+
+
+def _decode_step(data: bytes, offset: int) -> tuple[model.Step, int]:
+    number, n_integers, n_strings, index, length = STEP.unpack_from(data, offset)
+    kind = KINDS[number]
+    shape = SHAPES[kind]
+    end = offset + length
+    at = offset + STEP.size
+    integers = struct.unpack_from(f"<{n_integers}Q", data, at)
+    at += 8 * n_integers
+    raw = []
+    for _ in range(n_strings):
+        (size,) = struct.unpack_from("<I", data, at)
+        raw.append(data[at + 4 : at + 4 + size])
+        at += 4 + size + (8 - (4 + size) % 8)
+    if at != end or n_integers != len(shape.integers) or n_strings < len(shape.strings):
+        raise ValueError(f"step {kind.__name__} is malformed")
+    values: dict[str, Any] = {
+        name: bool(value) if is_bool else value
+        for (name, is_bool), value in zip(shape.integers, integers, strict=True)
+    }
+    for (name, is_bytes), value in zip(shape.strings, raw, strict=False):
+        values[name] = value if is_bytes else value.decode("utf-8", "surrogateescape")
+    if shape.rest:
+        values[shape.rest] = tuple(v.decode("utf-8", "surrogateescape") for v in raw[len(shape.strings) :])
+    return kind(index=index, **values), end
