@@ -56,7 +56,7 @@
 	X(SECCOMP, 37, 2, 1, 0, 1)        \
 	X(CREDENTIALS, 38, 8, 1, 0, 1)    \
 	X(WORKING_DIRECTORY, 39, 1, 1, 0, 0) \
-	X(EXECUTE, 40, 3, 1, 1, 0)
+	X(EXECUTE, 40, 2, 1, 1, 0)
 
 #define X(name, number, ints, strs, list, binary) STEP_##name = number,
 enum step_kind { STEP_NONE = 0, STEPS(X) STEP_COUNT };
@@ -88,5 +88,6 @@ const struct step *step_after(const struct step *s);
 
 /* String i of the step; *length (may be NULL) receives its length without the NUL. */
 const char *step_string(const struct step *s, uint32_t i, uint32_t *length);
+const char *string_after(const char *string);
 
 #endif

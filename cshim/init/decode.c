@@ -91,3 +91,11 @@ const char *step_string(const struct step *s, uint32_t i, uint32_t *length)
 		*length = n;
 	return at + 4;
 }
+
+/* The string behind one that step_string gave; only while there is one. */
+const char *string_after(const char *string)
+{
+	uint32_t n;
+	__builtin_memcpy(&n, string - 4, sizeof(n));
+	return string - 4 + string_size(n) + 4;
+}

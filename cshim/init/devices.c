@@ -1,0 +1,135 @@
+/* Device nodes, links in /dev, and the terminal. */
+#include "init.h"
+
+#include <asm/ioctls.h>
+#include <asm/termios.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/magic.h>
+#include <linux/stat.h>
+
+static uint64_t device_number(uint64_t major, uint64_t minor)
+{
+	return ((major & 0xfffull) << 8) | (minor & 0xffull) | ((minor & 0xfff00ull) << 12); /* new_encode_dev() */
+}
+
+static int same_node(int parent, const char *name, uint64_t mode, uint64_t major, uint64_t minor)
+{
+	struct statx st;
+	if (SYS(__NR_statx, parent, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
+		return 0;
+	if ((st.stx_mode & S_IFMT) != (mode & S_IFMT))
+		return 0;
+	return S_ISFIFO(st.stx_mode) || (st.stx_rdev_major == major && st.stx_rdev_minor == minor);
+}
+
+/* In a user namespace nodes can't be made: the host's own node is bound instead, if it is what it should be. */
+static void bind_device(const struct init *in, const struct step *s, int parent, const char *name)
+{
+	const uint64_t *v = s->ints;
+	const char *path = step_string(s, 0, NULL);
+	int node = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	must(in, node, path);
+	struct statx st;
+	must(in, SYS(__NR_statx, node, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), path);
+	if ((st.stx_mode & S_IFMT) != (v[0] & S_IFMT) || st.stx_rdev_major != v[1] || st.stx_rdev_minor != v[2])
+		fail(in, -ENODEV, path);
+	long r = SYS(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
+	if (r != -EEXIST)
+		must(in, r, path);
+	int target = (int)SYS(__NR_openat, parent, name, OPEN_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	must(in, target, path);
+	int tree = clone_tree(node, "", 0);
+	must(in, tree, path);
+	must(in, move_tree(tree, target), path);
+	SYS(__NR_close, tree);
+	SYS(__NR_close, target);
+	SYS(__NR_close, node);
+}
+
+void do_device(struct init *in, const struct step *s)
+{
+	const uint64_t *v = s->ints; /* mode, major, minor, uid, gid, bind */
+	const char *path = step_string(s, 0, NULL), *name;
+	int parent = open_parent(in, path, &name);
+	must(in, parent, path);
+	if (v[5]) {
+		bind_device(in, s, parent, name);
+	} else {
+		long r = SYS(__NR_mknodat, parent, name, v[0], device_number(v[1], v[2]));
+		if (!(r == -EEXIST && same_node(parent, name, v[0], v[1], v[2]))) {
+			must(in, r, path);
+			must(in, SYS(__NR_fchownat, parent, name, v[3], v[4], AT_SYMLINK_NOFOLLOW), path);
+		}
+	}
+	SYS(__NR_close, parent);
+}
+
+void do_symlink(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 1, NULL), *name;
+	int parent = open_parent(in, path, &name);
+	must(in, parent, path);
+	long r = SYS(__NR_symlinkat, step_string(s, 0, NULL), parent, name);
+	if (r != -EEXIST)
+		must(in, r, path);
+	SYS(__NR_close, parent);
+}
+
+static int is_devpts(int fd)
+{
+	struct { long type; long rest[32]; } fs;
+	return SYS(__NR_fstatfs, fd, &fs) == 0 && fs.type == DEVPTS_SUPER_MAGIC;
+}
+
+/* Bind the terminal on /dev/console by its fd: its name in /dev/pts is the image's to forge (CVE-2025-52565). */
+static void mount_console(const struct init *in, int slave)
+{
+	int dev = open_in_root(in, "/dev", OPEN_PATH | O_DIRECTORY, 0);
+	must(in, dev, "/dev");
+	long r = SYS(__NR_mknodat, dev, "console", S_IFREG | 0600, 0);
+	if (r != -EEXIST)
+		must(in, r, "/dev/console");
+	int target = (int)SYS(__NR_openat, dev, "console", OPEN_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	must(in, target, "/dev/console");
+	struct statx st;
+	must(in, SYS(__NR_statx, target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "/dev/console");
+	if (S_ISLNK(st.stx_mode)) /* CVE-2026-88264 */
+		fail(in, -ELOOP, "/dev/console");
+	int tree = clone_tree(slave, "", 0);
+	must(in, tree, "/dev/console");
+	must(in, move_tree(tree, target), "/dev/console");
+	SYS(__NR_close, tree);
+	SYS(__NR_close, target);
+	SYS(__NR_close, dev);
+}
+
+void do_console(struct init *in, const struct step *s)
+{
+	const uint64_t *v = s->ints; /* mount, columns, rows, uid */
+	int unlock = 0;
+	if (in->root < 0) {
+		in->root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		must(in, in->root, "/");
+	}
+	int master = open_in_root(in, "/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0);
+	must(in, master, "/dev/pts/ptmx");
+	if (!is_devpts(master))
+		fail(in, -ENOTTY, "/dev/pts/ptmx");
+	must(in, SYS(__NR_ioctl, master, TIOCSPTLCK, &unlock), "/dev/pts/ptmx");
+	int slave = (int)SYS(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	must(in, slave, "/dev/pts/ptmx");
+	if (v[1] || v[2]) {
+		struct winsize size = { .ws_col = (unsigned short)v[1], .ws_row = (unsigned short)v[2] };
+		must(in, SYS(__NR_ioctl, slave, TIOCSWINSZ, &size), "console size");
+	}
+	must(in, SYS(__NR_fchown, slave, v[3], -1), "terminal owner");
+	if (v[0])
+		mount_console(in, slave);
+	tell(in, "", 0, master);
+	SYS(__NR_close, master);
+	must(in, SYS(__NR_ioctl, slave, TIOCSCTTY, 0), "controlling terminal");
+	for (int fd = 0; fd < 3; fd++)
+		must(in, SYS(__NR_dup3, slave, fd, 0), "stdio");
+	SYS(__NR_close, slave);
+}

@@ -1,0 +1,155 @@
+/* Hooks that run in the container's namespaces. Their environment is the hook's own, never the image's (CVE-2025-23266). */
+#include "init.h"
+
+#include <asm/poll.h>
+#include <linux/close_range.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+#include <linux/signal.h>
+#include <linux/time_types.h>
+#include <linux/wait.h>
+
+#define TAIL 160 /* how much of the hook's stderr goes into the error */
+
+struct tail {
+	char text[TAIL];
+	uint32_t length;
+};
+
+/* Keep the last TAIL - 1 bytes. */
+static void keep_tail(struct tail *t, const char *bytes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (t->length == TAIL - 1) {
+			for (uint32_t k = 1; k < t->length; k++)
+				t->text[k - 1] = t->text[k];
+			t->length--;
+		}
+		t->text[t->length++] = bytes[i];
+	}
+	t->text[t->length] = '\0';
+}
+
+static const char **vector(const struct init *in, const struct step *s, uint32_t first, uint32_t count)
+{
+	long at = SYS(__NR_mmap, NULL, 8ul * (count + 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at < 0 && at > -4096)
+		fail(in, at, "memory");
+	const char **v = (const char **)at;
+	for (uint32_t i = 0; i < count; i++)
+		v[i] = step_string(s, first + i, NULL);
+	v[count] = NULL;
+	return v;
+}
+
+__attribute__((noreturn)) static void child(const struct init *in, const struct step *s, int input, int output)
+{
+	uint32_t n_args = (uint32_t)s->ints[1], n_words = s->n_strs - 3;
+	SYS(__NR_setsid);
+	SYS(__NR_dup3, input, 0, 0);
+	SYS(__NR_dup3, output, 1, 0);
+	SYS(__NR_dup3, output, 2, 0);
+	SYS(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+	const char **args = vector(in, s, 3, n_args), **env = vector(in, s, 3 + n_args, n_words - n_args);
+	const char *path = step_string(s, 0, NULL), *none[2] = { path, NULL };
+	long r = SYS(__NR_execve, path, n_args ? args : none, env);
+	char text[64];
+	char *at = append(text, text + sizeof(text), "it could not be executed, errno ");
+	at = append_number(at, text + sizeof(text), (uint64_t)-r);
+	SYS(__NR_write, 2, text, at - text);
+	for (;;)
+		SYS(__NR_exit_group, 127);
+}
+
+static int64_t now_ms(void)
+{
+	struct __kernel_timespec t;
+	SYS(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Wait for the end of the process, reading its output meanwhile; 0 when the time is over. */
+static int wait_for(int pidfd, int output, int64_t timeout_ms, struct tail *tail)
+{
+	int64_t end = now_ms() + timeout_ms;
+	for (;;) {
+		struct { int fd; short events, revents; } polled[2] = { { pidfd, POLLIN, 0 }, { output, POLLIN, 0 } };
+		int64_t left = end - now_ms();
+		struct __kernel_timespec t = { left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0 };
+		long n = SYS(__NR_ppoll, polled, 2, timeout_ms ? &t : NULL, NULL, 8);
+		if (n == 0)
+			return 0;
+		char bytes[512];
+		long got = polled[1].revents ? SYS(__NR_read, output, bytes, sizeof(bytes)) : 0;
+		if (got > 0)
+			keep_tail(tail, bytes, (uint32_t)got);
+		if (polled[0].revents && got <= 0)
+			return 1;
+		if (polled[1].revents && got == 0)
+			output = -1;
+	}
+}
+
+static void feed_state(const struct init *in, const struct step *s, int input)
+{
+	char number[24];
+	/* Our pid as this namespace sees it; the kernel's answer, not a cached one. */
+	append_number(number, number + sizeof(number), (uint64_t)SYS(__NR_getpid));
+	const char *parts[3] = { step_string(s, 1, NULL), number, step_string(s, 2, NULL) };
+	for (int i = 0; i < 3; i++) {
+		size_t n = strlen(parts[i]);
+		while (n > 0) {
+			long w = SYS(__NR_write, input, parts[i], n);
+			if (w == -EINTR)
+				continue;
+			if (w <= 0)
+				return; /* the hook does not read its state: its right */
+			parts[i] += w;
+			n -= (size_t)w;
+		}
+	}
+	(void)in;
+}
+
+void do_hook(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 0, NULL);
+	int input[2], output[2], pidfd = -1;
+	if (s->ints[1] > s->n_strs - 3)
+		fail(in, -EINVAL, path);
+	must(in, SYS(__NR_pipe2, input, O_CLOEXEC), path);
+	must(in, SYS(__NR_pipe2, output, O_CLOEXEC | O_NONBLOCK), path);
+	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD };
+	long pid = SYS(__NR_clone3, &args, sizeof(args));
+	must(in, pid, path);
+	if (pid == 0)
+		child(in, s, input[0], output[1]);
+	SYS(__NR_close, input[0]);
+	SYS(__NR_close, output[1]);
+	/* A state document is far below a pipe's 64 KiB unless its annotations are huge; SIGPIPE would end us. */
+	struct { unsigned long handler, flags, restorer, mask; } ignore = { 1, 0, 0, 0 }, plain = { 0 };
+	SYS(__NR_rt_sigaction, SIGPIPE, &ignore, NULL, 8);
+	feed_state(in, s, input[1]);
+	SYS(__NR_rt_sigaction, SIGPIPE, &plain, NULL, 8);
+	SYS(__NR_close, input[1]);
+	struct tail tail = { .length = 0 };
+	int ended = wait_for(pidfd, output[0], (int64_t)s->ints[0] * 1000, &tail);
+	if (!ended)
+		SYS(__NR_kill, -pid, SIGKILL);
+	int status = 0;
+	while (SYS(__NR_wait4, pid, &status, 0, NULL) == -EINTR)
+		;
+	SYS(__NR_close, pidfd);
+	SYS(__NR_close, output[0]);
+	if (ended && status == 0)
+		return;
+	char text[240];
+	char *end = text + sizeof(text), *at = append(text, end, ended ? (status & 0x7f ? "signal " : "exit status ") : "");
+	if (ended)
+		at = append_number(at, end, (uint64_t)(status & 0x7f ? status & 0x7f : status >> 8));
+	if (tail.length)
+		at = append(append(at, end, ": "), end, tail.text);
+	fail(in, ended ? -ECHILD : -ETIME, at ? text : tail.text);
+}

@@ -1,0 +1,91 @@
+/* init: the only code of ours that runs in a container. It carries out the plan's steps in order; it has no policy.
+ *
+ * Fds at start: 0-2 stdio; 3.. the fds kept for the user's process; then, from the number in argv[1]: the socket to the
+ * stele process, the plan (sealed memfd), and one fd for each slot of the plan. */
+#ifndef STELE_INIT_H
+#define STELE_INIT_H
+
+#include "../plan.h"
+#include "sys.h"
+
+#include <linux/limits.h>
+
+#define OPEN_PATH 010000000 /* O_PATH */
+#ifndef AT_EMPTY_PATH
+#define AT_EMPTY_PATH 0x1000
+#endif
+
+struct init {
+	int report_fd;             /* where failures and events go: the stele process, later `start` */
+	int slots;                 /* fd of slot 0 */
+	uint32_t n_slots;
+	int proc;                  /* the host's procfs, opened before anything of the image is visible */
+	int root;                  /* the container's root file system; -1 before ROOTFS */
+	int mask;                  /* the mounted empty directory that masks directories; -1 until needed */
+	int null;                  /* the host's null device, checked; -1 until needed */
+	int root_readonly;         /* PRIVATE_LAYER found the root's own file system read-only */
+	const struct step *step;   /* the step being done */
+	char home[PATH_MAX];       /* "HOME=..." for the user's process, or "" */
+};
+
+/* main.c */
+__attribute__((noreturn)) void fail(const struct init *in, long error, const char *detail);
+void must(const struct init *in, long result, const char *detail); /* fails on result < 0 */
+void tell(const struct init *in, const char *detail, uint32_t length, int fd);
+int slot_fd(const struct init *in, uint64_t slot);
+
+/* text.c: what libc would bring */
+void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int c, size_t n);
+size_t strlen(const char *s);
+int starts_with(const char *s, const char *prefix);
+int same(const char *a, const char *b);
+char *append(char *to, const char *end, const char *s); /* NULL when it does not fit */
+char *append_number(char *to, const char *end, uint64_t n);
+int parse_number(const char *s, const char *end, uint64_t *ret_n);
+
+/* paths.c: every path in the root file system is resolved here, in the root, once */
+int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve);
+int open_target(const struct init *in, const char *path, int directory);
+int open_parent(const struct init *in, const char *path, const char **ret_name);
+int open_proc(const struct init *in, const char *path, int flags);
+long write_proc(const struct init *in, const char *path, const char *value);
+
+/* mounts.c */
+void do_propagation(struct init *in, const struct step *s);
+void do_rootfs(struct init *in, const struct step *s);
+void do_bind_mount(struct init *in, const struct step *s);
+void do_new_mount(struct init *in, const struct step *s);
+void do_mask_path(struct init *in, const struct step *s);
+void do_readonly_path(struct init *in, const struct step *s);
+void do_enter_root(struct init *in, const struct step *s);
+void do_root_attributes(struct init *in, const struct step *s);
+int clone_tree(int fd, const char *path, int recursive);
+int move_tree(int tree, int target);
+int is_directory(int fd);
+int is_null_device(int fd);
+
+/* layer.c */
+void do_private_layer(struct init *in, const struct step *s);
+long copy_tree(int from, int to, int depth);
+int new_file_system(const struct init *in, const char *type, const char *source, const struct step *s, uint32_t first,
+		    uint32_t count, uint64_t attributes);
+int new_tmpfs(const struct init *in, const char *mode);
+
+/* devices.c */
+void do_device(struct init *in, const struct step *s);
+void do_symlink(struct init *in, const struct step *s);
+void do_console(struct init *in, const struct step *s);
+
+/* hook.c */
+void do_hook(struct init *in, const struct step *s);
+
+/* process.c */
+void do_find_program(struct init *in, const struct step *s);
+void do_credentials(struct init *in, const struct step *s);
+void do_seccomp(struct init *in, const struct step *s);
+void do_scheduler(struct init *in, const struct step *s);
+void do_working_directory(struct init *in, const struct step *s);
+__attribute__((noreturn)) void do_execute(struct init *in, const struct step *s);
+
+#endif

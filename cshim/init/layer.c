@@ -1,0 +1,241 @@
+/* New file systems, the private layer over a root that must not be written, and tmpcopyup. */
+#include "init.h"
+
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/mount.h>
+#include <linux/stat.h>
+
+#define ST_RDONLY_ 1
+#define COPY_DEPTH_MAX 64
+
+/* The kernel's own words about a file system that could not be made, behind our detail (fsopen(2), "e text"). */
+__attribute__((noreturn)) static void fail_fs(const struct init *in, int fs, long error, const char *detail)
+{
+	char text[224];
+	char *end = text + sizeof(text);
+	char *at = append(text, end, detail);
+	if (at && (at = append(at, end, ": "))) {
+		long n = SYS(__NR_read, fs, at, end - at - 1);
+		at[n > 0 ? n : 0] = '\0';
+		if (n <= 0)
+			at[-2] = '\0';
+		else if (starts_with(at, "e "))
+			at[0] = at[1] = ' ';
+	} else {
+		text[sizeof(text) - 1] = '\0';
+	}
+	fail(in, error, text);
+}
+
+static void set_option(const struct init *in, int fs, const char *option)
+{
+	char key[256];
+	size_t n = 0;
+	while (option[n] && option[n] != '=')
+		n++;
+	if (n >= sizeof(key))
+		fail(in, -EINVAL, option);
+	memcpy(key, option, n);
+	key[n] = '\0';
+	long r;
+	if (option[n])
+		r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, option + n + 1, 0);
+	else
+		r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_FLAG, key, NULL, 0);
+	if (r < 0)
+		fail_fs(in, fs, r, option);
+}
+
+/* A detached mount of a new file system; options are strings [first, first + count) of the step, if there is one. */
+int new_file_system(const struct init *in, const char *type, const char *source, const struct step *s, uint32_t first,
+		    uint32_t count, uint64_t attributes)
+{
+	int fs = (int)SYS(__NR_fsopen, type, FSOPEN_CLOEXEC);
+	must(in, fs, type);
+	if (*source) {
+		long r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "source", source, 0);
+		if (r < 0)
+			fail_fs(in, fs, r, source);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		set_option(in, fs, step_string(s, first + i, NULL));
+	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (r < 0)
+		fail_fs(in, fs, r, type);
+	int tree = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, attributes);
+	if (tree < 0)
+		fail_fs(in, fs, tree, type);
+	SYS(__NR_close, fs);
+	return tree;
+}
+
+int new_tmpfs(const struct init *in, const char *mode)
+{
+	int fs = (int)SYS(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	must(in, fs, "tmpfs");
+	must(in, SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", mode, 0), "tmpfs");
+	must(in, SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "tmpfs");
+	int tree = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	must(in, tree, "tmpfs");
+	SYS(__NR_close, fs);
+	return tree;
+}
+
+static int is_read_only(int fd)
+{
+	struct {
+		long type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags, spare[4];
+	} fs;
+	return SYS(__NR_fstatfs, fd, &fs) == 0 && (fs.flags & ST_RDONLY_);
+}
+
+static int any_missing(const struct init *in, const struct step *s)
+{
+	for (uint32_t i = 0; i < s->n_strs; i++) {
+		int fd = open_in_root(in, step_string(s, i, NULL), OPEN_PATH, 0);
+		if (fd == -ENOENT)
+			return 1;
+		if (fd >= 0)
+			SYS(__NR_close, fd);
+	}
+	return 0;
+}
+
+static void option_fd(const struct init *in, int fs, const char *key, int fd, const char *below)
+{
+	char path[64];
+	char *end = path + sizeof(path);
+	char *at = append(path, end, "/proc/self/fd/");
+	at = append_number(at, end, (uint64_t)fd);
+	append(at, end, below);
+	long r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, path, 0);
+	if (r < 0)
+		fail_fs(in, fs, r, key);
+}
+
+/* tmpfs on top of the root, overlay (lower: the root, upper: in the tmpfs) on top of that. The paths go through the
+ * host's /proc: nothing of the image is mounted on it yet. */
+void do_private_layer(struct init *in, const struct step *s)
+{
+	int fixed = is_read_only(in->root);
+	if ((!s->ints[0] && !fixed) || !any_missing(in, s))
+		return;
+	int lower = in->root;
+	struct statx st;
+	must(in, SYS(__NR_statx, lower, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "rootfs");
+	int tmpfs = new_tmpfs(in, "0700");
+	must(in, SYS(__NR_mkdirat, tmpfs, "upper", 0755), "upper");
+	must(in, SYS(__NR_mkdirat, tmpfs, "work", 0700), "work");
+	/* The merged root takes the upper directory's owner and mode. */
+	must(in, SYS(__NR_fchownat, tmpfs, "upper", st.stx_uid, st.stx_gid, 0), "upper");
+	must(in, SYS(__NR_fchmodat, tmpfs, "upper", st.stx_mode & 07777), "upper");
+	must(in, move_tree(tmpfs, lower), "private layer");
+	int fs = (int)SYS(__NR_fsopen, "overlay", FSOPEN_CLOEXEC);
+	must(in, fs, "overlay");
+	option_fd(in, fs, "lowerdir", lower, "");
+	option_fd(in, fs, "upperdir", tmpfs, "/upper");
+	option_fd(in, fs, "workdir", tmpfs, "/work");
+	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (r < 0)
+		fail_fs(in, fs, r, "overlay");
+	int merged = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	if (merged < 0)
+		fail_fs(in, fs, merged, "overlay");
+	must(in, move_tree(merged, tmpfs), "private layer");
+	SYS(__NR_close, fs);
+	SYS(__NR_close, tmpfs);
+	SYS(__NR_close, lower);
+	in->root = merged;
+	in->root_readonly = fixed;
+}
+
+static long copy_file(int from_dir, int to_dir, const char *name, const struct statx *st)
+{
+	int from = (int)SYS(__NR_openat, from_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	if (from < 0)
+		return from;
+	int to = (int)SYS(__NR_openat, to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0)
+		return to;
+	long n;
+	while ((n = SYS(__NR_sendfile, to, from, NULL, 1 << 20)) > 0)
+		;
+	if (n == 0)
+		n = SYS(__NR_fchown, to, st->stx_uid, st->stx_gid);
+	if (n == 0)
+		n = SYS(__NR_fchmod, to, st->stx_mode & 07777);
+	SYS(__NR_close, from);
+	SYS(__NR_close, to);
+	return n;
+}
+
+static long copy_link(int from_dir, int to_dir, const char *name, const struct statx *st)
+{
+	char content[PATH_MAX];
+	long n = SYS(__NR_readlinkat, from_dir, name, content, sizeof(content) - 1);
+	if (n < 0)
+		return n;
+	content[n] = '\0';
+	n = SYS(__NR_symlinkat, content, to_dir, name);
+	return n < 0 ? n : SYS(__NR_fchownat, to_dir, name, st->stx_uid, st->stx_gid, AT_SYMLINK_NOFOLLOW);
+}
+
+static long copy_directory(int from_dir, int to_dir, const char *name, int depth)
+{
+	int from = (int)SYS(__NR_openat, from_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (from < 0)
+		return from;
+	long r = SYS(__NR_mkdirat, to_dir, name, 0700);
+	if (r < 0)
+		return r;
+	int to = (int)SYS(__NR_openat, to_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (to < 0)
+		return to;
+	r = copy_tree(from, to, depth + 1);
+	SYS(__NR_close, from);
+	SYS(__NR_close, to);
+	return r;
+}
+
+static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
+{
+	struct statx st;
+	long r = SYS(__NR_statx, from_dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st);
+	if (r < 0)
+		return r;
+	if (S_ISDIR(st.stx_mode))
+		return copy_directory(from_dir, to_dir, name, depth);
+	if (S_ISLNK(st.stx_mode))
+		return copy_link(from_dir, to_dir, name, &st);
+	if (S_ISREG(st.stx_mode))
+		return copy_file(from_dir, to_dir, name, &st);
+	return 0; /* sockets, fifos and devices of an image are not copied */
+}
+
+/* Copy what the directory `from` holds, and its owner and mode, to the empty directory `to`. 0, or -errno. */
+long copy_tree(int from, int to, int depth)
+{
+	char buffer[4096] __attribute__((aligned(8)));
+	struct entry { uint64_t inode; int64_t offset; uint16_t length; uint8_t type; char name[]; };
+	struct statx st;
+	if (depth > COPY_DEPTH_MAX)
+		return -ELOOP;
+	long r = SYS(__NR_statx, from, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st);
+	long n;
+	while (r == 0 && (n = SYS(__NR_getdents64, from, buffer, sizeof(buffer))) != 0) {
+		if (n < 0)
+			return n;
+		for (long at = 0; r == 0 && at < n; at += ((struct entry *)(buffer + at))->length) {
+			const char *name = ((struct entry *)(buffer + at))->name;
+			if (!same(name, ".") && !same(name, ".."))
+				r = copy_entry(from, to, name, depth);
+		}
+	}
+	if (r == 0)
+		r = SYS(__NR_fchownat, to, "", st.stx_uid, st.stx_gid, AT_EMPTY_PATH);
+	if (r == 0) /* `to` may be an O_PATH-like mount fd: fchmodat of "." works on all */
+		r = SYS(__NR_fchmodat, to, ".", st.stx_mode & 07777);
+	return r;
+}

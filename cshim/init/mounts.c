@@ -1,0 +1,242 @@
+/* The mounts of a container, by fds only: made detached, given their attributes, then moved to a target that was
+ * resolved once (open_tree(2), fsopen(2), mount_setattr(2), move_mount(2); Linux 5.12). */
+#include "init.h"
+
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+
+#define MNT_DETACH 2
+#define AT_RECURSIVE_ 0x8000
+
+/* A detached copy of the mount(s) at fd + path, or -errno. */
+int clone_tree(int fd, const char *path, int recursive)
+{
+	return (int)SYS(__NR_open_tree, fd, path,
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_ : 0));
+}
+
+int move_tree(int tree, int target)
+{
+	return (int)SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static int stat_fd(int fd, struct statx *ret)
+{
+	return (int)SYS(__NR_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, ret);
+}
+
+int is_directory(int fd)
+{
+	struct statx st;
+	return stat_fd(fd, &st) == 0 && S_ISDIR(st.stx_mode);
+}
+
+int is_null_device(int fd)
+{
+	struct statx st;
+	return stat_fd(fd, &st) == 0 && S_ISCHR(st.stx_mode) && st.stx_rdev_major == 1 && st.stx_rdev_minor == 3;
+}
+
+static long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
+{
+	struct mount_attr attr = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
+	if (!set && !clear && !propagation)
+		return 0;
+	return SYS(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_ : 0), &attr, sizeof(attr));
+}
+
+static void set_propagation(const struct init *in, int fd, uint64_t flags, const char *detail)
+{
+	must(in, set_attributes(fd, 0, 0, flags & ~(uint64_t)MS_REC, (flags & MS_REC) != 0), detail);
+}
+
+void do_propagation(struct init *in, const struct step *s)
+{
+	must(in, SYS(__NR_mount, NULL, "/", NULL, s->ints[0], NULL), "/");
+}
+
+void do_rootfs(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 0, NULL);
+	if (!s->ints[1]) {
+		in->root = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		must(in, in->root, path);
+		return;
+	}
+	int tree = (uint32_t)s->ints[0] == NO_SLOT ? clone_tree(AT_FDCWD, path, 1) : slot_fd(in, s->ints[0]);
+	must(in, tree, path);
+	if (!is_directory(tree))
+		fail(in, -ENOTDIR, path);
+	/* Where it is attached matters to nobody: the bundle's path may be hidden from a new user namespace. */
+	int place = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	if (place == -EACCES)
+		place = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	must(in, place, path);
+	must(in, move_tree(tree, place), path);
+	SYS(__NR_close, place);
+	in->root = tree;
+}
+
+/* proc and sysfs: a link in the way would let the image choose where they land (CVE-2019-19921). */
+static int target_of(const struct init *in, const char *path, int directory, int strict)
+{
+	if (!strict)
+		return open_target(in, path, directory);
+	int fd = open_in_root(in, path, OPEN_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+	if (fd == -ENOENT)
+		return open_target(in, path, 1);
+	if (fd >= 0 && !is_directory(fd))
+		return -ENOTDIR;
+	return fd;
+}
+
+/* The target must not be the root itself: what is mounted there would not be seen through our fd of it. */
+static void attach(const struct init *in, int tree, int target, uint64_t propagation, const char *path)
+{
+	must(in, target, path);
+	must(in, move_tree(tree, target), path);
+	if (propagation)
+		set_propagation(in, tree, propagation, path);
+	SYS(__NR_close, target);
+}
+
+void do_bind_mount(struct init *in, const struct step *s)
+{
+	const uint64_t *v = s->ints; /* slot, recursive, nofollow, attr_set, attr_clear, rec_set, rec_clear, propagation */
+	const char *source = step_string(s, 0, NULL), *target = step_string(s, 1, NULL);
+	int tree;
+	if ((uint32_t)v[0] != NO_SLOT) {
+		tree = slot_fd(in, v[0]);
+	} else {
+		struct open_how how = { .flags = OPEN_PATH | O_CLOEXEC | (v[2] ? O_NOFOLLOW : 0) };
+		int from = (int)SYS(__NR_openat2, AT_FDCWD, source, &how, sizeof(how));
+		must(in, from, source);
+		tree = clone_tree(from, "", v[1] != 0);
+		SYS(__NR_close, from);
+	}
+	must(in, tree, source);
+	must(in, set_attributes(tree, v[5], v[6], 0, 1), source);
+	must(in, set_attributes(tree, v[3], v[4], 0, 0), source);
+	attach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);
+	SYS(__NR_close, tree);
+}
+
+void do_new_mount(struct init *in, const struct step *s)
+{
+	const uint64_t *v = s->ints; /* attr_set, rec_set, propagation, strict, copy_up */
+	const char *type = step_string(s, 0, NULL), *target = step_string(s, 2, NULL);
+	int fd = target_of(in, target, 1, v[3] != 0);
+	must(in, fd, target);
+	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 3, s->n_strs - 3, v[4] ? 0 : v[0] | v[1]);
+	if (v[4]) {
+		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);
+		must(in, from, target);
+		must(in, copy_tree(from, tree, 0), target);
+		SYS(__NR_close, from);
+		must(in, set_attributes(tree, v[0] | v[1], 0, 0, 0), target);
+	}
+	attach(in, tree, fd, v[2], target);
+	SYS(__NR_close, tree);
+}
+
+static int null_device(struct init *in)
+{
+	if (in->null < 0) {
+		in->null = (int)SYS(__NR_openat, AT_FDCWD, "/dev/null", OPEN_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+		must(in, in->null, "/dev/null");
+		if (!is_null_device(in->null)) /* CVE-2025-31133 */
+			fail(in, -ENODEV, "/dev/null");
+	}
+	return in->null;
+}
+
+static int is_missing(long r)
+{
+	return r == -ENOENT || r == -ENOTDIR || r == -EACCES;
+}
+
+/* All masked directories share one empty tmpfs: superblocks are slow to reap. */
+void do_mask_path(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 0, NULL);
+	int target = open_in_root(in, path, OPEN_PATH, 0), tree;
+	if (is_missing(target))
+		return;
+	must(in, target, path);
+	if (!is_directory(target)) {
+		tree = clone_tree(null_device(in), "", 0);
+	} else if (in->mask >= 0) {
+		tree = clone_tree(in->mask, "", 0);
+	} else {
+		tree = in->mask = new_tmpfs(in, "0755");
+		must(in, set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, 0), path);
+	}
+	must(in, tree, path);
+	must(in, move_tree(tree, target), path);
+	SYS(__NR_close, target);
+	if (tree != in->mask)
+		SYS(__NR_close, tree);
+}
+
+void do_readonly_path(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 0, NULL);
+	int target = open_in_root(in, path, OPEN_PATH, 0);
+	if (is_missing(target))
+		return;
+	must(in, target, path);
+	int tree = clone_tree(target, "", 1);
+	must(in, tree, path);
+	must(in, set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, 1), path);
+	must(in, move_tree(tree, target), path);
+	SYS(__NR_close, target);
+	SYS(__NR_close, tree);
+}
+
+/* pivot_root(".", ".") puts the old root on top of the new one, where it is cut off (pivot_root(2), NOTES). */
+static void pivot(const struct init *in)
+{
+	int old = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	must(in, old, "/");
+	must(in, SYS(__NR_fchdir, in->root), "fchdir");
+	must(in, SYS(__NR_pivot_root, ".", "."), "pivot_root");
+	must(in, SYS(__NR_fchdir, old), "fchdir");
+	must(in, SYS(__NR_mount, NULL, ".", NULL, MS_SLAVE | MS_REC, NULL), "old root");
+	must(in, SYS(__NR_umount2, ".", MNT_DETACH), "old root");
+	SYS(__NR_close, old);
+}
+
+void do_enter_root(struct init *in, const struct step *s)
+{
+	switch (s->ints[0]) {
+	case 0:
+		pivot(in);
+		break;
+	case 1:
+		must(in, SYS(__NR_fchdir, in->root), "fchdir");
+		must(in, SYS(__NR_mount, ".", "/", NULL, MS_MOVE, NULL), "move");
+		must(in, SYS(__NR_chroot, "."), "chroot");
+		break;
+	case 2:
+		must(in, SYS(__NR_fchdir, in->root), "fchdir");
+		must(in, SYS(__NR_chroot, "."), "chroot");
+		break;
+	default:
+		fail(in, -EINVAL, "way to enter the root");
+	}
+	must(in, SYS(__NR_chdir, "/"), "/");
+	SYS(__NR_close, in->root);
+	in->root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	must(in, in->root, "/");
+}
+
+void do_root_attributes(struct init *in, const struct step *s)
+{
+	if (s->ints[0] || in->root_readonly)
+		must(in, set_attributes(in->root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");
+	if (s->ints[1])
+		set_propagation(in, in->root, s->ints[1], "/");
+}

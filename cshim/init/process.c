@@ -1,0 +1,329 @@
+/* The last steps: the user's identity, its filter, its program. */
+#include "init.h"
+
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/elf.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/filter.h>
+#include <linux/mman.h>
+#include <linux/openat2.h>
+#include <linux/prctl.h>
+#include <linux/sched/types.h>
+#include <linux/seccomp.h>
+#include <linux/stat.h>
+
+#define PASSWD_MAX (1 << 20)
+
+/* --- finding the program --- */
+
+/* 0 when `path` is a file that somebody may execute, else -errno. */
+static long executable(const char *path)
+{
+	struct statx st;
+	long r = SYS(__NR_statx, AT_FDCWD, path, 0, STATX_BASIC_STATS, &st);
+	if (r < 0)
+		return r;
+	if (S_ISDIR(st.stx_mode))
+		return -EISDIR;
+	return S_ISREG(st.stx_mode) && (st.stx_mode & 0111) ? 0 : -EACCES;
+}
+
+/* Call `try` on each candidate for `program` as execvp(3) would; its first success or the most telling failure. */
+static long search(const char *program, const char *path, long (*try)(const char *, void *), void *context)
+{
+	for (const char *c = program; *c; c++)
+		if (*c == '/')
+			return try(program, context);
+	long result = -ENOENT;
+	while (*path && *program) {
+		char candidate[PATH_MAX];
+		size_t n = 0;
+		while (path[n] && path[n] != ':')
+			n++;
+		if (n + 1 < sizeof(candidate)) {
+			char *end = candidate + sizeof(candidate);
+			memcpy(candidate, path, n);
+			candidate[n] = '\0';
+			if (append(append(candidate + n, end, n ? "/" : "./"), end, program)) {
+				long r = try(candidate, context);
+				if (r >= 0)
+					return r;
+				if (r != -ENOENT && r != -ENOTDIR && r != -EISDIR)
+					result = r;
+			}
+		}
+		path += n + (path[n] == ':');
+	}
+	return result;
+}
+
+static long try_executable(const char *path, void *context)
+{
+	(void)context;
+	return executable(path);
+}
+
+/* --- HOME --- */
+
+/* In a line "name:x:UID:gid:gecos:home:shell": the field's start, or NULL. */
+static const char *field_of(const char *line, const char *end, int number, const char **ret_end)
+{
+	for (; number > 0; number--) {
+		while (line < end && *line != ':')
+			line++;
+		if (line == end)
+			return NULL;
+		line++;
+	}
+	const char *stop = line;
+	while (stop < end && *stop != ':')
+		stop++;
+	*ret_end = stop;
+	return line;
+}
+
+static int take_home(struct init *in, const char *line, const char *end, uint64_t uid)
+{
+	const char *stop, *at = field_of(line, end, 2, &stop);
+	uint64_t n;
+	if (!at || !parse_number(at, stop, &n) || n != uid)
+		return 0;
+	at = field_of(line, end, 5, &stop);
+	if (!at || stop == at || (size_t)(stop - at) > sizeof(in->home) - 6)
+		return 1;
+	memcpy(in->home, "HOME=", 5);
+	memcpy(in->home + 5, at, (size_t)(stop - at));
+	in->home[5 + (stop - at)] = '\0';
+	return 1;
+}
+
+/* /etc/passwd is the image's: a regular file of bounded size, or it does not count (CVE-2026-47262). */
+static void find_home(struct init *in, uint64_t uid)
+{
+	append(in->home, in->home + sizeof(in->home), "HOME=/");
+	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	int fd = (int)SYS(__NR_openat2, AT_FDCWD, "/etc/passwd", &how, sizeof(how));
+	struct statx st;
+	if (fd < 0)
+		return;
+	if (SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) == 0 && S_ISREG(st.stx_mode) &&
+	    st.stx_size > 0 && st.stx_size <= PASSWD_MAX) {
+		long memory = SYS(__NR_mmap, NULL, st.stx_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		long n = memory < 0 && memory > -4096 ? 0 : SYS(__NR_read, fd, memory, st.stx_size);
+		const char *line = (const char *)memory, *end = line + (n > 0 ? n : 0);
+		while (line < end) {
+			const char *stop = line;
+			while (stop < end && *stop != '\n')
+				stop++;
+			if (take_home(in, line, stop, uid))
+				break;
+			line = stop + 1;
+		}
+		SYS(__NR_munmap, memory, st.stx_size);
+	}
+	SYS(__NR_close, fd);
+}
+
+void do_find_program(struct init *in, const struct step *s)
+{
+	const char *program = step_string(s, 0, NULL), *cwd = step_string(s, 2, NULL);
+	if (s->ints[0])
+		find_home(in, s->ints[1]);
+	/* A relative name is relative to cwd; whether cwd can be entered is WORKING_DIRECTORY's to say. */
+	if (SYS(__NR_chdir, cwd) < 0)
+		return;
+	long r = search(program, step_string(s, 1, NULL), try_executable, NULL);
+	if (r != -EACCES || program[0] == '/') /* a user may still have rights that we can't see from here */
+		must(in, r, program);
+	must(in, SYS(__NR_chdir, "/"), "/");
+}
+
+/* --- identity --- */
+
+void do_credentials(struct init *in, const struct step *s)
+{
+	const uint64_t *v = s->ints; /* uid, gid, bounding, permitted, effective, inheritable, ambient, groups */
+	uint32_t n;
+	const char *gids = step_string(s, 0, &n);
+	for (uint64_t cap = 0; cap < 64; cap++) {
+		if (v[2] >> cap & 1)
+			continue;
+		long r = SYS(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
+		if (r == -EINVAL)
+			break; /* beyond the kernel's last capability */
+		must(in, r, "bounding set");
+	}
+	SYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (v[7])
+		must(in, SYS(__NR_setgroups, n / 4, gids), "setgroups");
+	must(in, SYS(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities");
+	must(in, SYS(__NR_setresgid, v[1], v[1], v[1]), "setresgid");
+	must(in, SYS(__NR_setresuid, v[0], v[0], v[0]), "setresuid");
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ (uint32_t)v[4], (uint32_t)v[3], (uint32_t)v[5] },
+		{ (uint32_t)(v[4] >> 32), (uint32_t)(v[3] >> 32), (uint32_t)(v[5] >> 32) },
+	};
+	must(in, SYS(__NR_capset, &header, data), "capability sets");
+	for (uint64_t cap = 0; cap < 64; cap++)
+		if (v[6] >> cap & 1)
+			must(in, SYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), "ambient set");
+	SYS(__NR_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0);
+}
+
+void do_seccomp(struct init *in, const struct step *s)
+{
+	uint32_t n;
+	const char *program = step_string(s, 0, &n);
+	/* The kernel wants filters aligned no more than copy_from_user does. */
+	struct sock_fprog filter = { .len = (unsigned short)(n / sizeof(struct sock_filter)),
+				     .filter = (struct sock_filter *)(uintptr_t)program };
+	long fd = SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, s->ints[0] | (s->ints[1] ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0),
+		      &filter);
+	must(in, fd, "seccomp");
+	if (s->ints[1]) {
+		tell(in, "", 0, (int)fd);
+		SYS(__NR_close, fd);
+	}
+}
+
+void do_scheduler(struct init *in, const struct step *s)
+{
+	const uint64_t *v = s->ints; /* policy, nice, priority, flags, runtime, deadline, period */
+	struct sched_attr attr = {
+		.size = sizeof(attr),
+		.sched_policy = (uint32_t)v[0],
+		.sched_nice = (int32_t)v[1] - 20,
+		.sched_priority = (uint32_t)v[2],
+		.sched_flags = v[3],
+		.sched_runtime = v[4],
+		.sched_deadline = v[5],
+		.sched_period = v[6],
+	};
+	must(in, SYS(__NR_sched_setattr, 0, &attr, 0), "");
+}
+
+/* A cwd outside the root (an fd of the host leaked) shows as a path that does not begin with '/' (getcwd(2)). */
+void do_working_directory(struct init *in, const struct step *s)
+{
+	char cwd[PATH_MAX];
+	const char *path = step_string(s, 0, NULL);
+	long r = SYS(__NR_chdir, path);
+	if (r == -EACCES && !s->ints[0])
+		return;
+	must(in, r, path);
+	r = SYS(__NR_getcwd, cwd, sizeof(cwd));
+	must(in, r, path);
+	if (cwd[0] != '/')
+		fail(in, -EXDEV, path);
+}
+
+/* --- the end of init --- */
+
+struct execution {
+	const char **args, **env;
+	char tried[PATH_MAX]; /* the last file that exists and could not be executed */
+};
+
+static long try_execve(const char *path, void *context)
+{
+	struct execution *e = context;
+	long r = SYS(__NR_execve, path, e->args, e->env);
+	if (r != -ENOENT || executable(path) == 0)
+		append(e->tried, e->tried + sizeof(e->tried), path);
+	return r;
+}
+
+static int this_machine(uint16_t machine)
+{
+#if defined(__x86_64__)
+	return machine == EM_X86_64 || machine == EM_386;
+#else
+	return machine == EM_AARCH64;
+#endif
+}
+
+/* Why a file that exists does not execute: one letter for the stele process, and the name that matters.
+ * i: the script's interpreter is missing; c: its line ends in CR; l: the dynamic loader is missing; a: made for another
+ * machine; f: no format that the kernel knows. */
+static char diagnose(const char *path, char *ret_name, size_t size)
+{
+	char head[1024];
+	ret_name[0] = '\0';
+	int fd = (int)SYS(__NR_openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+	long n = fd < 0 ? 0 : SYS(__NR_read, fd, head, sizeof(head) - 1);
+	if (n <= 2)
+		return 'f';
+	head[n] = '\0';
+	if (head[0] == '#' && head[1] == '!') {
+		char *at = head + 2, *stop;
+		while (*at == ' ' || *at == '\t')
+			at++;
+		for (stop = at; *stop && *stop != '\n' && *stop != ' ' && *stop != '\t' && *stop != '\r'; stop++)
+			;
+		int cr = *stop == '\r';
+		*stop = '\0';
+		append(ret_name, ret_name + size, at);
+		return cr ? 'c' : 'i';
+	}
+	const struct elf64_hdr *elf = (const struct elf64_hdr *)head;
+	if (!starts_with(head, "\177ELF") || n < (long)sizeof(*elf))
+		return 'f';
+	if (!this_machine(elf->e_machine))
+		return 'a';
+	struct elf64_phdr program;
+	for (uint64_t i = 0; i < elf->e_phnum && i < 64 && elf->e_ident[EI_CLASS] == ELFCLASS64; i++) {
+		if (SYS(__NR_pread64, fd, &program, sizeof(program), elf->e_phoff + i * sizeof(program)) != sizeof(program))
+			break;
+		if (program.p_type != PT_INTERP || program.p_filesz >= size)
+			continue;
+		n = SYS(__NR_pread64, fd, ret_name, program.p_filesz, program.p_offset);
+		ret_name[n > 0 ? n : 0] = '\0';
+		return 'l';
+	}
+	return 'f';
+}
+
+__attribute__((noreturn)) static void fail_execution(const struct init *in, long error, const char *program, const struct execution *e)
+{
+	char text[240], name[128];
+	char *end = text + sizeof(text);
+	char *at = append(text, end, e->tried[0] ? e->tried : program);
+	if (at && e->tried[0] && (error == -ENOENT || error == -ENOEXEC || error == -ELIBBAD)) {
+		char why[3] = { '\n', diagnose(e->tried, name, sizeof(name)), '\0' };
+		append(append(at, end, why), end, name);
+	}
+	fail(in, error, at ? text : "the program");
+}
+
+void do_execute(struct init *in, const struct step *s)
+{
+	uint32_t n_args = (uint32_t)s->ints[0], n_words = s->n_strs - 1;
+	const char *path = step_string(s, 0, NULL);
+	static struct execution e;
+	if (n_args == 0 || n_args > n_words)
+		fail(in, -EINVAL, "args");
+	uint32_t n_env = n_words - n_args;
+	long at = SYS(__NR_mmap, NULL, 8ul * (n_words + 4), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at < 0 && at > -4096)
+		fail(in, at, "memory for args and env");
+	const char **words = (const char **)at;
+	const char *word = path;
+	e.args = words;
+	for (uint32_t i = 0; i < n_args; i++)
+		words[i] = word = string_after(word);
+	words[n_args] = NULL;
+	e.env = words + n_args + 1;
+	for (uint32_t i = 0; i < n_env; i++)
+		e.env[i] = word = string_after(word);
+	if (in->home[0])
+		e.env[n_env++] = in->home;
+	e.env[n_env] = NULL;
+	/* The report socket closes by itself when the program starts: that is how success is told. */
+	SYS(__NR_close_range, 3 + s->ints[1], ~0u, CLOSE_RANGE_CLOEXEC);
+	long r = search(e.args[0], path, try_execve, &e);
+	fail_execution(in, r, e.args[0], &e);
+}
