@@ -1,0 +1,214 @@
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int result(long r)
+{
+	return r < 0 ? -errno : (int)r;
+}
+
+/* --- spawn --- */
+
+__attribute__((noreturn)) static void child_fails(struct stele_spawn *s, const char *call)
+{
+	s->failed = call; /* the memory is shared with the parent, which waits */
+	_exit(errno & 0xff);
+}
+
+/* Without a mapping, uid 0 of a new user namespace is not ours yet and exec would drop all capabilities; the ambient
+ * set survives it (capabilities(7)). */
+static int keep_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -1;
+	data[0].inheritable = data[0].permitted;
+	data[1].inheritable = data[1].permitted;
+	if (syscall(SYS_capset, &header, data) < 0)
+		return -1;
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if (data[cap / 32].permitted >> (cap % 32) & 1)
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+	return 0;
+}
+
+/* What the child needs ready-made: it shares our memory, so it allocates nothing. */
+struct prepared {
+	struct stele_spawn *request;
+	int total;         /* fds that init gets */
+	int *copies;       /* total of them */
+	char base[16], slots[16];
+};
+
+static int source_fd(const struct stele_spawn *s, int i)
+{
+	int keep = (int)s->n_keep;
+	if (i < 3)
+		return s->stdio[i];
+	if (i < 3 + keep)
+		return s->keep[i - 3];
+	if (i == 3 + keep)
+		return s->report;
+	return i == 4 + keep ? s->plan : s->slots[i - 5 - keep];
+}
+
+/* All are copied above the numbers that will be given, then put down: no order of sources can go wrong. */
+static void place_fds(const struct prepared *p)
+{
+	for (int i = 0; i < p->total; i++) {
+		p->copies[i] = fcntl(source_fd(p->request, i), F_DUPFD_CLOEXEC, p->total);
+		if (p->copies[i] < 0)
+			child_fails(p->request, "dup");
+	}
+	for (int i = 0; i < p->total; i++)
+		if (dup2(p->copies[i], i) < 0)
+			child_fails(p->request, "dup2");
+}
+
+__attribute__((noreturn, noinline)) static void child(struct prepared *p)
+{
+	struct stele_spawn *s = p->request;
+	char name[] = "init";
+	char *const argv[] = { name, p->base, p->slots, NULL };
+	char *const env[] = { NULL };
+	if (s->cwd >= 0 && fchdir(s->cwd) < 0)
+		child_fails(s, "fchdir");
+	if ((s->flags & CLONE_NEWUSER) && keep_capabilities() < 0)
+		child_fails(s, "capset");
+	int init = fcntl(s->init, F_DUPFD_CLOEXEC, p->total);
+	if (init < 0)
+		child_fails(s, "dup");
+	place_fds(p);
+	syscall(SYS_execveat, init, "", argv, env, AT_EMPTY_PATH);
+	child_fails(s, "execveat");
+}
+
+/* As vfork(2): the child runs on this stack frame until it execs, and we wait. It calls one function that never
+ * returns, so nothing that we need afterwards is overwritten. */
+__attribute__((noinline)) static long clone_child(struct clone_args *args, struct prepared *p)
+{
+	long pid;
+#if defined(__x86_64__)
+	__asm__ volatile("syscall"
+			 : "=a"(pid)
+			 : "a"((long)SYS_clone3), "D"(args), "S"(sizeof(*args))
+			 : "rcx", "r11", "memory");
+#else
+	register long x8 __asm__("x8") = SYS_clone3;
+	register long x0 __asm__("x0") = (long)args;
+	register long x1 __asm__("x1") = sizeof(*args);
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
+	pid = x0;
+#endif
+	if (pid == 0)
+		child(p);
+	return pid;
+}
+
+int stele_spawn(struct stele_spawn *s)
+{
+	struct prepared p = { .request = s, .total = 5 + (int)s->n_keep + (int)s->n_slots };
+	sigset_t all, saved;
+	int pidfd = -1;
+	struct clone_args args = {
+		.flags = s->flags | CLONE_PIDFD | CLONE_VM | CLONE_VFORK | (s->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uint64_t)(uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = s->cgroup >= 0 ? (uint64_t)s->cgroup : 0,
+	};
+	s->failed = NULL;
+	s->pidfd = -1;
+	p.copies = calloc((size_t)p.total, sizeof(int));
+	if (!p.copies)
+		return -ENOMEM;
+	snprintf(p.base, sizeof(p.base), "%d", 3 + (int)s->n_keep);
+	snprintf(p.slots, sizeof(p.slots), "%d", (int)s->n_slots);
+	/* A signal handler must not run in the child: it would run in our memory. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &saved);
+	long pid = clone_child(&args, &p);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	free(p.copies);
+	if (pid < 0)
+		s->failed = "clone3";
+	if (pid > 0 && s->failed) {
+		int status = 0;
+		waitpid((pid_t)pid, &status, 0);
+		close(pidfd);
+		pid = WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	} else if (pid > 0) {
+		s->pidfd = pidfd;
+	}
+	return (int)pid;
+}
+
+/* --- single calls --- */
+
+int stele_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve };
+	return result(syscall(SYS_openat2, dir, path, &how, sizeof(how)));
+}
+
+int stele_open_tree(int dir, const char *path, unsigned flags)
+{
+	return result(syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC));
+}
+
+int stele_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation, int userns)
+{
+	struct mount_attr attr = {
+		.attr_set = set,
+		.attr_clr = clear,
+		.propagation = propagation,
+		.userns_fd = userns >= 0 ? (uint64_t)userns : 0,
+	};
+	return result(syscall(SYS_mount_setattr, fd, "", flags | AT_EMPTY_PATH, &attr, sizeof(attr)));
+}
+
+int stele_setns(int fd, int flags)
+{
+	return result(setns(fd, flags));
+}
+
+int stele_unshare(int flags)
+{
+	return result(unshare(flags));
+}
+
+int stele_pidfd_getfd(int pidfd, int fd)
+{
+	return result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+}
+
+int stele_prctl(int option, unsigned long a, unsigned long b)
+{
+	return result(prctl(option, a, b, 0, 0));
+}
+
+int stele_hold_userns(void)
+{
+	struct clone_args args = { .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		for (;;)
+			pause();
+	}
+	return result(pid);
+}

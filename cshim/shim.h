@@ -1,0 +1,44 @@
+/* What the stele process needs of the kernel and Python's os module does not have. Nothing here prints, exits the
+ * caller, or keeps state; results are the kernel's, or -errno. Bound by cffi (runtime/host/shim.py). */
+#ifndef STELE_SHIM_H
+#define STELE_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cdef: begin */
+#define SHIM_ABI 1
+
+struct stele_spawn {
+	uint64_t flags;       /* CLONE_NEW* of clone3(2) */
+	int cgroup;           /* cgroup directory for CLONE_INTO_CGROUP, or -1 */
+	int init;             /* init's executable, a sealed memfd */
+	int stdio[3];
+	int report;           /* our end of init's SEQPACKET socket stays with the caller; this is init's */
+	int plan;             /* the plan, a sealed memfd */
+	int cwd;              /* directory to be in, or -1 */
+	const int *keep;      /* fds that become 3, 4, ... */
+	uint32_t n_keep;
+	const int *slots;     /* one fd for each slot of the plan */
+	uint32_t n_slots;
+	/* results */
+	int pidfd;            /* owned by the caller */
+	const char *failed;   /* the call that failed in the child, or NULL */
+};
+
+/* Start init as the plan wants it: its pid, or -errno with .failed naming the call. */
+int stele_spawn(struct stele_spawn *s);
+
+int stele_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int stele_open_tree(int dir, const char *path, unsigned flags);
+int stele_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation, int userns);
+int stele_setns(int fd, int flags);
+int stele_unshare(int flags);
+int stele_pidfd_getfd(int pidfd, int fd);
+int stele_prctl(int option, unsigned long a, unsigned long b);
+
+/* A process that only holds a new user namespace open until it is killed; its pid, or -errno. */
+int stele_hold_userns(void);
+/* cdef: end */
+
+#endif
