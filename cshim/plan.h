@@ -56,7 +56,8 @@
 	X(SECCOMP, 37, 2, 1, 0, 1)        \
 	X(CREDENTIALS, 38, 8, 1, 0, 1)    \
 	X(WORKING_DIRECTORY, 39, 1, 1, 0, 0) \
-	X(EXECUTE, 40, 2, 1, 1, 0)
+	X(EXECUTE, 40, 2, 1, 1, 0)        \
+	X(MOUNT_ATTRIBUTES, 41, 1, 1, 0, 0)
 
 #define X(name, number, ints, strs, list, binary) STEP_##name = number,
 enum step_kind { STEP_NONE = 0, STEPS(X) STEP_COUNT };

@@ -58,6 +58,7 @@ void do_bind_mount(struct init *in, const struct step *s);
 void do_new_mount(struct init *in, const struct step *s);
 void do_mask_path(struct init *in, const struct step *s);
 void do_readonly_path(struct init *in, const struct step *s);
+void do_mount_attributes(struct init *in, const struct step *s);
 void do_enter_root(struct init *in, const struct step *s);
 void do_root_attributes(struct init *in, const struct step *s);
 int clone_tree(int fd, const char *path, int recursive);

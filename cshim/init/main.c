@@ -236,6 +236,7 @@ static void do_step(struct init *in, const struct step *s)
 	case STEP_CONSOLE: do_console(in, s); break;
 	case STEP_MASK_PATH: do_mask_path(in, s); break;
 	case STEP_READONLY_PATH: do_readonly_path(in, s); break;
+	case STEP_MOUNT_ATTRIBUTES: do_mount_attributes(in, s); break;
 	case STEP_HOOK: do_hook(in, s); break;
 	case STEP_ENTER_ROOT: do_enter_root(in, s); break;
 	case STEP_ROOT_ATTRIBUTES: do_root_attributes(in, s); break;

@@ -77,6 +77,8 @@ void do_rootfs(struct init *in, const struct step *s)
 	must(in, place, path);
 	must(in, move_tree(tree, place), path);
 	SYS(__NR_close, place);
+	if ((uint32_t)s->ints[0] != NO_SLOT) /* a copy made on the host side still propagates there */
+		set_propagation(in, tree, MS_SLAVE | MS_REC, path);
 	in->root = tree;
 }
 
@@ -194,6 +196,15 @@ void do_readonly_path(struct init *in, const struct step *s)
 	must(in, move_tree(tree, target), path);
 	SYS(__NR_close, target);
 	SYS(__NR_close, tree);
+}
+
+void do_mount_attributes(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 0, NULL);
+	int target = open_in_root(in, path, OPEN_PATH, 0);
+	must(in, target, path);
+	must(in, set_attributes(target, s->ints[0], 0, 0, 0), path);
+	SYS(__NR_close, target);
 }
 
 /* pivot_root(".", ".") puts the old root on top of the new one, where it is cut off (pivot_root(2), NOTES). */

@@ -286,6 +286,15 @@ class ReadonlyPath(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class MountAttributes(Step):
+    """Set MOUNT_ATTR_* on the mount at `path`, late: a read-only tmpfs must first receive its mount points."""
+
+    attr_set: int
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Hook(Step):
     """Run a hook of the container (createContainer before pivot_root, startContainer before the process).
 
@@ -561,6 +570,7 @@ class Plan:
     clone_flags: CLONE_NEW* bits of the first clone3(2).
     id_maps: of the new user namespace, if any.
     terminal: a Console step is among the steps.
+    rlimits, oom_score: set from the host side, where a new user namespace has not the right to raise them.
     notes: what was left out and why, for people (`stele plan`).
     """
 
@@ -569,5 +579,7 @@ class Plan:
     fds: tuple[FdSource, ...] = ()
     id_maps: IdMaps | None = None
     net_devices: tuple[NetDevice, ...] = ()
+    rlimits: tuple[Rlimit, ...] = ()
+    oom_score: int | None = None
     terminal: bool = False
     notes: tuple[str, ...] = field(default=())

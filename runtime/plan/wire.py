@@ -71,6 +71,7 @@ KINDS: dict[int, type[model.Step]] = dict(
             model.Credentials,
             model.WorkingDirectory,
             model.Execute,
+            model.MountAttributes,
         ),
         start=1,
     )

@@ -1,0 +1,220 @@
+/* Python inside the executable: its configuration, its built-in modules, its start and its end. */
+#include "launcher.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* The modules as build-aux/bundle.py laid them out, and a table of the few that start the rest. */
+extern const unsigned char stele_modules_start[], stele_modules_end[];
+extern const struct _frozen stele_frozen[];
+
+PyMODINIT_FUNC PyInit__json(void);
+PyMODINIT_FUNC PyInit__contextvars(void);
+PyMODINIT_FUNC PyInit_mmap(void);
+PyMODINIT_FUNC PyInit_resource(void);
+PyMODINIT_FUNC PyInit_termios(void);
+PyMODINIT_FUNC PyInit__queue(void);
+PyMODINIT_FUNC PyInit__typing(void);
+PyMODINIT_FUNC PyInit__cffi_backend(void);
+PyMODINIT_FUNC PyInit__stele_shim(void);
+PyMODINIT_FUNC PyInit__stele_blob(void);
+
+static struct _inittab built_in[] = {
+	{"_json", PyInit__json},
+	{"_contextvars", PyInit__contextvars},
+	{"mmap", PyInit_mmap},
+	{"resource", PyInit_resource},
+	{"termios", PyInit_termios},
+	{"_queue", PyInit__queue},
+	{"_typing", PyInit__typing},
+	{"_cffi_backend", PyInit__cffi_backend},
+	{"_stele_shim", PyInit__stele_shim},
+	{"_stele_blob", PyInit__stele_blob},
+	{NULL, NULL},
+};
+
+/* _stele_blob.modules: the bundle as a read-only memoryview; nothing is copied. */
+PyMODINIT_FUNC PyInit__stele_blob(void)
+{
+	static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_stele_blob", .m_size = 0};
+	PyObject *module = PyModule_Create(&definition);
+	if (!module)
+		return NULL;
+	union {
+		const unsigned char *constant;
+		char *variable;
+	} start = {.constant = stele_modules_start};
+	PyObject *view = PyMemoryView_FromMemory(start.variable, stele_modules_end - stele_modules_start, PyBUF_READ);
+	if (!view || PyModule_AddObject(module, "modules", view) < 0) {
+		Py_XDECREF(view);
+		Py_DECREF(module);
+		return NULL;
+	}
+	return module;
+}
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "stele: the interpreter cannot start: %s\n", what);
+	return -1;
+}
+
+/* Starts Python from nothing: no file is read, no variable of the environment is obeyed, no path is searched.
+   hash_seed: a fixed one, or NULL for a random one. */
+int interpreter_start(int argc, char **argv, const unsigned long *hash_seed)
+{
+	heap_python();
+	PyPreConfig before;
+	PyPreConfig_InitIsolatedConfig(&before);
+	before.utf8_mode = 1;
+	PyStatus status = Py_PreInitialize(&before);
+	if (PyStatus_Exception(status))
+		return complain(status.err_msg);
+	PyImport_FrozenModules = stele_frozen;
+	if (PyImport_ExtendInittab(built_in) < 0)
+		return complain("no memory");
+
+	PyConfig config;
+	PyConfig_InitIsolatedConfig(&config);
+	config.site_import = 0;
+	config.pathconfig_warnings = 0;
+	config.module_search_paths_set = 1;
+	config.install_signal_handlers = 1;
+	config.write_bytecode = 0;
+	config.use_frozen_modules = 1;
+	config.parse_argv = 0;
+	if (hash_seed) {
+		config.use_hash_seed = 1;
+		config.hash_seed = *hash_seed;
+	} else {
+		config.use_hash_seed = 0;
+	}
+	const struct {
+		wchar_t **field;
+		const wchar_t *value;
+	} paths[] = {
+		{&config.program_name, L"stele"},      {&config.executable, L"/proc/self/exe"},
+		{&config.base_executable, L"/proc/self/exe"}, {&config.home, L"/proc/self/exe"},
+		{&config.prefix, L"/proc/self/exe"},   {&config.base_prefix, L"/proc/self/exe"},
+		{&config.exec_prefix, L"/proc/self/exe"}, {&config.base_exec_prefix, L"/proc/self/exe"},
+		{&config.stdlib_dir, L""},  {&config.platlibdir, L"lib"},
+	};
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		status = PyConfig_SetString(&config, paths[i].field, paths[i].value);
+		if (PyStatus_Exception(status))
+			return complain(status.err_msg);
+	}
+	status = PyConfig_SetBytesArgv(&config, argc, argv);
+	if (!PyStatus_Exception(status))
+		status = Py_InitializeFromConfig(&config);
+	PyConfig_Clear(&config);
+	if (PyStatus_Exception(status))
+		return complain(status.err_msg ? status.err_msg : "unknown");
+	return 0;
+}
+
+static PyObject *arguments(int argc, char **argv)
+{
+	PyObject *list = PyList_New(argc);
+	for (int i = 0; list && i < argc; i++) {
+		PyObject *text = PyUnicode_DecodeFSDefault(argv[i]);
+		if (!text) {
+			Py_CLEAR(list);
+			break;
+		}
+		PyList_SET_ITEM(list, i, text);
+	}
+	return list;
+}
+
+/* What exit status an exception asks for: SystemExit's own, else 1 after printing it. */
+static int status_of_exception(void)
+{
+	if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
+		PyErr_Print();
+		return 1;
+	}
+	PyObject *type, *value, *trace;
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	PyObject *code = value ? PyObject_GetAttrString(value, "code") : NULL;
+	if (!code)
+		return 1;
+	if (code == Py_None)
+		return 0;
+	if (PyLong_Check(code))
+		return (int)(PyLong_AsLongLong(code) & 0xff);
+	PyObject *err = PySys_GetObject("stderr");
+	if (err && err != Py_None) {
+		PyFile_WriteObject(code, err, Py_PRINT_RAW);
+		PyFile_WriteString("\n", err);
+	}
+	PyErr_Clear();
+	return 1;
+}
+
+/* Calls main(argv[1:]), then what must happen before a process ends; the exit status. */
+int interpreter_run(void *main_function, void *start_module, int argc, char **argv)
+{
+	int status = 1;
+	PyObject *list = arguments(argc - 1, argv + 1);
+	PyObject *result = list ? PyObject_CallOneArg(main_function, list) : NULL;
+	if (result)
+		status = result == Py_None ? 0 : (int)(PyLong_AsLongLong(result) & 0xff);
+	if (PyErr_Occurred())
+		status = status_of_exception();
+	PyObject *finished = PyObject_CallMethod(start_module, "finish", "i", status);
+	if (finished)
+		status = (int)(PyLong_AsLongLong(finished) & 0xff);
+	else
+		status = status_of_exception();
+	return status;
+}
+
+static int set_arguments(int argc, char **argv)
+{
+	PyObject *list = arguments(argc, argv);
+	int failed = !list || PySys_SetObject("argv", list) < 0 || PySys_SetObject("orig_argv", list) < 0;
+	Py_XDECREF(list);
+	return failed ? -1 : 0;
+}
+
+static int set_environment(void)
+{
+	PyObject *posix = PyImport_ImportModule("posix");
+	PyObject *variables = posix ? PyModule_GetDict(posix) : NULL;
+	variables = variables ? PyDict_GetItemString(variables, "environ") : NULL;
+	if (!variables)
+		return -1;
+	for (char **entry = environ; entry && *entry; entry++) {
+		const char *equals = strchr(*entry, '=');
+		if (!equals)
+			continue;
+		PyObject *name = PyBytes_FromStringAndSize(*entry, equals - *entry);
+		PyObject *value = PyBytes_FromString(equals + 1);
+		bool failed = !name || !value || !PyDict_SetDefault(variables, name, value);
+		Py_XDECREF(name);
+		Py_XDECREF(value);
+		if (failed)
+			return -1;
+	}
+	Py_DECREF(posix);
+	return 0;
+}
+
+/* In a revived interpreter: what a new process has of its own. */
+int interpreter_renew(int argc, char **argv)
+{
+	if (set_arguments(argc, argv) < 0 || set_environment() < 0)
+		return -1;
+	PyObject *done = PyObject_CallMethod(ARENA->start, "renew", NULL);
+	Py_XDECREF(done);
+	return done ? 0 : -1;
+}

@@ -1,0 +1,66 @@
+/* The launcher: one executable that holds CPython, the application and a snapshot of its warmed heap.
+ *
+ * Memory has two owners. All that Python and the libraries under it keep (their .data and .bss, gathered by
+ * snapshot.ld into pydata and pybss, and what they allocated while the arena was open) belongs to the snapshot.
+ * All else (libc, this launcher, OpenSSL) belongs to the process and is never in it. */
+#ifndef STELE_LAUNCHER_H
+#define STELE_LAUNCHER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARENA_BASE 0x10000000000UL /* far from the executable, brk, mmap and stack on x86-64 and arm64 */
+#define ARENA_MAX (256UL << 20)
+#define ID_SIZE 32
+#define KEYS_MAX 8
+
+struct key {
+	uint32_t index; /* what pthread_key_create gave */
+	void (*destructor)(void *);
+};
+
+/* First in the arena, so the builder finds it and a revived process trusts nothing else. */
+struct arena {
+	uint8_t id[ID_SIZE]; /* of the executable that was dumped; written by build-aux/seal.py */
+	char *top;           /* end of what is used */
+	void *thread;        /* PyThreadState of the main thread */
+	void *main;          /* PyObject: runtime.__main__.main */
+	void *start;         /* PyObject: the module stele_start */
+	void (*interrupt)(int); /* Python's own handler of SIGINT */
+	uint32_t keys;
+	struct key key[KEYS_MAX];
+};
+#define ARENA ((struct arena *)ARENA_BASE)
+
+/* Filled in by build-aux/seal.py, which finds it by its symbol. In .data, outside the snapshot. */
+struct seal {
+	uint32_t sealed;          /* 0: as linked, may be dumped; 1: holds a snapshot, may not */
+	uint32_t reserved;
+	uint8_t id[ID_SIZE];
+	const uint8_t *pristine;  /* pydata as it was linked, for the cold start */
+};
+extern volatile struct seal stele_seal;
+
+/* From snapshot.ld: both start and end at page boundaries. */
+extern char stele_pydata_start[], stele_pydata_end[], stele_pybss_start[], stele_pybss_end[];
+
+/* heap.c */
+int heap_open(void);
+void heap_close(void);
+void heap_python(void);
+int heap_restore_keys(void);
+
+/* interpreter.c */
+int interpreter_start(int argc, char **argv, const unsigned long *hash_seed);
+int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
+int interpreter_renew(int argc, char **argv);
+int interpreter_warm(void);
+
+/* snapshot.c */
+int snapshot_dump(const char *path, unsigned long hash_seed);
+bool snapshot_revive(int argc, char **argv);
+void snapshot_forget(void);
+
+#endif

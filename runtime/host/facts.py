@@ -1,0 +1,43 @@
+"""What planning must know of this host, asked of the kernel once for each command."""
+
+from __future__ import annotations
+
+import os
+
+from runtime.plan.model import Facts
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb", buffering=0) as f:  # noqa: PTH123 - pathlib is no gain for one read
+            return f.read(4096).decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def capabilities() -> int:
+    """The permitted set of this process, a bit mask (proc(5), CapPrm)."""
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("CapPrm:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def probe(*, cgroup_mount: str) -> Facts:
+    """Ask the kernel.
+
+    Args:
+        cgroup_mount: where the cgroup manager found the cgroup2 hierarchy.
+    """
+    major, minor = (int(part) for part in os.uname().release.split("-", 1)[0].split(".")[:2])
+    return Facts(
+        euid=os.geteuid(),
+        egid=os.getegid(),
+        capabilities=capabilities(),
+        cgroup_mount=cgroup_mount,
+        apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        resctrl=os.path.exists("/sys/fs/resctrl/schemata"),
+        kernel=(major, minor),
+        in_user_namespace=not _read("/proc/self/uid_map").split() == ["0", "0", "4294967295"],
+    )

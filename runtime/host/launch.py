@@ -1,0 +1,167 @@
+"""Start init with a plan, and talk to it: the only way a process gets into a container.
+
+init is executed from a sealed memfd and gets its plan as another; both ends of the talk are 256-byte messages on a
+SEQPACKET socket pair (cshim/plan.h, struct report).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from runtime.host.shim import ffi, lib
+from runtime.plan import wire
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+MFD_EXEC = 0x10
+MFD_NOEXEC_SEAL = 0x08
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One message of init: a failure (`error` is an errno) or an event (`error` 0), and an fd that came with it."""
+
+    step: int
+    index: int
+    error: int
+    detail: bytes
+    fd: int = -1
+
+    @property
+    def text(self) -> str:
+        """The detail as text, up to its NUL."""
+        return self.detail.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def sealed_memfd(name: str, content: bytes | memoryview, *, executable: bool) -> int:
+    """A memfd that holds `content` and can never change (memfd_create(2)); the caller's.
+
+    Raises:
+        OSError: no memory, or no fd left.
+    """
+    kind = MFD_EXEC if executable else MFD_NOEXEC_SEAL
+    try:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | kind)
+    except OSError as e:
+        if e.errno != 22:  # EINVAL: a kernel before 6.3, where every memfd is executable
+            raise
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    return fd
+
+
+def init_memfd() -> int:
+    """init's executable, sealed."""
+    return sealed_memfd("stele-init", ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)
+
+
+@dataclass(slots=True)
+class Child:
+    """A started init. Closing it ends the talk, and with it an init that is not ready yet.
+
+    pid is the process that will be the container's: the first child, or the one that a Fork step named.
+    """
+
+    pid: int
+    pidfd: int
+    talk: socket.socket
+    forked: list[int] = field(default_factory=list)
+
+    def receive(self) -> Report | None:
+        """The next message; None when init closed its end (it executed the program, or died)."""
+        data, ancillary, _, _ = self.talk.recvmsg(wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        fd = -1
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fd = int.from_bytes(content[:4], "little")
+        if len(data) < wire.REPORT.size:
+            return None
+        return Report(*wire.REPORT.unpack(data), fd)
+
+    def answer(self) -> None:
+        """Let init go on after a Sync step."""
+        self.talk.send(b"\0", socket.MSG_NOSIGNAL)
+
+    def became(self, pid: int) -> None:
+        """A Fork step made `pid`, our child too: it is the container's process from now on."""
+        self.forked.append(self.pid)
+        os.close(self.pidfd)
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+
+    def reap_forked(self) -> None:
+        """Wait for the stages that are over; they end right after their Fork step."""
+        while self.forked:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.forked.pop(), 0)
+
+    def kill(self) -> None:
+        """SIGKILL and reap: nothing of a failed launch stays."""
+        import signal
+
+        for pid in (*self.forked, self.pid):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        self.forked.clear()
+
+    def close(self) -> None:
+        self.talk.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def spawn(
+    plan: bytes,
+    *,
+    clone_flags: int,
+    slots: Sequence[int],
+    stdio: tuple[int, int, int] = (0, 1, 2),
+    keep: Sequence[int] = (),
+    cgroup_fd: int = -1,
+    cwd_fd: int = -1,
+) -> Child:
+    """Start init with the bytes of a plan.
+
+    Args:
+        clone_flags: CLONE_NEW* bits.
+        slots: one fd for each entry of Plan.fds; they stay the caller's.
+        keep: fds that become 3, 4, ... of the user's process.
+        cgroup_fd: a cgroup directory to be born in, -1 for the caller's own cgroup.
+        cwd_fd: directory in which hooks find themselves, -1 for the caller's.
+    Raises:
+        OSError: the call that failed is its filename.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    init_fd = plan_fd = -1
+    try:
+        init_fd = init_memfd()
+        plan_fd = sealed_memfd("stele-plan", plan, executable=False)
+        request = ffi.new("struct stele_spawn *")
+        kept, slot_fds = ffi.new("int[]", list(keep)), ffi.new("int[]", list(slots))
+        request.flags, request.cgroup, request.init, request.cwd = clone_flags, cgroup_fd, init_fd, cwd_fd
+        request.stdio = list(stdio)
+        request.report, request.plan = theirs.fileno(), plan_fd
+        request.keep, request.n_keep = kept, len(keep)
+        request.slots, request.n_slots = slot_fds, len(slots)
+        pid = lib.stele_spawn(request)
+        if pid < 0:
+            call = ffi.string(request.failed).decode() if request.failed else "spawn"
+            raise OSError(-pid, os.strerror(-pid), call)
+        return Child(pid, request.pidfd, ours)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        for fd in (init_fd, plan_fd):
+            if fd >= 0:
+                os.close(fd)

@@ -1,0 +1,284 @@
+"""config.json + host facts -> Plan. Pure: it opens nothing, asks nobody, reads no clock and no environment."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.oci.constants import NAMESPACES, PROPAGATION
+from runtime.plan import model, namespaces
+from runtime.plan.devices import plan_devices
+from runtime.plan.mounts import MS_REC, MS_SLAVE, plan_mounts
+from runtime.plan.process import ProcessPlan, plan_process
+from runtime.plan.seccomp import SeccompRules
+
+PID_MARK = 9_007_199_254_740_991
+"""Stands for the pid in a state document until init knows it: no pid is that large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line adds to config.json.
+
+    bundle: absolute path. attach: the cgroup is joined after the clone (systemd). keep_fds: --preserve-fds.
+    state: the state document that hooks get, its pid being PID_MARK.
+    """
+
+    bundle: str
+    container_id: str
+    state: Mapping[str, Any]
+    rootless: bool = False
+    attach: bool = False
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    keep_fds: int = 0
+
+
+def compile_create(
+    config: Mapping[str, Any],
+    request: Request,
+    facts: model.Facts,
+    compile_seccomp: Callable[[SeccompRules], bytes],
+) -> model.Plan:
+    """Plan a whole container.
+
+    Raises:
+        ConfigError: names the field of config.json.
+    """
+    linux: Mapping[str, Any] = config.get("linux") or {}
+    process: Mapping[str, Any] = config["process"]
+    spaces = namespaces.parse(linux.get("namespaces") or ())
+    new_user = "user" in spaces.new
+    if request.rootless and not spaces.has("user"):
+        raise ConfigError("linux.namespaces", "an ordinary user needs a user namespace; add {\"type\": \"user\"} with its mappings")
+    can_set_groups = not request.rootless or facts.euid == 0
+    entry = namespaces.enter(
+        spaces,
+        attach=request.attach,
+        drop_groups=can_set_groups,
+        time_offsets=linux.get("timeOffsets") or {},
+        first_slot=model.LISTENER_SLOT + 1,
+    )
+    planned = plan_process(
+        process,
+        linux,
+        facts,
+        compile_seccomp=compile_seccomp,
+        new_user=new_user,
+        rootless=request.rootless,
+        can_set_groups=can_set_groups,
+        keep_fds=request.keep_fds,
+    )
+    fds: list[model.FdSource] = [model.ListenerFd(), *entry.fds]
+    net_devices = _net_devices(linux, spaces)
+    root = _root(config, linux, request, facts, spaces, fds)
+    steps = (
+        *entry.steps,
+        model.Session("" if request.no_new_keyring else f"_ses.{request.container_id}"),
+        *((model.LoopbackUp(),) if "network" in spaces.new else ()),
+        *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices else ()),
+        *_names(config, spaces),
+        *root,
+        *planned.early,
+        model.Ready(True),
+        *_hooks(config, "startContainer", request.state),
+        *planned.late,
+    )
+    _check_resctrl(linux, facts)
+    return model.Plan(
+        steps=steps,
+        clone_flags=entry.clone_flags,
+        fds=tuple(fds),
+        id_maps=namespaces.id_maps(linux) if new_user else None,
+        net_devices=net_devices,
+        rlimits=planned.rlimits,
+        oom_score=planned.oom_score,
+        terminal=bool(process.get("terminal")),
+        notes=planned.notes,
+    )
+
+
+def compile_exec(
+    process: Mapping[str, Any],
+    linux: Mapping[str, Any],
+    facts: model.Facts,
+    compile_seccomp: Callable[[SeccompRules], bytes],
+    *,
+    rootless: bool,
+    keep_fds: int,
+) -> model.Plan:
+    """Plan one more process in a running container: the same confinement as its init's (SECURITY.md, rule 7).
+
+    The only slot is a pidfd of the container's init, of which all namespaces are joined at once (setns(2)).
+    """
+    spaces = namespaces.parse(linux.get("namespaces") or ())
+    can_set_groups = not rootless or facts.euid == 0
+    planned = plan_process(
+        process,
+        linux,
+        facts,
+        compile_seccomp=compile_seccomp,
+        new_user=False,
+        rootless=rootless,
+        can_set_groups=can_set_groups,
+        keep_fds=keep_fds,
+        affinity_field="final",
+    )
+    kinds = {kind for kind in NAMESPACES if spaces.has(kind)}
+    early = _before_joining(planned)
+    steps: tuple[model.Step, ...] = (
+        *early,
+        *_initial_affinity(process),
+        model.JoinNamespace(0, namespaces.clone_flags(kinds)),
+        *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
+        model.Fork(),
+        model.Session(""),
+        *(_console(process, mount=False) if process.get("terminal") else ()),
+        *(step for step in planned.early if step not in early),
+        model.Ready(False),
+        *planned.late,
+    )
+    return model.Plan(
+        steps=steps, fds=(model.PidFd(),), terminal=bool(process.get("terminal")), notes=planned.notes
+    )
+
+
+def _before_joining(planned: ProcessPlan) -> tuple[model.Step, ...]:
+    """The OOM score needs the host's procfs while we are still dumpable: afterwards root owns the file (proc(5))."""
+    return tuple(step for step in planned.early if isinstance(step, model.OomScore))
+
+
+def _initial_affinity(process: Mapping[str, Any]) -> tuple[model.Step, ...]:
+    from runtime.plan.process import cpu_mask
+
+    cpus = (process.get("execCPUAffinity") or {}).get("initial")
+    return (model.Affinity(cpu_mask(cpus, "process.execCPUAffinity.initial")),) if cpus else ()
+
+
+def _names(config: Mapping[str, Any], spaces: namespaces.Namespaces) -> tuple[model.Step, ...]:
+    steps: list[model.Step] = []
+    for field, kind in (("hostname", model.Hostname), ("domainname", model.Domainname)):
+        name = config.get(field)
+        if name:
+            if not spaces.has("uts"):
+                raise ConfigError(field, 'needs a uts namespace; add {"type": "uts"} to linux.namespaces or remove it')
+            steps.append(kind(name))
+    return tuple(steps)
+
+
+def _console(process: Mapping[str, Any], *, mount: bool) -> tuple[model.Step, ...]:
+    size = process.get("consoleSize") or {}
+    uid = (process.get("user") or {}).get("uid", 0)
+    return (model.Console(mount, size.get("width", 0), size.get("height", 0), uid),)
+
+
+def _root(
+    config: Mapping[str, Any],
+    linux: Mapping[str, Any],
+    request: Request,
+    facts: model.Facts,
+    spaces: namespaces.Namespaces,
+    fds: list[model.FdSource],
+) -> tuple[model.Step, ...]:
+    """The root file system: mounts, devices, masks, and the way in. May add to `fds`."""
+    root = config["root"]
+    path = posixpath.normpath(posixpath.join(request.bundle, root["path"]))
+    process = config["process"]
+    hooks = config.get("hooks") or {}
+    sync_hooks = (model.Sync(model.SYNC_HOOKS),) if hooks.get("prestart") or hooks.get("createRuntime") else ()
+    sysctls = tuple(
+        model.Sysctl(key if "/" in key else key.replace(".", "/"), value)
+        for key, value in (linux.get("sysctl") or {}).items()
+    )
+    if not spaces.has("mount"):
+        return (
+            model.Rootfs(model.NO_SLOT, False, path),
+            *sync_hooks,
+            *sysctls,
+            *_hooks(config, "createContainer", request.state),
+            model.EnterRoot(model.CHROOT),
+        )
+    slot = model.NO_SLOT
+    if "user" in spaces.new and facts.euid == 0:
+        slot = len(fds)
+        fds.append(model.TreeFd(path, True, None, False, "root.path"))
+    mounts = plan_mounts(
+        config.get("mounts") or (),
+        bundle=request.bundle,
+        namespaces=spaces,
+        facts=facts,
+        mount_label=linux.get("mountLabel") or "",
+        first_slot=len(fds),
+    )
+    fds.extend(mounts.fds)
+    own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
+    devices = plan_devices(linux.get("devices") or (), bind="user" in spaces.new or facts.in_user_namespace) if own_dev else ()
+    dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
+    in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))
+    targets = (*mounts.targets, *in_root)
+    return (
+        model.Propagation(MS_SLAVE | MS_REC),
+        model.Rootfs(slot, True, path),
+        *((model.PrivateLayer(bool(root.get("readonly")), targets),) if targets else ()),
+        *mounts.steps,
+        *devices,
+        *(_console(process, mount=True) if process.get("terminal") else ()),
+        *sync_hooks,
+        *sysctls,
+        *_hooks(config, "createContainer", request.state),
+        *mounts.late,
+        *(model.ReadonlyPath(p, i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
+        *(model.MaskPath(p, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
+        model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
+        model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
+    )
+
+
+def _root_propagation(linux: Mapping[str, Any]) -> int:
+    name = linux.get("rootfsPropagation")
+    if not name:
+        return 0
+    if name not in PROPAGATION:
+        raise ConfigError("linux.rootfsPropagation", f"{name!r} is not known; use one of {', '.join(PROPAGATION)}")
+    flag, recursive = PROPAGATION[name]
+    return flag | (MS_REC if recursive else 0)
+
+
+def _hooks(config: Mapping[str, Any], kind: str, state: Mapping[str, Any]) -> tuple[model.Hook, ...]:
+    """Hooks that init runs; their state says where the container is in its life (runtime.md "Lifecycle")."""
+    status = "creating" if kind == "createContainer" else "created"
+    head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
+    hooks = []
+    for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
+        field = f"hooks.{kind}[{i}]"
+        check_hook(hook, field)
+        args = tuple(hook.get("args") or (hook["path"],))
+        hooks.append(
+            model.Hook(hook.get("timeout") or 0, len(args), hook["path"], head, tail, (*args, *(hook.get("env") or ())), i)
+        )
+    return tuple(hooks)
+
+
+def check_hook(hook: Mapping[str, Any], field: str) -> None:
+    """config.md "POSIX-platform Hooks": an absolute path and, if given, a timeout above 0."""
+    if not hook["path"].startswith("/"):
+        raise ConfigError(f"{field}.path", f"{hook['path']!r} is not absolute; begin it with /")
+    timeout = hook.get("timeout")
+    if timeout is not None and timeout <= 0:
+        raise ConfigError(f"{field}.timeout", f"{timeout} is not above 0; remove it for no limit")
+
+
+def _net_devices(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> tuple[model.NetDevice, ...]:
+    devices = linux.get("netDevices") or {}
+    if devices and not spaces.has("network"):
+        raise ConfigError("linux.netDevices", 'needs a network namespace; add {"type": "network"} to linux.namespaces')
+    return tuple(model.NetDevice(host, (device or {}).get("name") or host) for host, device in devices.items())
+
+
+def _check_resctrl(linux: Mapping[str, Any], facts: model.Facts) -> None:
+    if linux.get("intelRdt") and not facts.resctrl:
+        raise ConfigError("linux.intelRdt", "needs resctrl, which this host has not mounted on /sys/fs/resctrl; remove it")

@@ -1,0 +1,67 @@
+"""/dev: the devices every container has, those of linux.devices, and the usual links (config-linux.md "Default Devices")."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.plan import model
+
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+LINKS = (
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("pts/ptmx", "/dev/ptmx"),
+)
+TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def plan_devices(devices: Sequence[Mapping[str, Any]], *, bind: bool) -> tuple[model.Step, ...]:
+    """linux.devices over the default ones; a later entry for a path wins.
+
+    Args:
+        bind: take the host's nodes (a user namespace cannot make any).
+    Raises:
+        ConfigError: unknown type, or no number for a device that needs one.
+    """
+    nodes: dict[str, model.Device] = {
+        path: model.Device(stat.S_IFCHR | 0o666, major, minor, 0, 0, bind, path) for path, major, minor in DEFAULT_DEVICES
+    }
+    for i, device in enumerate(devices):
+        nodes[device["path"]] = _device(device, i, bind=bind)
+    return (*nodes.values(), *(model.Symlink(content, path) for content, path in LINKS))
+
+
+def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> model.Device:
+    field = f"linux.devices[{index}]"
+    kind, path = device["type"], device["path"]
+    if kind not in TYPES:
+        raise ConfigError(f"{field}.type", f"{kind!r} is no type of device; use one of {', '.join(TYPES)}")
+    if not path.startswith("/"):
+        raise ConfigError(f"{field}.path", f"{path!r} is not absolute; begin it with /")
+    if kind != "p" and not ("major" in device and "minor" in device):
+        raise ConfigError(field, "major or minor is missing; only a fifo (type p) has none")
+    major, minor = device.get("major", 0), device.get("minor", 0)
+    if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
+        raise ConfigError(field, f"{major}:{minor} is no device number; major is below 4096, minor below 1048576")
+    return model.Device(
+        TYPES[kind] | (device.get("fileMode", 0o666) & 0o7777),
+        major,
+        minor,
+        device.get("uid", 0),
+        device.get("gid", 0),
+        bind and kind != "p",
+        path,
+        index,
+    )

@@ -1,0 +1,178 @@
+"""A plan in words, and as JSON, decoded from the very bytes that init would execute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from runtime.oci.constants import CAPABILITIES, NAMESPACES, RLIMITS
+from runtime.plan import model, wire
+
+ATTRIBUTES = {0x1: "ro", 0x2: "nosuid", 0x4: "nodev", 0x8: "noexec", 0x10: "noatime", 0x20: "strictatime",
+              0x80: "nodiratime", 0x20_0000: "nosymfollow"}  # fmt: skip
+PROPAGATIONS = {1 << 17: "unbindable", 1 << 18: "private", 1 << 19: "slave", 1 << 20: "shared"}
+
+
+def _bits(mask: int, names: dict[int, str]) -> str:
+    return ",".join(name for bit, name in names.items() if mask & bit) or "none"
+
+
+def _namespaces(flags: int) -> str:
+    return ", ".join(kind for kind, flag in NAMESPACES.items() if flags & flag) or "none"
+
+
+def _capabilities(mask: int) -> str:
+    return " ".join(name.removeprefix("CAP_") for name, bit in CAPABILITIES.items() if mask >> bit & 1) or "none"
+
+
+def _options(*words: str) -> str:
+    kept = [w for w in words if w and w != "none"]
+    return f" ({', '.join(kept)})" if kept else ""
+
+
+def _propagation(flags: int) -> str:
+    return ("r" if flags & 0x4000 else "") + _bits(flags, PROPAGATIONS) if flags else ""
+
+
+def _id_map(lines: tuple[model.IdMapping, ...]) -> str:
+    return ", ".join(f"{m.container_id}->{m.host_id} x{m.size}" for m in lines)
+
+
+def words(step: model.Step) -> str:
+    """One line that says what a step does."""
+    match step:
+        case model.Sync():
+            return f"wait for the host side: {model.SYNC_NAMES.get(step.what, step.what)}"
+        case model.Ready():
+            return "report ready" + ("; wait for start" if step.listen else "")
+        case model.JoinNamespace():
+            return f"join namespaces: {_namespaces(step.flags)} (fd {step.slot})"
+        case model.Unshare():
+            return f"new namespaces: {_namespaces(step.flags)}"
+        case model.Fork():
+            return "go on in a child, which has these namespaces"
+        case model.TimeOffsets():
+            return f"clock offsets: {'; '.join(step.offsets.splitlines())}"
+        case model.BindMount():
+            return f"bind {step.source} on {step.target}" + _options(
+                "recursive" if step.recursive else "",
+                _bits(step.attr_set, ATTRIBUTES),
+                f"whole tree: {_bits(step.rec_set, ATTRIBUTES)}" if step.rec_set else "",
+                _propagation(step.propagation),
+                f"from fd {step.slot}" if step.slot != model.NO_SLOT else "",
+            )
+        case model.NewMount():
+            return f"mount {step.fstype} on {step.target}" + _options(
+                _bits(step.attr_set | step.rec_set, ATTRIBUTES), *step.options, "copy up" if step.copy_up else ""
+            )
+        case model.Device():
+            kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(step.mode), "p")
+            how = "bind the host's device" if step.bind else "device"
+            return f"{how} {step.path} {kind} {step.major}:{step.minor} mode {step.mode & 0o7777:04o} owner {step.uid}:{step.gid}"
+        case model.Symlink():
+            return f"link {step.path} -> {step.content}"
+        case model.Rootfs():
+            return f"root file system {step.path}"
+        case model.PrivateLayer():
+            when = "read-only root" if step.readonly else "root on a read-only file system"
+            return f"{when}: mount points that are missing come from a private layer"
+        case model.MaskPath():
+            return f"mask {step.path}"
+        case model.ReadonlyPath():
+            return f"make {step.path} read-only"
+        case model.MountAttributes():
+            return f"set {_bits(step.attr_set, ATTRIBUTES)} on {step.path}"
+        case model.EnterRoot():
+            return f"enter the root: {model.ENTER_NAMES.get(step.how, step.how)}"
+        case model.RootAttributes():
+            return "root" + _options("read-only" if step.readonly else "writable", _propagation(step.propagation))
+        case model.Hook():
+            return f"run hook {' '.join((step.path, *step.words[1 : step.n_args]))}"
+        case model.Rlimit():
+            name = next((n for n, number in RLIMITS.items() if number == step.resource), str(step.resource))
+            return f"limit {name} soft {step.soft} hard {step.hard}"
+        case model.OomScore():
+            return f"oom_score_adj {step.score - 1000}"
+        case model.Umask():
+            return f"umask {step.umask:04o}"
+        case model.Seccomp():
+            return f"load a seccomp filter of {len(step.program) // 8} instructions" + (" with a listener" if step.notify else "")
+        case model.Credentials():
+            gids = [int.from_bytes(step.gids[i : i + 4], "little") for i in range(0, len(step.gids), 4)]
+            return (
+                f"become uid {step.uid} gid {step.gid}"
+                + (f" groups {gids}" if step.groups else "")
+                + f"; capabilities: bounding {_capabilities(step.bounding)}; effective {_capabilities(step.effective)}"
+                + (f"; ambient {_capabilities(step.ambient)}" if step.ambient else "")
+            )
+        case model.Affinity():
+            every = set(step.mask) == {0xFF}
+            return "CPU affinity: " + ("every CPU the cgroup allows" if every else f"mask {step.mask[::-1].hex().lstrip('0')}")
+        case model.WorkingDirectory():
+            return f"working directory {step.path}" + (" (again, as the user)" if step.last else "")
+        case model.Execute():
+            return f"execute {json.dumps(list(step.words[: step.n_args]))} with {len(step.words) - step.n_args} environment entries"
+    return _generic(step)
+
+
+def _generic(step: model.Step) -> str:
+    name = re.sub(r"(?<!^)(?=[A-Z])", " ", type(step).__name__).lower()
+    values = [f"{k} {v}" for k, v in _fields(step).items() if k != "index" and v not in ("", False)]
+    return name + (": " + ", ".join(values) if values else "")
+
+
+def _fields(step: model.Step) -> dict[str, Any]:
+    return {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}  # type: ignore[arg-type]
+
+
+def _host_lines(plan: model.Plan) -> Iterator[str]:
+    yield f"clone with new namespaces: {_namespaces(plan.clone_flags)}"
+    for i, fd in enumerate(plan.fds):
+        match fd:
+            case model.ListenerFd():
+                yield f"fd {i}: the start socket"
+            case model.NamespaceFd():
+                yield f"fd {i}: {fd.kind} namespace {fd.path}"
+            case model.PidFd():
+                yield f"fd {i}: the container's init"
+            case model.TreeFd():
+                yield f"fd {i}: the mounts at {fd.path}" + (" id-mapped" if fd.id_maps else "")
+    if plan.id_maps:
+        yield f"uid map: {_id_map(plan.id_maps.uids)}"
+        yield f"gid map: {_id_map(plan.id_maps.gids)}"
+    for device in plan.net_devices:
+        yield f"move network device {device.host_name} in, as {device.container_name}"
+    for note in plan.notes:
+        yield f"note: {note}"
+
+
+def render(plan: model.Plan, encoded: bytes) -> str:
+    """The plan for people: the host's half, then init's, numbered.
+
+    Args:
+        encoded: what `wire.encode(plan.steps)` gave and init would get; the steps shown are decoded from it.
+    """
+    steps = wire.decode(encoded)
+    lines = ["The host side:", *(f"  {line}" for line in _host_lines(plan)), f"init, {len(encoded)} bytes of plan:"]
+    width = len(str(len(steps)))
+    lines += [f"  {i:>{width}}  {words(step)}" for i, step in enumerate(steps, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(plan: model.Plan, encoded: bytes) -> str:
+    """The plan for programs: {"host": {...}, "init": [{"step": name, ...}]}; bytes as hex."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.hex()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {"kind": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+        return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+    host = {f.name: plain(getattr(plan, f.name)) for f in dataclasses.fields(plan) if f.name != "steps"}
+    init = [{"step": type(s).__name__, **{k: plain(v) for k, v in _fields(s).items()}} for s in wire.decode(encoded)]
+    return json.dumps({"host": host, "init": init}, indent=2)

@@ -1,0 +1,74 @@
+"""Who the process is: ids, groups and the five capability sets (capabilities(7))."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.oci.constants import CAPABILITIES
+from runtime.plan import model
+
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+MAX_ID = 0xFFFF_FFFE
+"""Largest uid or gid: (uid_t)-1 means "no change" to the kernel."""
+
+
+def capability_mask(names: Sequence[str], field: str) -> int:
+    """Names such as CAP_KILL as a bit mask.
+
+    Raises:
+        ConfigError: no capability has this name.
+    """
+    mask = 0
+    for i, name in enumerate(names):
+        if name not in CAPABILITIES:
+            raise ConfigError(f"{field}[{i}]", f"{name!r} is no capability; names look like CAP_KILL")
+        mask |= 1 << CAPABILITIES[name]
+    return mask
+
+
+def plan_credentials(
+    process: Mapping[str, Any], facts: model.Facts, *, new_user: bool, can_set_groups: bool
+) -> tuple[model.Credentials, tuple[str, ...]]:
+    """process.user and process.capabilities. An absent object or set gives nothing: what is not named is denied.
+
+    Args:
+        new_user: in a user namespace all capabilities are there; else only those of the stele process.
+    Returns:
+        the step, and notes about capabilities that this host does not give.
+    Raises:
+        ConfigError: a name or id out of range; groups where they can't be set.
+    """
+    user = process.get("user") or {}
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    gids = user.get("additionalGids") or ()
+    for name, value in (("uid", uid), ("gid", gid), *(("additionalGids", g) for g in gids)):
+        if not 0 <= value <= MAX_ID:
+            raise ConfigError(f"process.user.{name}", f"{value} is no id; it must be from 0 to {MAX_ID}")
+    if gids and not can_set_groups:
+        raise ConfigError("process.user.additionalGids", "a rootless container cannot have additional groups; remove them")
+    sets = process.get("capabilities") or {}
+    masks = {name: capability_mask(sets.get(name) or (), f"process.capabilities.{name}") for name in SETS}
+    available = (1 << 64) - 1 if new_user else facts.capabilities
+    missing = 0
+    for name in SETS:
+        missing |= masks[name] & ~available
+        masks[name] &= available
+    masks["effective"] &= masks["permitted"]
+    masks["ambient"] &= masks["permitted"] & masks["inheritable"]
+    notes = tuple(
+        f"{name} is not given: the host does not have it" for name, bit in CAPABILITIES.items() if missing >> bit & 1
+    )
+    step = model.Credentials(
+        uid=uid,
+        gid=gid,
+        bounding=masks["bounding"],
+        permitted=masks["permitted"],
+        effective=masks["effective"],
+        inheritable=masks["inheritable"],
+        ambient=masks["ambient"],
+        groups=can_set_groups,
+        gids=b"".join(g.to_bytes(4, "little") for g in gids),
+    )
+    return step, notes

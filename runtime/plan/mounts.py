@@ -1,0 +1,242 @@
+"""mounts[]: each entry becomes a bind or a new file system, its options sorted into what the kernel calls them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.oci.constants import MOUNT_ATTRS, MOUNT_ATTRS_RECURSIVE, PROPAGATION
+from runtime.plan import model
+from runtime.plan.namespaces import Namespaces, mappings
+
+MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
+MOUNT_ATTR_RDONLY = 1
+IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "nostrictatime", "tmpcopyup", "idmap", "ridmap",
+                     "async", "nomand", "nolazytime", "noiversion", "src-nofollow"})  # fmt: skip
+SUPERBLOCK_FLAGS = frozenset({"sync", "dirsync", "mand", "lazytime", "iversion"})
+# What lxcfs and engines may lay over single files of a procfs; anything else there would hide what the kernel says.
+PROC_FILES = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
+        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+    )
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Options:
+    """mounts[].options, sorted. set/clear: MOUNT_ATTR_* of the top mount; rec_*: of the whole tree."""
+
+    set: int = 0
+    clear: int = 0
+    rec_set: int = 0
+    rec_clear: int = 0
+    propagation: int = 0
+    data: list[str] = field(default_factory=list)
+    bind: bool = False
+    recursive: bool = False
+    copy_up: bool = False
+    idmap: str = ""
+    nofollow: bool = False
+
+
+def parse_options(options: Sequence[str]) -> Options:
+    """Sort mount options; a later one wins over an earlier one (mount(8))."""
+    o = Options()
+    for option in options:
+        if option in MOUNT_ATTRS:
+            on, off = MOUNT_ATTRS[option]
+            o.set, o.clear = (o.set & ~off) | on, (o.clear & ~on) | off
+        elif option in MOUNT_ATTRS_RECURSIVE:
+            on, off = MOUNT_ATTRS_RECURSIVE[option]
+            o.rec_set, o.rec_clear = (o.rec_set & ~off) | on, (o.rec_clear & ~on) | off
+        elif option in PROPAGATION:
+            flag, recursive = PROPAGATION[option]
+            o.propagation = flag | (MS_REC if recursive else 0)
+        elif option in ("bind", "rbind"):
+            o.bind, o.recursive = True, option == "rbind"
+        elif option in ("idmap", "ridmap"):
+            o.idmap = option
+        elif option not in IGNORED:
+            o.data.append(option)
+        o.copy_up |= option == "tmpcopyup"
+        o.nofollow |= option == "src-nofollow"
+    # The access-time bits are one field: setting a value means clearing all of it first (mount_setattr(2)).
+    for name in ("set", "rec_set"):
+        if getattr(o, name) & 0x70:
+            clear = name.replace("set", "clear")
+            setattr(o, clear, getattr(o, clear) | 0x70)
+    return o
+
+
+@dataclass(frozen=True, slots=True)
+class MountPlan:
+    """steps: in the order of mounts[]; late: attributes that wait until all mount points are made.
+
+    fds: their slots count on from the caller's first_slot. targets: mount points in the root file system itself.
+    """
+
+    steps: tuple[model.Step, ...]
+    late: tuple[model.Step, ...]
+    fds: tuple[model.FdSource, ...]
+    targets: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def plan_mounts(
+    mounts: Sequence[Mapping[str, Any]],
+    *,
+    bundle: str,
+    namespaces: Namespaces,
+    facts: model.Facts,
+    mount_label: str,
+    first_slot: int,
+) -> MountPlan:
+    """Plan mounts[] (config.md "Mounts").
+
+    Raises:
+        ConfigError: an entry that cannot be meant.
+    """
+    steps: list[model.Step] = []
+    late: list[model.Step] = []
+    fds: list[model.FdSource] = []
+    targets: list[str] = []
+    for i, mount in enumerate(mounts):
+        target = destination(mount["destination"], i)
+        options = parse_options(mount.get("options") or ())
+        kind = mount.get("type") or ("bind" if options.bind else "none")
+        if not any(_below(target, t) for t in targets):
+            targets.append(target)
+        _check_proc(target, kind, options, i)
+        if kind == "cgroup" and not namespaces.has("cgroup"):
+            # A fresh mount would show the same hierarchy and cost an RCU grace period.
+            steps.append(_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i, extra=options))
+        elif options.bind or kind == "bind":
+            steps.append(_plan_bind(mount, options, target, bundle, namespaces, facts, fds, first_slot, i))
+        else:
+            new = _plan_new(mount, options, "cgroup2" if kind == "cgroup" else kind, target, mount_label, i)
+            if kind == "tmpfs" and new.attr_set & MOUNT_ATTR_RDONLY:
+                late.append(model.MountAttributes(MOUNT_ATTR_RDONLY, target, i))
+                new = _replace_attr(new, new.attr_set & ~MOUNT_ATTR_RDONLY)
+            steps.append(new)
+    return MountPlan(tuple(steps), tuple(late), tuple(fds), tuple(targets), ())
+
+
+_CGROUP_BIND = Options(bind=True, recursive=True, propagation=MS_SLAVE | MS_REC)
+
+
+def destination(path: str, index: int) -> str:
+    """mounts[].destination as an absolute path in the root; a relative one counts from the root (config.md, 1.2)."""
+    absolute = "/" + path.lstrip("/")
+    if posixpath.normpath(absolute) == "/":
+        raise ConfigError(f"mounts[{index}].destination", f"{path!r} is the root itself; use root.path for that")
+    return absolute
+
+
+def _below(path: str, parent: str) -> bool:
+    return posixpath.normpath(path).startswith(posixpath.normpath(parent) + "/")
+
+
+def _check_proc(target: str, kind: str, options: Options, index: int) -> None:
+    """Nothing but a procfs may be at /proc: a fake one would take the LSM labels (CVE-2019-16884)."""
+    clean = posixpath.normpath(target)
+    if clean == "/proc" and kind != "proc" and not options.bind:
+        raise ConfigError(f"mounts[{index}].destination", f"only a procfs can be mounted on /proc, not {kind!r}")
+    if clean.startswith("/proc/") and clean not in PROC_FILES:
+        raise ConfigError(f"mounts[{index}].destination", f"{target!r} is inside /proc, which must stay the kernel's; remove it")
+
+
+def _bind(
+    o: Options, source: str, target: str, slot: int, index: int, *, extra: Options | None = None
+) -> model.BindMount:
+    e = extra or Options()
+    return model.BindMount(
+        slot=slot,
+        recursive=o.recursive,
+        nofollow=o.nofollow,
+        attr_set=o.set | e.set,
+        attr_clear=o.clear | e.clear,
+        rec_set=o.rec_set | e.rec_set,
+        rec_clear=o.rec_clear | e.rec_clear,
+        propagation=e.propagation or o.propagation,
+        source=source,
+        target=target,
+        index=index,
+    )
+
+
+def _plan_bind(
+    mount: Mapping[str, Any],
+    options: Options,
+    target: str,
+    bundle: str,
+    namespaces: Namespaces,
+    facts: model.Facts,
+    fds: list[model.FdSource],
+    first_slot: int,
+    index: int,
+) -> model.BindMount:
+    if not mount.get("source"):
+        raise ConfigError(f"mounts[{index}].source", "is missing; a bind mount needs the host path to bind")
+    if options.data:
+        raise ConfigError(
+            f"mounts[{index}].options", f"{options.data[0]!r} is an option of a file system; a bind mount takes none, remove it"
+        )
+    source = posixpath.join(bundle, mount["source"])
+    id_maps = _mount_id_maps(mount, options, index)
+    # Made on the host side where the container could not: id maps need the host's rights, a user namespace may not
+    # reach the path, and only a copy of the host's own mount propagates back to it.
+    on_host = bool(id_maps) or ("user" in namespaces.new and facts.euid == 0) or bool(options.propagation & MS_SHARED)
+    slot = model.NO_SLOT
+    if on_host:
+        slot = first_slot + len(fds)
+        fds.append(
+            model.TreeFd(source, options.recursive, id_maps, options.idmap == "ridmap", f"mounts[{index}].source")
+        )
+        options.propagation = options.propagation or MS_SLAVE | MS_REC
+    return _bind(options, source, target, slot, index)
+
+
+def _mount_id_maps(mount: Mapping[str, Any], options: Options, index: int) -> model.IdMaps | None:
+    uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
+    if not (uids or gids or options.idmap):
+        return None
+    if not (uids and gids):
+        raise ConfigError(f"mounts[{index}]", "an id-mapped mount needs both uidMappings and gidMappings; add what is missing")
+    return model.IdMaps(
+        mappings(uids, f"mounts[{index}].uidMappings"), mappings(gids, f"mounts[{index}].gidMappings")
+    )
+
+
+def _plan_new(
+    mount: Mapping[str, Any], options: Options, kind: str, target: str, mount_label: str, index: int
+) -> model.NewMount:
+    if kind == "none":
+        raise ConfigError(f"mounts[{index}].type", "is missing; name a file system, or add the option bind")
+    if mount.get("uidMappings") or mount.get("gidMappings"):
+        raise ConfigError(f"mounts[{index}].uidMappings", "only bind mounts can be id-mapped; remove the mappings")
+    data = list(options.data)
+    if mount_label and kind in ("tmpfs", "devpts", "mqueue", "overlay"):
+        data.append(f"context={mount_label}")
+    return model.NewMount(
+        attr_set=options.set,
+        rec_set=options.rec_set,
+        propagation=options.propagation,
+        strict=kind in ("proc", "sysfs"),
+        copy_up=options.copy_up,
+        fstype=kind,
+        source=mount.get("source") or kind,
+        target=target,
+        options=tuple(data),
+        index=index,
+    )
+
+
+def _replace_attr(new: model.NewMount, attr_set: int) -> model.NewMount:
+    from dataclasses import replace
+
+    return replace(new, attr_set=attr_set)

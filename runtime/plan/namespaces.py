@@ -1,0 +1,147 @@
+"""Namespaces: which are made, which are joined, and in what order a process can get into them.
+
+One clone3(2) makes all new namespaces at once. Where that can't be, a first stage joins and unshares, then forks:
+pid and time namespaces only hold for children, and a process that is in a new user namespace may not join what
+belongs to the host (setns(2), user_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.oci.constants import NAMESPACES
+from runtime.plan import model
+
+CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWUSER = 0x0200_0000, 0x4000_0000, 0x1000_0000
+STAGED_JOINS = ("user", "pid", "time")
+CLOCKS = ("monotonic", "boottime")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """What linux.namespaces asks for: kinds that are made, and (kind, path, index) that are joined."""
+
+    new: frozenset[str]
+    joined: tuple[tuple[str, str, int], ...]
+
+    def has(self, kind: str) -> bool:
+        """Whether the container has a namespace of this kind of its own or of another container."""
+        return kind in self.new or any(kind == k for k, _, _ in self.joined)
+
+
+def parse(namespaces: Sequence[Mapping[str, Any]]) -> Namespaces:
+    """Read linux.namespaces (config-linux.md "Namespaces").
+
+    Raises:
+        ConfigError: unknown or repeated kind.
+    """
+    new: set[str] = set()
+    joined: list[tuple[str, str, int]] = []
+    for i, entry in enumerate(namespaces):
+        kind = entry["type"]
+        if kind not in NAMESPACES:
+            raise ConfigError(f"linux.namespaces[{i}].type", f"{kind!r} is no kind of namespace; use {sorted(NAMESPACES)}")
+        if kind in new or any(kind == k for k, _, _ in joined):
+            raise ConfigError(f"linux.namespaces[{i}].type", f"{kind!r} is there twice; remove one")
+        if entry.get("path"):
+            joined.append((kind, entry["path"], i))
+        else:
+            new.add(kind)
+    return Namespaces(frozenset(new), tuple(joined))
+
+
+def id_maps(linux: Mapping[str, Any]) -> model.IdMaps:
+    """linux.uidMappings and gidMappings as the two maps of the new user namespace.
+
+    Raises:
+        ConfigError: a map is missing or does not map 0.
+    """
+    maps = model.IdMaps(
+        mappings(linux.get("uidMappings") or (), "linux.uidMappings"),
+        mappings(linux.get("gidMappings") or (), "linux.gidMappings"),
+    )
+    for lines, name in ((maps.uids, "linux.uidMappings"), (maps.gids, "linux.gidMappings")):
+        if not any(line.container_id == 0 for line in lines):
+            raise ConfigError(name, "id 0 is not mapped; a new user namespace needs it, add a mapping with containerID 0")
+    return maps
+
+
+def mappings(entries: Sequence[Mapping[str, Any]], field: str) -> tuple[model.IdMapping, ...]:
+    """A list of {containerID, hostID, size}; every range must lie below 2^32 - 1."""
+    lines = []
+    for i, entry in enumerate(entries):
+        line = model.IdMapping(entry["containerID"], entry["hostID"], entry["size"])
+        if line.size < 1 or max(line.container_id, line.host_id) + line.size > 0xFFFF_FFFF:
+            raise ConfigError(f"{field}[{i}]", "the range is empty or goes beyond the largest id; correct size")
+        lines.append(line)
+    return tuple(lines)
+
+
+def clone_flags(kinds: frozenset[str] | set[str]) -> int:
+    """CLONE_NEW* bits of some kinds of namespaces."""
+    return sum(NAMESPACES[kind] for kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How to get in: flags of the first clone3(2), the steps, and the fds that they name (after `first_slot`)."""
+
+    clone_flags: int
+    steps: tuple[model.Step, ...]
+    fds: tuple[model.FdSource, ...]
+
+
+def enter(
+    namespaces: Namespaces, *, attach: bool, drop_groups: bool, time_offsets: Mapping[str, Any], first_slot: int
+) -> Entry:
+    """Plan the way into the namespaces.
+
+    Args:
+        attach: the stele process must put us into the cgroup before the cgroup namespace is made (systemd).
+        drop_groups: setgroups(2) is allowed in the new user namespace.
+        time_offsets: linux.timeOffsets.
+    """
+    fds = tuple(model.NamespaceFd(path, kind, f"linux.namespaces[{i}].path") for kind, path, i in namespaces.joined)
+    # user first: it gives the rights to join what belongs to it.
+    order = sorted(range(len(fds)), key=lambda i: (namespaces.joined[i][0] != "user", i))
+    joins = tuple(
+        model.JoinNamespace(first_slot + i, NAMESPACES[namespaces.joined[i][0]], namespaces.joined[i][2]) for i in order
+    )
+    new_user = "user" in namespaces.new
+    mapped = (model.Sync(model.SYNC_MAPPED), model.BecomeRoot(drop_groups)) if new_user else ()
+    attached = (model.Sync(model.SYNC_ATTACHED),) if attach else ()
+    cgroup = (model.Unshare(CLONE_NEWCGROUP),) if "cgroup" in namespaces.new else ()
+    at_clone = namespaces.new - {"cgroup"}
+    staged = (
+        any(kind in STAGED_JOINS for kind, _, _ in namespaces.joined)
+        or "time" in namespaces.new
+        or (new_user and bool(joins))
+    )
+    if not staged:
+        return Entry(clone_flags(at_clone), (*attached, *mapped, *joins, *cgroup), fds)
+    rest = clone_flags(at_clone - {"user"})
+    steps = (
+        *attached,
+        *joins,
+        *((model.Unshare(CLONE_NEWUSER), *mapped) if new_user else ()),
+        *((model.BecomeRoot(drop_groups),) if namespaces.has("user") and not new_user else ()),
+        *((model.Unshare(rest),) if rest else ()),
+        *offsets(namespaces, time_offsets),
+        model.Fork(),
+        *cgroup,
+    )
+    return Entry(0, steps, fds)
+
+
+def offsets(namespaces: Namespaces, time_offsets: Mapping[str, Any]) -> tuple[model.TimeOffsets, ...]:
+    """linux.timeOffsets for a new time namespace; one that is joined has its own."""
+    if not time_offsets or "time" not in namespaces.new:
+        return ()
+    for clock in time_offsets:
+        if clock not in CLOCKS:
+            raise ConfigError(f"linux.timeOffsets.{clock}", f"no such clock; use {CLOCKS}")
+    lines = [f"{clock} {o.get('secs', 0)} {o.get('nanosecs', 0)}\n" for clock, o in time_offsets.items()]
+    return (model.TimeOffsets("".join(lines)),)

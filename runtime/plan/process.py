@@ -1,0 +1,229 @@
+"""process: everything between "start" and execve(2), in the order in which the rights for it are still there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.oci.constants import RLIMITS
+from runtime.plan import model
+from runtime.plan.identity import plan_credentials
+from runtime.plan.seccomp import SeccompRules, plan_seccomp
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+RLIM_MAX = (1 << 64) - 1
+ALL_CPUS = b"\xff" * 128
+POLICIES = {
+    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}  # fmt: skip
+SCHEDULER_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08, "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}  # fmt: skip
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6,
+}  # fmt: skip
+MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
+PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """early: while the container is created; late: after `start`, up to execve(2).
+
+    rlimits, oom_score: for the host side (see `model.Plan`).
+    """
+
+    early: tuple[model.Step, ...]
+    late: tuple[model.Step, ...]
+    rlimits: tuple[model.Rlimit, ...]
+    oom_score: int | None
+    notes: tuple[str, ...]
+
+
+def plan_process(
+    process: Mapping[str, Any],
+    linux: Mapping[str, Any],
+    facts: model.Facts,
+    *,
+    compile_seccomp: Callable[[SeccompRules], bytes],
+    new_user: bool,
+    rootless: bool,
+    can_set_groups: bool,
+    keep_fds: int,
+    affinity_field: str = "initial",
+) -> ProcessPlan:
+    """Plan process (config.md "Process") with the parts of linux that act on it.
+
+    Args:
+        compile_seccomp: rules to a program for the kernel; given in, because it is C and cached.
+        new_user: rlimits and the OOM score are for the host side to set.
+        keep_fds: fds from 3 on that the program inherits.
+    Raises:
+        ConfigError: names the field.
+    """
+    args, env = process.get("args") or (), _environment(process.get("env") or ())
+    if not args:
+        raise ConfigError("process.args", "is empty; name the program to run")
+    path = next((e[5:] for e in env if e.startswith("PATH=")), "") or DEFAULT_PATH
+    home = not any(e.startswith("HOME=") and e != "HOME=" for e in env)
+    cwd = process.get("cwd") or "/"
+    if not cwd.startswith("/"):
+        raise ConfigError("process.cwd", f"{cwd!r} is not absolute; begin it with /")
+    credentials, notes = plan_credentials(process, facts, new_user=new_user, can_set_groups=can_set_groups)
+    limits = _rlimits(process.get("rlimits") or ())
+    score = process.get("oomScoreAdj")
+    no_new_privs = bool(process.get("noNewPrivileges"))
+    filters = _seccomp(linux.get("seccomp"), compile_seccomp)
+    on_host = new_user and not rootless
+    early = (
+        *((model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()),
+        model.FindProgram(home, credentials.uid, args[0], path, cwd),
+    )
+    late = (
+        *(() if on_host else limits),
+        *_scheduling(process, affinity_field),
+        *_memory_policy(linux.get("memoryPolicy")),
+        *_personality(linux.get("personality")),
+        model.Umask((process.get("user") or {}).get("umask", 0o022)),
+        *_labels(process, facts),
+        # Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that is still there now (seccomp(2)).
+        *(filters if not no_new_privs else ()),
+        model.WorkingDirectory(False, cwd),
+        credentials,
+        *((model.NoNewPrivs(),) if no_new_privs else ()),
+        model.WorkingDirectory(True, cwd),
+        *(filters if no_new_privs else ()),
+        model.Execute(len(args), keep_fds, path, (*args, *env)),
+    )
+    return ProcessPlan(early, late, limits if on_host else (), score if on_host else None, notes)
+
+
+def _environment(env: Sequence[str]) -> tuple[str, ...]:
+    """The last of several entries for a name wins, as in a shell."""
+    last: dict[str, str] = {}
+    for i, entry in enumerate(env):
+        name, equals, _ = entry.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"process.env[{i}]", f"{entry!r} is not NAME=VALUE")
+        last.pop(name, None)
+        last[name] = entry
+    return tuple(last.values())
+
+
+def _rlimits(rlimits: Sequence[Mapping[str, Any]]) -> tuple[model.Rlimit, ...]:
+    steps: dict[int, model.Rlimit] = {}
+    for i, limit in enumerate(rlimits):
+        field = f"process.rlimits[{i}]"
+        if limit["type"] not in RLIMITS:
+            raise ConfigError(f"{field}.type", f"{limit['type']!r} is no limit; names look like RLIMIT_NOFILE")
+        number = RLIMITS[limit["type"]]
+        if number in steps:
+            raise ConfigError(f"{field}.type", f"{limit['type']} is there twice; remove one")
+        soft, hard = limit["soft"], limit["hard"]
+        if soft > hard:
+            raise ConfigError(field, f"soft {soft} is above hard {hard}; lower soft")
+        steps[number] = model.Rlimit(number, min(soft, RLIM_MAX), min(hard, RLIM_MAX), i)
+    return tuple(steps.values())
+
+
+def cpu_mask(cpus: str, field: str) -> bytes:
+    """A list such as "0-3,7" as a bit mask of whole 8-byte words, little-endian (cpuset(7) "List format")."""
+    mask = 0
+    for part in cpus.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) >= 8192:
+            raise ConfigError(field, f"{cpus!r} is no list of CPUs; it looks like 0-3,7")
+        for cpu in range(int(first), int(last or first) + 1):
+            mask |= 1 << cpu
+    return mask.to_bytes((mask.bit_length() + 63) // 64 * 8 or 8, "little")
+
+
+def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.Step, ...]:
+    steps: list[model.Step] = []
+    affinity = (process.get("execCPUAffinity") or {}).get(affinity_field)
+    # Else all CPUs that the cgroup allows: not those that the caller happened to be bound to.
+    steps.append(model.Affinity(cpu_mask(affinity, f"process.execCPUAffinity.{affinity_field}") if affinity else ALL_CPUS))
+    scheduler = process.get("scheduler")
+    if scheduler:
+        if scheduler["policy"] not in POLICIES:
+            raise ConfigError("process.scheduler.policy", f"{scheduler['policy']!r} is no policy; use one of {', '.join(POLICIES)}")
+        flags = 0
+        for i, name in enumerate(scheduler.get("flags") or ()):
+            if name not in SCHEDULER_FLAGS:
+                raise ConfigError(f"process.scheduler.flags[{i}]", f"{name!r} is no flag of a scheduler; remove it")
+            flags |= SCHEDULER_FLAGS[name]
+        nice = scheduler.get("nice", 0)
+        if not -20 <= nice <= 19:
+            raise ConfigError("process.scheduler.nice", f"{nice} is out of range; use -20 to 19")
+        steps.append(
+            model.Scheduler(
+                POLICIES[scheduler["policy"]],
+                nice + 20,
+                scheduler.get("priority", 0),
+                flags,
+                scheduler.get("runtime", 0),
+                scheduler.get("deadline", 0),
+                scheduler.get("period", 0),
+            )
+        )
+    io_priority = process.get("ioPriority")
+    if io_priority:
+        if io_priority["class"] not in IO_CLASSES:
+            raise ConfigError("process.ioPriority.class", f"{io_priority['class']!r} is no class; use one of {', '.join(IO_CLASSES)}")
+        level = io_priority.get("priority", 0)
+        if not 0 <= level <= 7:
+            raise ConfigError("process.ioPriority.priority", f"{level} is out of range; use 0 to 7")
+        steps.append(model.IoPriority(IO_CLASSES[io_priority["class"]] << 13 | level))
+    return tuple(steps)
+
+
+def _memory_policy(policy: Mapping[str, Any] | None) -> tuple[model.Step, ...]:
+    if not policy:
+        return ()
+    if policy["mode"] not in MEMORY_MODES:
+        raise ConfigError("linux.memoryPolicy.mode", f"{policy['mode']!r} is no mode; use one of {', '.join(MEMORY_MODES)}")
+    mode = MEMORY_MODES[policy["mode"]]
+    for i, name in enumerate(policy.get("flags") or ()):
+        if name not in MEMORY_FLAGS:
+            raise ConfigError(f"linux.memoryPolicy.flags[{i}]", f"{name!r} is no flag; use one of {', '.join(MEMORY_FLAGS)}")
+        mode |= MEMORY_FLAGS[name]
+    nodes = policy.get("nodes") or ""
+    return (model.MemoryPolicy(mode, cpu_mask(nodes, "linux.memoryPolicy.nodes") if nodes else b""),)
+
+
+def _personality(personality: Mapping[str, Any] | None) -> tuple[model.Step, ...]:
+    if not personality:
+        return ()
+    if personality["domain"] not in PERSONALITIES:
+        raise ConfigError("linux.personality.domain", f"{personality['domain']!r} is not known; use LINUX or LINUX32")
+    if personality.get("flags"):
+        raise ConfigError("linux.personality.flags", "no flag is defined by the specification; remove them")
+    return (model.Personality(PERSONALITIES[personality["domain"]]),)
+
+
+def _labels(process: Mapping[str, Any], facts: model.Facts) -> tuple[model.Step, ...]:
+    steps: list[model.Step] = []
+    profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
+    if profile:
+        if not facts.apparmor:
+            raise ConfigError("process.apparmorProfile", f"{profile!r} cannot be applied: AppArmor is off on this host; remove it")
+        steps.append(model.Label("apparmor/exec", f"exec {profile}"))
+    if label:
+        if not facts.selinux:
+            raise ConfigError("process.selinuxLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it")
+        steps.append(model.Label("exec", label))
+    return tuple(steps)
+
+
+def _seccomp(seccomp: Mapping[str, Any] | None, compile_seccomp: Callable[[SeccompRules], bytes]) -> tuple[model.Step, ...]:
+    rules = plan_seccomp(seccomp)
+    if rules is None:
+        return ()
+    return (model.Seccomp(rules.flags, rules.notify, compile_seccomp(rules)),)
