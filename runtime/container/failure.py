@@ -1,0 +1,138 @@
+"""init's reports as sentences: which field, what failed, why, what to do.
+
+The words "executable file not found", "no such file or directory", "permission denied" and "is a directory" are kept
+where they apply: Docker and Podman read the exit codes 127 and 126 from them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runtime.errors import HostError, SteleError
+from runtime.host.launch import Report
+from runtime.plan import model, wire
+
+HINTS = {
+    errno.ENOSPC: "the limit of mounts is reached (sysctl fs.mount-max); raise it or mount less",
+    errno.EMFILE: "too many open files; raise RLIMIT_NOFILE of the caller",
+    errno.ENODEV: "the kernel does not know this file system; load its module or remove the mount",
+}
+
+
+def words(number: int) -> str:
+    """errno's words and name: "no such file or directory (ENOENT)"."""
+    text = os.strerror(number)
+    return f"{text[:1].lower()}{text[1:]} ({errno.errorcode.get(number, number)})"
+
+
+def explain(report: Report, plan: model.Plan) -> SteleError:
+    """The error that a failed step means.
+
+    Args:
+        report: a failure that init sent.
+        plan: what it executed.
+    """
+    kind = wire.KINDS.get(report.step)
+    step = _step_of(report, plan)
+    number, detail = report.error, report.text
+    if number == errno.EBADMSG and kind is None:
+        return HostError("init refused its plan; this is a bug of stele, please report it", number)
+    return HostError(_sentence(kind, step, report.index, number, detail), number)
+
+
+def _step_of(report: Report, plan: model.Plan) -> model.Step | None:
+    kind = wire.KINDS.get(report.step)
+    for step in plan.steps:
+        if type(step) is kind and step.index == report.index:  # type: ignore[union-attr]
+            return step
+    return None
+
+
+def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int, number: int, detail: str) -> str:
+    if kind in (model.Execute, model.FindProgram):
+        return _program(number, detail)
+    why = HINTS.get(number) if kind in (model.BindMount, model.NewMount) else None
+    why = why or words(number)
+    match step:
+        case model.BindMount():
+            return _bind(step, number, detail, why)
+        case model.NewMount():
+            what = f'mounts[{index}] "{step.target}": cannot mount {step.fstype}'
+            if detail in (step.target, step.fstype):
+                return f"{what}: {why}; correct mounts[{index}]"
+            return f"{what}: {detail}: {why}; correct mounts[{index}]"
+        case model.Rootfs():
+            return f'root.path "{step.path}": cannot use it as the root file system: {why}; correct root.path'
+        case model.Device():
+            return f'device "{step.path}": cannot make it: {why}; correct linux.devices, or what the image has there'
+        case model.Hook():
+            return _hook(step, index, number, detail)
+        case model.WorkingDirectory() if number == errno.EXDEV:
+            return f'process.cwd "{step.path}": it lies outside the container\'s root file system; choose another'
+        case model.WorkingDirectory():
+            return f'process.cwd "{step.path}": cannot change to it: {why}; create it in the image or correct process.cwd'
+        case model.Sysctl():
+            return f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; correct or remove it'
+        case model.Rlimit():
+            return f"process.rlimits[{index}]: cannot set it to {step.soft}:{step.hard}: {why}; lower it, or give stele CAP_SYS_RESOURCE"
+        case model.JoinNamespace():
+            return f"linux.namespaces[{index}].path: cannot join the namespace: {why}; check that its owner still runs"
+        case model.MaskPath():
+            return f'linux.maskedPaths[{index}] "{step.path}": cannot mask it: {detail}: {why}'
+        case model.ReadonlyPath():
+            return f'linux.readonlyPaths[{index}] "{step.path}": cannot make it read-only: {why}'
+        case model.Console():
+            return f"process.terminal: cannot open a terminal ({detail}): {why}; mounts needs a devpts on /dev/pts"
+        case model.Label():
+            return f'process.{"apparmorProfile" if "apparmor" in step.file else "selinuxLabel"} "{step.label}": cannot apply it: {why}; load it on the host or correct it'
+        case model.Seccomp():
+            return f"linux.seccomp: cannot load the filter: {why}"
+        case model.Credentials():
+            return f"process.user {step.uid}:{step.gid}: cannot take its identity ({detail}): {why}; with a user namespace, map these ids"
+        case model.PrivateLayer():
+            return f"root: cannot put a private layer over the read-only root ({detail}): {why}; add the missing mount points to the image"
+    name = kind.__name__ if kind else "start"
+    return f"{name}: {detail + ': ' if detail else ''}{why}"
+
+
+def _bind(step: model.BindMount, number: int, detail: str, why: str) -> str:
+    what = f'mounts[{step.index}].destination "{step.target}": cannot bind "{step.source}" there'
+    if detail == step.source:
+        return f"{what}: {why}; create it, or correct mounts[{step.index}].source"
+    if number == errno.ENOTDIR:
+        return f"{what}: {why}; a directory can only be bound on a directory, a file on a file: not a directory"
+    return f"{what}: {why}; correct mounts[{step.index}].destination"
+
+
+def _hook(step: model.Hook, index: int, number: int, detail: str) -> str:
+    what = f"hook {step.path} (index {index})"
+    if number == errno.ETIME:
+        return f"{what} did not end within its timeout of {step.timeout} s and was killed" + (f": {detail}" if detail else "")
+    return f"{what} failed: {detail.strip()}"
+
+
+def _program(number: int, detail: str) -> str:
+    path, _, reason = detail.partition("\n")
+    code, name = reason[:1], reason[1:]
+    what = f'exec: "{path}"'
+    if code == "i":
+        return f'{what}: its interpreter "{name}" is missing in the container: no such file or directory; install it or correct the #! line'
+    if code == "c":
+        return f'{what}: its #! line ends in a carriage return, so "{name}\\r" is looked up: no such file or directory; save the script with Unix line ends'
+    if code == "l":
+        return f'{what}: its dynamic loader "{name}" is missing in the container: no such file or directory; use a program built for this image'
+    if code == "a":
+        return f"{what}: it is built for another machine: exec format error; use an image of this architecture"
+    if number == errno.ENOEXEC:
+        return f"{what}: exec format error: no format the kernel can execute; a script needs a #! line"
+    if number == errno.ENOENT:
+        missing = "no such file or directory" if "/" in path else "executable file not found in $PATH"
+        return f"{what}: {missing}; correct process.args or install the program in the image"
+    if number == errno.EISDIR:
+        return f"{what}: is a directory; name a program in process.args"
+    if number == errno.EACCES:
+        return f"{what}: permission denied; it must be executable (chmod +x) for the user of the container"
+    if number == errno.ENOMEM:
+        return f"{what}: no memory for it: the memory limit is too low for this program; raise linux.resources.memory.limit"
+    return f"{what}: {words(number)}"
