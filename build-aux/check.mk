@@ -1,0 +1,40 @@
+# The checks: `make test` is all of them, each by its own name for daily work.
+.PHONY: check-python check-c test-unit test-kernel offered-build offered-c-test offered-vm-test
+
+test:
+	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
+	@build-aux/timed "build" $(MAKE) --no-print-directory offered-build
+	@build-aux/timed "check Python" $(MAKE) --no-print-directory check-python
+	@build-aux/timed "check C" $(MAKE) --no-print-directory check-c
+	@build-aux/timed "unit tests" $(MAKE) --no-print-directory test-unit
+	@build-aux/timed "kernel tests" $(MAKE) --no-print-directory test-kernel
+	@build-aux/timed "tests in the VM" $(MAKE) --no-print-directory offered-vm-test
+
+lint: check-python check-c
+
+check-python:
+	build/venv/bin/ruff check .
+	build/venv/bin/ruff format --check .
+	build/venv/bin/mypy
+	build/venv/bin/mypy -p bundles -p tests.bench
+
+# Every C file by itself, optimised so that the flow warnings work, once plain and once for the sanitizers.
+C_FILES = $(shell find cshim -name '*.c' | sort)
+C_INCLUDES = $(addprefix -I,$(shell find cshim -type d))
+C_WARNINGS = -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-enum -Wvla
+check-c:
+	@set -e; for file in $(C_FILES); do \
+		gcc -std=gnu11 -D_GNU_SOURCE -O2 $(C_WARNINGS) $(C_INCLUDES) $$(build/venv/bin/python3-config --includes 2>/dev/null || python3.11-config --includes) \
+			-c -o /dev/null $$file; \
+	done; echo "$(words $(C_FILES)) C files compile without a warning"
+	@$(MAKE) --no-print-directory offered-c-test
+
+test-unit:
+	$(PY) -m pytest tests/unit
+
+test-kernel:
+	$(PY) -m pytest tests/kernel tests/callers_local
+
+# c-test (build-aux/build.mk: the C code's own tests under ASan and UBSan) and vm-test (build-aux/vm.mk) where offered.
+offered-build offered-c-test offered-vm-test: offered-%:
+	@if grep -qs '^$*:' build-aux/*.mk; then $(MAKE) --no-print-directory $*; else echo "$*: not offered here"; fi

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Installs what is missing on a Debian 12 machine, as root, and makes build/venv. Does nothing when all is present.
+#
+# Usage: build-aux/install-deps.sh [run|test]
+#   run   what `make run` needs: compiler, headers, static libraries, busybox-static, the Python packages of pyproject.toml
+#   test  that, and what the tests need: the other runtimes, conmon, the checkers
+# Packages come from Debian's mirror (apt-get) and the Python package index (pip), both as the machine has set them up.
+set -eu
+
+cd "$(dirname "$0")/.."
+goal=${1:-run}
+case $goal in
+run | test) ;;
+*)
+	echo "usage: $0 [run|test]" >&2
+	exit 2
+	;;
+esac
+
+# What building and running need. libcap-dev is for python-prctl; the rest of the -dev packages hold the static
+# libraries (lib*.a) that the executable is linked from, because it may need nothing but libc on its host.
+packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
+	libseccomp-dev libcap-dev libffi-dev libssl-dev zlib1g-dev libexpat1-dev libbz2-dev liblzma-dev
+	busybox-static ca-certificates"
+# What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages.
+if [ "$goal" = test ]; then
+	packages="$packages runc crun conmon procps util-linux iproute2 uidmap"
+fi
+
+missing=
+for package in $packages; do
+	dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+	if [ "$(id -u)" != 0 ]; then
+		echo "$0: these packages are missing and only root can install them:$missing" >&2
+		exit 1
+	fi
+	echo "installing from Debian:$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	# A third party's list that cannot be fetched is not our concern; a package of ours that is not found is, below.
+	apt-get -q update || echo "$0: apt-get update failed for some list; going on with the others" >&2
+	# shellcheck disable=SC2086  # a list of words
+	apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends $missing
+fi
+
+venv=build/venv
+# The packages named in pyproject.toml, one a line: dependencies, what builds the shim, and for tests the dev extra.
+wanted=$(python3 - "$goal" <<'PYTHON'
+import sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)
+wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+if sys.argv[1] == "test":
+    wanted += project["project"]["optional-dependencies"]["dev"]
+print("\n".join(wanted))
+PYTHON
+)
+# The stamp says what was installed last, so that nothing is asked of the network when nothing changed.
+# What tests want includes what run wants.
+stamp=$venv/stele-installed.$goal
+if [ ! -x $venv/bin/python ]; then
+	echo "making $venv"
+	mkdir -p build
+	python3 -m venv $venv
+fi
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+	echo "installing into $venv:" $wanted
+	printf '%s\n' "$wanted" >"$venv/requirements.txt"
+	$venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$venv/requirements.txt"
+	printf '%s\n' "$wanted" >"$stamp"
+fi
+# The working tree and the compiled shim are importable, nothing is copied into the venv.
+site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+printf '%s\n%s\n' "$PWD" "$PWD/build/lib" >"$site/stele-dev.pth"

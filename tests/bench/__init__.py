@@ -1,0 +1,1 @@
+"""The benchmarks: what a person waits for, beside other runtimes."""

@@ -1,0 +1,104 @@
+"""The runtime under test, called as its callers do: one process for each command."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def command() -> list[str]:
+    """What starts stele: $STELE_BIN, else build/bin/stele, else the package under build/venv's Python."""
+    if chosen := os.environ.get("STELE_BIN"):
+        return [chosen]
+    built = REPO / "build/bin/stele"
+    if built.exists():
+        return [str(built)]
+    return [str(REPO / "build/venv/bin/python"), "-m", "runtime"]
+
+
+class Runtime:
+    """`stele(*args)` runs one command under a --root of its own and returns the CompletedProcess, output as text.
+
+    Attributes:
+        root: the state directory, made for this test.
+        token: a word that all ids of this test begin with, so that its leftovers can be told from others'.
+    """
+
+    def __init__(self, root: Path, token: str, argv: list[str] | None = None) -> None:
+        self.root = root
+        self.token = token
+        self.argv = argv or command()
+        self._numbers = itertools.count(1)
+
+    def id(self, word: str = "c") -> str:
+        """A container id that nobody else uses."""
+        return f"{self.token}-{word}{next(self._numbers)}"
+
+    def command(self, *args: str | Path) -> list[str]:
+        """The whole command line, for tests that start it themselves."""
+        return [*self.argv, "--root", str(self.root), *map(str, args)]
+
+    def __call__(
+        self, *args: str | Path, input: str | None = None, timeout: float = 60, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to the end. `more` goes to subprocess.run; stdin is empty unless `input` or `stdin` is given."""
+        if input is None:
+            more.setdefault("stdin", subprocess.DEVNULL)
+        more.setdefault("stdout", subprocess.PIPE)
+        more.setdefault("stderr", subprocess.PIPE)
+        return subprocess.run(
+            self.command(*args), input=input, text=True, timeout=timeout, check=False, cwd=more.pop("cwd", REPO), **more
+        )
+
+    def ok(self, *args: str | Path, **more: Any) -> str:
+        """Run it, insist that it succeeds, return its standard output."""
+        done = self(*args, **more)
+        said = f"stdout: {done.stdout}\nstderr: {done.stderr}"
+        assert done.returncode == 0, f"stele {' '.join(map(str, args))}: exit code {done.returncode}\n{said}"
+        return str(done.stdout)
+
+    def create(self, bundle: Path, word: str = "c", *flags: str | Path, **more: Any) -> str:
+        """`create` a container and return its id. Its output goes to files stdout and stderr in the bundle.
+
+        Not to pipes: a container's init holds them, so reading to their end would wait for the container's end.
+        """
+        name = self.id(word)
+        with (bundle / "stdout").open("w") as out, (bundle / "stderr").open("w") as err:
+            done = self("create", "--bundle", bundle, *flags, name, stdout=out, stderr=err, **more)
+        said = (bundle / "stderr").read_text()
+        assert done.returncode == 0, f"stele create {name}: exit code {done.returncode}\n{said}"
+        return name
+
+    def detached(self, bundle: Path, word: str = "c", *flags: str | Path, **more: Any) -> str:
+        """`create` and `start`; returns the id."""
+        name = self.create(bundle, word, *flags, **more)
+        self.ok("start", name)
+        return name
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What `state` prints."""
+        state: dict[str, Any] = json.loads(self.ok("state", name))
+        return state
+
+    def wait_stopped(self, name: str, timeout: float = 30) -> None:
+        """Return when the container's init has ended, by its pidfd."""
+        import select
+
+        pid = self.state(name)["pid"]
+        if not pid:
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            ready, _, _ = select.select([pidfd], [], [], timeout)
+            assert ready, f"container {name} (pid {pid}) did not end within {timeout} s"
+        finally:
+            os.close(pidfd)
