@@ -34,9 +34,12 @@ _Static_assert(sizeof(struct head) == 16, "blocks stay aligned to 16 bytes");
 static bool is_open;
 static void *free_blocks[EXACT + 1];
 
+/* Up to its top only: the kernel puts brk right behind the last segment, which is the arena. */
 static bool in_arena(const void *block)
 {
-	return (uintptr_t)block - ARENA_BASE < ARENA_MAX;
+	if ((uintptr_t)block - ARENA_BASE >= ARENA_MAX)
+		return false;
+	return (const char *)block < ARENA->top;
 }
 
 static struct head *head_of(void *block)

@@ -7,7 +7,7 @@ is a package)), then each module's code, marshalled and deflated. Resources are 
 import marshal
 import sys
 import zlib
-from importlib.machinery import ModuleSpec
+from _frozen_importlib import ModuleSpec
 
 import _stele_blob
 

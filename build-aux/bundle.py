@@ -1,0 +1,122 @@
+"""Lay out all Python modules that the executable holds, and the assembler file that links them in.
+
+Usage: bundle.py OUTDIR [APPLICATION]
+    Writes OUTDIR/modules.bin (read by cshim/launcher/stele_start.py, which tells its format), OUTDIR/embedded.S and
+    OUTDIR/modules.txt, a list for people.
+    APPLICATION is the folder that holds the package `runtime`: this project unless told.
+What goes in is what the application's modules import, followed through the standard library and the installed
+packages; nothing is looked for on the host at run time.
+"""
+
+from __future__ import annotations
+
+import marshal
+import re
+import sys
+import types
+import zlib
+from importlib.machinery import BuiltinImporter, PathFinder
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+APPLICATION = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else PROJECT
+START = PROJECT / "cshim" / "launcher" / "stele_start.py"
+ROOT = "/proc/self/exe"
+
+# Frozen, because they run before stele_start can import anything.
+FROZEN = ("encodings", "encodings.aliases", "encodings.utf_8", "stele_start")
+# Imported by a name that is made at run time.
+DYNAMIC = (
+    "encodings.ascii", "encodings.latin_1", "encodings.idna", "encodings.utf_8_sig", "encodings.hex_codec",
+    "importlib.resources", "importlib.metadata", "threading", "traceback",
+)  # fmt: skip
+# Reached by import statements that never run here: other systems, developers' tools, accelerators that are absent.
+EXCLUDED = (
+    "_bootlocale", "_pyrepl", "antigravity", "cffi", "curses", "distutils", "doctest", "ensurepip", "idlelib", "jsonschema",
+    "lib2to3", "msilib", "multiprocessing", "numpy", "pdb", "pip", "pydoc", "pydoc_data", "pygments", "pytest", "readline",
+    "rpds", "rlcompleter", "setuptools", "sqlite3", "test", "this", "tkinter", "turtle", "unittest", "venv", "webbrowser",
+    "wsgiref", "xmlrpc",
+)  # fmt: skip
+
+
+def application() -> list[str]:
+    """The names of all modules of the package `runtime`."""
+    found = []
+    for file in sorted((APPLICATION / "runtime").rglob("*.py")):
+        parts = list(file.relative_to(APPLICATION).with_suffix("").parts)
+        found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return found
+
+
+def resources() -> dict[str, bytes]:
+    """The data files of the package `runtime`, by their path."""
+    files = sorted(p for p in (APPLICATION / "runtime").rglob("*") if p.is_file())
+    wanted = [p for p in files if p.suffix != ".py" and "__pycache__" not in p.parts]
+    return {str(p.relative_to(APPLICATION)): p.read_bytes() for p in wanted}
+
+
+def closure(roots: list[str]) -> dict[str, tuple[Path, bool]]:
+    """Follow imports from the roots: name -> (source file, is a package)."""
+    finder = ModuleFinder(path=[str(APPLICATION), *sys.path], excludes=list(EXCLUDED))
+    for root in roots:
+        parent, _, child = root.rpartition(".")
+        finder.import_hook(root)
+        if parent and root not in finder.modules:
+            finder.import_hook(parent, fromlist=[child])
+    found: dict[str, tuple[Path, bool]] = {}
+    for name, module in finder.modules.items():
+        file = getattr(module, "__file__", None)
+        if not file or BuiltinImporter.find_spec(name):
+            continue
+        path = Path(file)
+        if path.suffix == ".py":
+            found[name] = (path, path.name == "__init__.py")
+    return found
+
+
+def code_of(name: str, file: Path, is_package: bool) -> bytes:
+    place = f"{ROOT}/{name.replace('.', '/')}" + ("/__init__.py" if is_package else ".py")
+    code = compile(file.read_bytes(), place, "exec", dont_inherit=True, optimize=0)
+    return marshal.dumps(code)
+
+
+def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:
+    """The bundle and the table of frozen modules (struct _frozen of Include/cpython/import.h) as sections."""
+    text = [".section .rodata", ".global stele_modules_start, stele_modules_end, stele_frozen", ".balign 4096"]
+    text += ["stele_modules_start:", f'.incbin "{out / "modules.bin"}"', "stele_modules_end:", ".byte 0"]
+    table = [".section .data.rel.ro, \"aw\"", ".balign 8", "stele_frozen:"]
+    for number, (name, (code, is_package)) in enumerate(frozen.items()):
+        file = out / f"frozen{number}.bin"
+        file.write_bytes(code)
+        text += [f'name{number}: .asciz "{name}"', ".balign 16", f'code{number}: .incbin "{file}"']
+        table += [f".quad name{number}, code{number}", f".int {len(code)}, {int(is_package)}", ".quad 0"]
+    table += [".quad 0, 0", ".int 0, 0", ".quad 0", '.section .note.GNU-stack, "", @progbits']
+    return "\n".join(text + table) + "\n"
+
+
+def main(argv: list[str]) -> int:
+    out = Path(argv[1]).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    roots = [*application(), *DYNAMIC, "encodings", "encodings.aliases", "encodings.utf_8"]
+    modules = closure(roots)
+    modules["stele_start"] = (START, False)
+    codes = {name: (code_of(name, *modules[name]), modules[name][1]) for name in sorted(modules)}
+
+    index: dict[str, tuple[int, int, bool]] = {}
+    body = bytearray()
+    entries = {name: code for name, code in codes.items() if name not in FROZEN}
+    for name, (data, is_package) in [*entries.items(), *((n, (d, False)) for n, d in resources().items())]:
+        packed = zlib.compress(data, 9)
+        index[name] = (len(body), len(packed), is_package)
+        body += packed
+    head = marshal.dumps(index)
+    (out / "modules.bin").write_bytes(len(head).to_bytes(4, "little") + head + body)
+    (out / "embedded.S").write_text(assembler({name: codes[name] for name in FROZEN}, out))
+    (out / "modules.txt").write_text("".join(f"{index[n][1]:8} {n}\n" for n in sorted(index)))
+    print(f"{len(index)} modules and resources, {len(body) >> 10} KiB deflated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

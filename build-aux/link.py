@@ -1,0 +1,93 @@
+"""Link the executable without its snapshot: CPython, the C modules, the shim and the launcher, statically.
+
+Usage: link.py OUTDIR OUTPUT
+    OUTDIR holds what bundle.py wrote, and receives objects and archives. OUTPUT is the executable for seal.py.
+The distribution's static libpython has the interpreter and some C modules; the other C modules come from the source
+package of the same version (build-aux/fetch-sources.sh), _cffi_backend from cffi's source on the package index.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+LAUNCHER = PROJECT / "cshim" / "launcher"
+INCLUDE = "/usr/include/python3.11"
+LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
+PYTHON_ARCHIVE = Path("/usr/lib/python3.11/config-3.11-x86_64-linux-gnu/libpython3.11.a")
+
+# Calls that give memory which the snapshot may hold go to cshim/launcher/heap.c.
+RENAMED = {
+    "malloc": "stele_malloc", "calloc": "stele_calloc", "realloc": "stele_realloc", "free": "stele_free",
+    "strdup": "stele_strdup", "pthread_key_create": "stele_key_create",
+}  # fmt: skip
+# C modules of the standard library that libpython does not have.
+EXTENSIONS = ("_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule")
+ARCHIVES = ("libffi", "libseccomp", "libz", "libexpat")
+CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-ffile-prefix-map=/=//", "-g0")
+STRICT = (
+    "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",
+)  # fmt: skip
+
+
+def run(*command: str | Path) -> None:
+    subprocess.run([str(c) for c in command], check=True)
+
+
+def renamed(source: Path, out: Path) -> Path:
+    """A copy of an archive whose memory calls are renamed."""
+    options = [f"--redefine-sym={old}={new}" for old, new in RENAMED.items()]
+    target = out / f"stele-{source.name}"
+    run("objcopy", "--strip-debug", *options, source, target)
+    return target
+
+
+def main(argv: list[str]) -> int:
+    out, output = Path(argv[1]).resolve(), Path(argv[2]).resolve()
+    sources = Path(os.environ.get("STELE_SOURCES", PROJECT / "build" / "sources"))
+    python, cffi = next(sources.glob("Python-3.11*")), next(sources.glob("cffi-*"))
+    objects = out / "objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    include = [f"-I{INCLUDE}", f"-I{INCLUDE}/internal"]
+
+    jobs: list[tuple[str, list[str | Path]]] = []
+    for name in EXTENSIONS:
+        jobs.append((f"ext-{name}", [python / "Modules" / f"{name}.c", *include, "-DPy_BUILD_CORE_BUILTIN", "-w"]))
+    backend = [cffi / "src" / "c" / "_cffi_backend.c", *include, "-DFFI_BUILDING=1", "-DUSE__THREAD", "-w"]
+    jobs.append(("ext-cffi", [*backend, "-DHAVE_SYNC_SYNCHRONIZE"]))
+    run(sys.executable, PROJECT / "cshim" / "build_shim.py", out, "--c-only", out / "_stele_shim.c")
+    jobs.append(("ext-shim", [out / "_stele_shim.c", *include, f"-I{PROJECT / 'cshim'}", "-w"]))
+    for file in sorted((PROJECT / "cshim").glob("*.c")):
+        if file.name != "init.c":
+            jobs.append((f"ext-shim-{file.stem}", [file, f"-I{PROJECT / 'cshim'}", "-Wall"]))
+    for file in sorted(LAUNCHER.glob("*.c")):
+        jobs.append((f"own-{file.stem}", [file, f"-isystem{INCLUDE}", *STRICT]))
+    jobs.append(("own-embedded", [out / "embedded.S"]))
+
+    def compile_one(job: tuple[str, list[str | Path]]) -> Path:
+        target = objects / f"{job[0]}.o"
+        run("gcc", *CFLAGS, *job[1], "-c", "-o", target)
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiled = list(pool.map(compile_one, jobs))
+
+    plain = out / "ext.a"
+    plain.unlink(missing_ok=True)
+    run("ar", "rcsD", plain, *[o for o in compiled if o.name.startswith("ext-")])
+    archives = [renamed(a, out) for a in [plain, PYTHON_ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
+    own = [o for o in compiled if o.name.startswith("own-")]
+    run(
+        "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
+        f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}",
+        *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,146 @@
+"""Make the executable of the linked launcher and the snapshot it took of itself.
+
+Usage: seal.py BARE OUTPUT
+    Runs BARE --dump, then writes OUTPUT: BARE with the snapshot as its initialised memory.
+The kernel maps the snapshot with the rest of the executable: it needs no file, no /proc and no system call of its own,
+and cannot belong to another executable. Loadable segments of OUTPUT:
+    as in BARE   headers, code, constants
+    data         libc's and the launcher's .data as linked, pydata and pybss as dumped; no part is left to be zeroed
+    pristine     pydata as linked, read-only, for the cold start
+    arena        what was allocated until the dump, at ARENA_BASE
+No section headers: the symbols are of use only in BARE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGE = 4096
+ARENA_BASE = 0x10000000000
+PRISTINE_BASE = 0x8000000
+PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
+PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
+PF_W, PF_R = 2, 4
+ID_SIZE = 32
+
+
+@dataclass
+class Segment:
+    """An ELF64 program header, elf(5)."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    physical: int
+    file_size: int
+    memory_size: int
+    align: int
+
+    FORMAT = "<IIQQQQQQ"
+
+    def pack(self) -> bytes:
+        return struct.pack(
+            self.FORMAT, self.kind, self.flags, self.offset, self.address, self.physical,
+            self.file_size, self.memory_size, self.align,
+        )  # fmt: skip
+
+
+def up(value: int) -> int:
+    return -(-value // PAGE) * PAGE
+
+
+def symbols(elf: Path) -> dict[str, int]:
+    listing = subprocess.run(["nm", elf], check=True, capture_output=True, text=True).stdout
+    return {name: int(value, 16) for value, _, name in (line.split() for line in listing.splitlines() if line[0] != " ")}
+
+
+def dump(bare: Path, seed: int) -> bytes:
+    """Let the launcher take its snapshot, with nothing of our environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "snapshot"
+        subprocess.run([bare, "--dump", target, str(seed)], check=True, env={"TZ": "UTC"}, cwd=folder)
+        return target.read_bytes()
+
+
+def hash_seed(identity: bytes) -> int:
+    """A fresh one for each build; for a reproducible build, one that follows from what is built."""
+    if os.environ.get("SOURCE_DATE_EPOCH"):
+        return int.from_bytes(identity[:4], "little") or 1
+    return int.from_bytes(os.urandom(4), "little") or 1
+
+
+def main(argv: list[str]) -> int:
+    bare, output = Path(argv[1]), Path(argv[2])
+    elf = bytearray(bare.read_bytes())
+    (table,) = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    segments = [Segment(*struct.unpack_from(Segment.FORMAT, elf, table + i * size)) for i in range(count)]
+    identity = hashlib.sha256(elf).digest()
+    snapshot = dump(bare.resolve(), hash_seed(identity))
+
+    at = symbols(bare)
+    data = [s for s in segments if s.kind == PT_LOAD][-1]
+    if not data.flags & PF_W or data.offset + data.file_size > len(elf):
+        raise SystemExit("seal: the last loadable segment is not the data")
+    memory = bytearray(elf[data.offset : data.offset + data.file_size])
+    memory.extend(bytes(up(data.address + data.memory_size) - data.address - len(memory)))
+
+    def place(start: str, end: str, content: bytes) -> bytes:
+        """Put content into the data segment; return what was there."""
+        low, high = at[start] - data.address, at[end] - data.address
+        if len(content) != high - low:
+            raise SystemExit(f"seal: the snapshot has {len(content)} bytes for {start}, not {high - low}")
+        was = bytes(memory[low:high])
+        memory[low:high] = content
+        return was
+
+    data_size = at["stele_pydata_end"] - at["stele_pydata_start"]
+    bss_size = at["stele_pybss_end"] - at["stele_pybss_start"]
+    pristine = place("stele_pydata_start", "stele_pydata_end", snapshot[:data_size])
+    place("stele_pybss_start", "stele_pybss_end", snapshot[data_size : data_size + bss_size])
+    arena = bytearray(snapshot[data_size + bss_size :])
+    arena[:ID_SIZE] = identity
+    seal = struct.pack("<II32sQ", 1, 0, identity, PRISTINE_BASE)
+    struct_at = at["stele_seal"] - data.address
+    memory[struct_at : struct_at + len(seal)] = seal
+
+    out = elf[: data.offset] + memory
+    data.file_size = data.memory_size = len(memory)
+
+    def append(content: bytes, address: int, flags: int) -> Segment:
+        out.extend(bytes(up(len(out)) - len(out)))
+        offset = len(out)
+        out.extend(content)
+        return Segment(PT_LOAD, flags, offset, address, address, len(content), up(len(content)), PAGE)
+
+    loads = [s for s in segments if s.kind == PT_LOAD]
+    loads.append(append(pristine, PRISTINE_BASE, PF_R))
+    loads.append(append(bytes(arena), ARENA_BASE, PF_R | PF_W))
+    kept = [s for s in segments if s.kind in (PT_TLS, PT_GNU_STACK, PT_GNU_RELRO)]
+    table_new = [*loads, *kept]
+    if len(table_new) > count:
+        raise SystemExit("seal: no room for the program headers")
+    for i, segment in enumerate(table_new):
+        out[table + i * size : table + (i + 1) * size] = segment.pack()
+    struct.pack_into("<H", out, 56, len(table_new))
+    struct.pack_into("<Q", out, 40, 0)  # no section headers
+    struct.pack_into("<HH", out, 60, 0, 0)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh = output.with_name(output.name + ".new")
+    fresh.write_bytes(out)
+    fresh.chmod(0o755)
+    fresh.rename(output)
+    print(f"{output.name}: {len(out) / 2**20:.1f} MiB, of it snapshot {(len(arena) + data_size + bss_size) / 2**20:.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
