@@ -46,7 +46,7 @@ fi
 
 venv=build/venv
 # The packages named in pyproject.toml, one a line: dependencies, what builds the shim, and for tests the dev extra.
-wanted=$(python3 - "$goal" <<'PYTHON'
+wanted=$(/usr/bin/python3 - "$goal" <<'PYTHON'
 import sys, tomllib
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)
@@ -62,7 +62,7 @@ stamp=$venv/stele-installed.$goal
 if [ ! -x $venv/bin/python ]; then
 	echo "making $venv"
 	mkdir -p build
-	python3 -m venv $venv
+	/usr/bin/python3 -m venv $venv
 fi
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
 	echo "installing into $venv:" $wanted
