@@ -129,7 +129,7 @@ int stele_spawn(struct stele_spawn *s)
 		.flags = s->flags | CLONE_PIDFD | CLONE_VM | CLONE_VFORK | (s->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
-		.cgroup = s->cgroup >= 0 ? (uint64_t)s->cgroup : 0,
+		.cgroup = s->cgroup >= 0 ? (__u64)s->cgroup : 0,
 	};
 	s->failed = NULL;
 	s->pidfd = -1;
@@ -176,7 +176,7 @@ int stele_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, ui
 		.attr_set = set,
 		.attr_clr = clear,
 		.propagation = propagation,
-		.userns_fd = userns >= 0 ? (uint64_t)userns : 0,
+		.userns_fd = userns >= 0 ? (__u64)userns : 0,
 	};
 	return result(syscall(SYS_mount_setattr, fd, "", flags | AT_EMPTY_PATH, &attr, sizeof(attr)));
 }
