@@ -85,7 +85,7 @@ def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:
     """The bundle and the table of frozen modules (struct _frozen of Include/cpython/import.h) as sections."""
     text = [".section .rodata", ".global stele_modules_start, stele_modules_end, stele_frozen", ".balign 4096"]
     text += ["stele_modules_start:", f'.incbin "{out / "modules.bin"}"', "stele_modules_end:", ".byte 0"]
-    table = [".section .data.rel.ro, \"aw\"", ".balign 8", "stele_frozen:"]
+    table = ['.section .data.rel.ro, "aw"', ".balign 8", "stele_frozen:"]
     for number, (name, (code, is_package)) in enumerate(frozen.items()):
         file = out / f"frozen{number}.bin"
         file.write_bytes(code)

@@ -11,14 +11,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 LAUNCHER = PROJECT / "cshim" / "launcher"
+INIT = PROJECT / "build" / "lib" / "init"
 INCLUDE = "/usr/include/python3.11"
-LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
-PYTHON_ARCHIVE = Path("/usr/lib/python3.11/config-3.11-x86_64-linux-gnu/libpython3.11.a")
+MULTIARCH = sysconfig.get_config_var("MULTIARCH")
+LIBRARIES = Path("/usr/lib") / MULTIARCH
+PYTHON_ARCHIVE = Path(f"/usr/lib/python3.11/config-3.11-{MULTIARCH}/libpython3.11.a")
 
 # Calls that give memory which the snapshot may hold go to cshim/launcher/heap.c.
 RENAMED = {
@@ -63,7 +66,7 @@ def main(argv: list[str]) -> int:
     jobs.append(("ext-shim", [out / "_stele_shim.c", *include, f"-I{PROJECT / 'cshim'}", "-w"]))
     for file in sorted((PROJECT / "cshim").glob("*.c")):
         if file.name != "init.c":
-            jobs.append((f"ext-shim-{file.stem}", [file, f"-I{PROJECT / 'cshim'}", "-Wall"]))
+            jobs.append((f"ext-shim-{file.stem}", [file, f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{INIT}"', "-Wall"]))
     for file in sorted(LAUNCHER.glob("*.c")):
         jobs.append((f"own-{file.stem}", [file, f"-isystem{INCLUDE}", *STRICT]))
     jobs.append(("own-embedded", [out / "embedded.S"]))
@@ -83,6 +86,7 @@ def main(argv: list[str]) -> int:
     own = [o for o in compiled if o.name.startswith("own-")]
     run(
         "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
+        "-Wl,--no-warnings",  # libc's, that names are looked up by plug-ins of the host: see names.c
         f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}",
         *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
     )  # fmt: skip

@@ -59,7 +59,9 @@ def up(value: int) -> int:
 
 def symbols(elf: Path) -> dict[str, int]:
     listing = subprocess.run(["nm", elf], check=True, capture_output=True, text=True).stdout
-    return {name: int(value, 16) for value, _, name in (line.split() for line in listing.splitlines() if line[0] != " ")}
+    return {
+        name: int(value, 16) for value, _, name in (line.split() for line in listing.splitlines() if line[0] != " ")
+    }
 
 
 def dump(bare: Path, seed: int) -> bytes:
@@ -138,7 +140,9 @@ def main(argv: list[str]) -> int:
     fresh.write_bytes(out)
     fresh.chmod(0o755)
     fresh.rename(output)
-    print(f"{output.name}: {len(out) / 2**20:.1f} MiB, of it snapshot {(len(arena) + data_size + bss_size) / 2**20:.1f}")
+    print(
+        f"{output.name}: {len(out) / 2**20:.1f} MiB, of it snapshot {(len(arena) + data_size + bss_size) / 2**20:.1f}"
+    )
     return 0
 
 

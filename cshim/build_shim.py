@@ -17,6 +17,7 @@ import cffi
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "/* cdef: begin */", "/* cdef: end */"
 NOT_SHIM = {"init.c", "launcher.c"}
+INIT = HERE.parent / "build" / "lib" / "init"  # what cshim/blob.c carries
 WARNINGS = [
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",
 ]  # fmt: skip
@@ -46,7 +47,7 @@ def builder() -> cffi.FFI:
         sources=[str(c) for c in sources()],
         include_dirs=[str(HERE)],
         depends=[str(h) for h in headers()],
-        define_macros=[("_GNU_SOURCE", None)],
+        define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{INIT}"')],
         extra_compile_args=["-std=gnu11", "-O2", *WARNINGS, *RELAXED],
         libraries=["seccomp"],
     )

@@ -24,7 +24,7 @@ PyMODINIT_FUNC PyInit__queue(void);
 PyMODINIT_FUNC PyInit__typing(void);
 PyMODINIT_FUNC PyInit__cffi_backend(void);
 PyMODINIT_FUNC PyInit__stele_shim(void);
-PyMODINIT_FUNC PyInit__stele_blob(void);
+PyMODINIT_FUNC PyInit__stele_modules(void);
 
 static struct _inittab built_in[] = {
 	{"_json", PyInit__json},
@@ -36,14 +36,14 @@ static struct _inittab built_in[] = {
 	{"_typing", PyInit__typing},
 	{"_cffi_backend", PyInit__cffi_backend},
 	{"_stele_shim", PyInit__stele_shim},
-	{"_stele_blob", PyInit__stele_blob},
+	{"_stele_modules", PyInit__stele_modules},
 	{NULL, NULL},
 };
 
-/* _stele_blob.modules: the bundle as a read-only memoryview; nothing is copied. */
-PyMODINIT_FUNC PyInit__stele_blob(void)
+/* _stele_modules.bundle: the bundle as a read-only memoryview; nothing is copied. */
+PyMODINIT_FUNC PyInit__stele_modules(void)
 {
-	static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_stele_blob", .m_size = 0};
+	static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_stele_modules", .m_size = 0};
 	PyObject *module = PyModule_Create(&definition);
 	if (!module)
 		return NULL;
@@ -52,7 +52,7 @@ PyMODINIT_FUNC PyInit__stele_blob(void)
 		char *variable;
 	} start = {.constant = stele_modules_start};
 	PyObject *view = PyMemoryView_FromMemory(start.variable, stele_modules_end - stele_modules_start, PyBUF_READ);
-	if (!view || PyModule_AddObject(module, "modules", view) < 0) {
+	if (!view || PyModule_AddObject(module, "bundle", view) < 0) {
 		Py_XDECREF(view);
 		Py_DECREF(module);
 		return NULL;

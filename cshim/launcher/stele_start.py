@@ -9,20 +9,20 @@ import sys
 import zlib
 from _frozen_importlib import ModuleSpec
 
-import _stele_blob
+import _stele_modules
 
 # Nothing can ever be found below a file: no import, no __file__ and no traceback reaches the host's file system.
 ROOT = "/proc/self/exe"
 
-_size = int.from_bytes(_stele_blob.modules[:4], "little")
-_index = marshal.loads(_stele_blob.modules[4 : 4 + _size])
+_size = int.from_bytes(_stele_modules.bundle[:4], "little")
+_index = marshal.loads(_stele_modules.bundle[4 : 4 + _size])
 _base = 4 + _size
 
 
 def stored(name):
     """The bytes of a bundled module or resource."""
     offset, size = _index[name][:2]
-    return zlib.decompress(_stele_blob.modules[_base + offset : _base + offset + size])
+    return zlib.decompress(_stele_modules.bundle[_base + offset : _base + offset + size])
 
 
 class Importer:
@@ -34,7 +34,9 @@ class Importer:
         if entry is None:
             return None
         place = f"{ROOT}/{name.replace('.', '/')}"
-        spec = ModuleSpec(name, Importer, origin=f"{place}/__init__.py" if entry[2] else f"{place}.py", is_package=entry[2])
+        spec = ModuleSpec(
+            name, Importer, origin=f"{place}/__init__.py" if entry[2] else f"{place}.py", is_package=entry[2]
+        )
         if entry[2]:
             spec.submodule_search_locations.append(place)
         spec.has_location = True

@@ -1,0 +1,37 @@
+# What is built: the virtual environment, init, the shim for development, and the one executable.
+.PHONY: venv init shim build
+
+venv: build/venv/bin/python
+build/venv/bin/python:
+	build-aux/install-deps.sh run
+
+# init is freestanding: no libc, so no heap, no locale and no start-up of its own; a few pages in all.
+INIT_FLAGS = -std=gnu11 -Os -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pie \
+	-nostdlib -static -no-pie -Wl,--build-id=none -Wl,-s
+init: build/lib/init
+build/lib/init: $(sort $(wildcard cshim/init/*.[ch] cshim/plan.h))
+	@mkdir -p $(@D)
+	gcc $(INIT_FLAGS) $(C_WARNINGS) -o $@ $(filter %.c,$^)
+
+# The same C code as a module for build/venv, so that `python -m runtime` works.
+shim: build/lib/_stele_shim.stamp
+build/lib/_stele_shim.stamp: build/lib/init cshim/build_shim.py $(wildcard cshim/*.[ch]) | build/venv/bin/python
+	build/venv/bin/python cshim/build_shim.py build/lib
+	@touch $@
+
+build: shim build/bin/stele
+
+build/sources/stamp: build-aux/fetch-sources.sh | build/venv/bin/python
+	build-aux/fetch-sources.sh
+	@touch $@
+
+APPLICATION = $(shell find runtime -type f -not -path '*/__pycache__/*')
+build/launcher/embedded.S: build-aux/bundle.py cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
+	build/venv/bin/python build-aux/bundle.py build/launcher
+
+build/launcher/stele.bare: build-aux/link.py build/launcher/embedded.S build/sources/stamp build/lib/_stele_shim.stamp \
+		$(wildcard cshim/launcher/*.c cshim/launcher/*.h cshim/launcher/*.ld)
+	build/venv/bin/python build-aux/link.py build/launcher $@
+
+build/bin/stele: build/launcher/stele.bare build-aux/seal.py
+	build/venv/bin/python build-aux/seal.py $< $@

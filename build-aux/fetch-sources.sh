@@ -1,0 +1,45 @@
+#!/bin/sh
+# Fetches what the executable is built from beside Debian's binary packages, into build/sources; nothing if it is there.
+#
+# Usage: build-aux/fetch-sources.sh
+#   Python-3.11*/Modules   C modules of the standard library that the static libpython lacks: from Debian's source
+#                          package, through apt-get with lists of its own (nothing in /etc changes, root is not needed)
+#   cffi-*                 cffi's C half, of the version in build/venv, from the Python package index through pip
+set -eu
+
+cd "$(dirname "$0")/.."
+out=build/sources
+venv=build/venv
+cffi=$($venv/bin/python -c 'import cffi; print(cffi.__version__)')
+python=$($venv/bin/python -c 'import platform; print(platform.python_version())')
+if [ -d "$out/Python-$python" ] && [ -d "$out/cffi-$cffi" ]; then
+	exit 0
+fi
+mkdir -p $out/apt/lists/partial $out/apt/cache/archives/partial
+work=$PWD/$out/apt
+
+# Debian's source lists, made of the binary lists that this machine uses.
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+[ -e $keyring ] && signed="[signed-by=$keyring] " || signed=
+# shellcheck disable=SC2016  # apt-get's variables
+apt-get indextargets --format '$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+	sed -n "s|^Debian |deb-src $signed|p" | sort -u >"$work/sources.list"
+if ! [ -s "$work/sources.list" ]; then
+	echo "$0: apt knows no list of Debian's; run apt-get update as root" >&2
+	exit 1
+fi
+private="-q -o Dir::Etc::sourcelist=$work/sources.list -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$work/lists
+	-o Dir::Cache=$work/cache -o Debug::NoLocking=1 -o APT::Sandbox::User="
+if ! [ -d "$out/Python-$python" ]; then
+	# shellcheck disable=SC2086  # a list of words
+	apt-get $private update
+	# Upstream's archive only: Debian's changes to it do not touch these files, and its own index vouches for it.
+	# shellcheck disable=SC2086
+	(cd "$work" && apt-get $private source --download-only --tar-only python3.11)
+	tar -xzf "$work"/python3.11_*.orig.tar.gz -C $out --wildcards '*/Modules/*' '*/LICENSE'
+fi
+if ! [ -d "$out/cffi-$cffi" ]; then
+	$venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary cffi -d "$work" "cffi==$cffi"
+	tar -xzf "$work/cffi-$cffi.tar.gz" -C $out
+fi
+rm -rf "$work"

@@ -1,0 +1,13 @@
+/* init's executable, carried inside whatever holds the shim, so that no file of the host is ever executed for it. */
+#ifndef STELE_BLOB_H
+#define STELE_BLOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cdef: begin */
+extern const uint8_t stele_init_blob[];
+extern const size_t stele_init_blob_size; /* 0 where the shim was built before init */
+/* cdef: end */
+
+#endif
