@@ -71,7 +71,9 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
         case model.WorkingDirectory() if number == errno.EXDEV:
             return f'process.cwd "{step.path}": it lies outside the container\'s root file system; choose another'
         case model.WorkingDirectory():
-            return f'process.cwd "{step.path}": cannot change to it: {why}; create it in the image or correct process.cwd'
+            return (
+                f'process.cwd "{step.path}": cannot change to it: {why}; create it in the image or correct process.cwd'
+            )
         case model.Sysctl():
             return f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; correct or remove it'
         case model.Rlimit():
@@ -108,7 +110,9 @@ def _bind(step: model.BindMount, number: int, detail: str, why: str) -> str:
 def _hook(step: model.Hook, index: int, number: int, detail: str) -> str:
     what = f"hook {step.path} (index {index})"
     if number == errno.ETIME:
-        return f"{what} did not end within its timeout of {step.timeout} s and was killed" + (f": {detail}" if detail else "")
+        return f"{what} did not end within its timeout of {step.timeout} s and was killed" + (
+            f": {detail}" if detail else ""
+        )
     return f"{what} failed: {detail.strip()}"
 
 

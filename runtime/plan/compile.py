@@ -54,7 +54,9 @@ def compile_create(
     spaces = namespaces.parse(linux.get("namespaces") or ())
     new_user = "user" in spaces.new
     if request.rootless and not spaces.has("user"):
-        raise ConfigError("linux.namespaces", "an ordinary user needs a user namespace; add {\"type\": \"user\"} with its mappings")
+        raise ConfigError(
+            "linux.namespaces", 'an ordinary user needs a user namespace; add {"type": "user"} with its mappings'
+        )
     can_set_groups = not request.rootless or facts.euid == 0
     entry = namespaces.enter(
         spaces,
@@ -142,9 +144,7 @@ def compile_exec(
         model.Ready(False),
         *planned.late,
     )
-    return model.Plan(
-        steps=steps, fds=(model.PidFd(),), terminal=bool(process.get("terminal")), notes=planned.notes
-    )
+    return model.Plan(steps=steps, fds=(model.PidFd(),), terminal=bool(process.get("terminal")), notes=planned.notes)
 
 
 def _before_joining(planned: ProcessPlan) -> tuple[model.Step, ...]:
@@ -216,7 +216,11 @@ def _root(
     )
     fds.extend(mounts.fds)
     own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
-    devices = plan_devices(linux.get("devices") or (), bind="user" in spaces.new or facts.in_user_namespace) if own_dev else ()
+    devices = (
+        plan_devices(linux.get("devices") or (), bind="user" in spaces.new or facts.in_user_namespace)
+        if own_dev
+        else ()
+    )
     dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))
     targets = (*mounts.targets, *in_root)
@@ -258,7 +262,9 @@ def _hooks(config: Mapping[str, Any], kind: str, state: Mapping[str, Any]) -> tu
         check_hook(hook, field)
         args = tuple(hook.get("args") or (hook["path"],))
         hooks.append(
-            model.Hook(hook.get("timeout") or 0, len(args), hook["path"], head, tail, (*args, *(hook.get("env") or ())), i)
+            model.Hook(
+                hook.get("timeout") or 0, len(args), hook["path"], head, tail, (*args, *(hook.get("env") or ())), i
+            )
         )
     return tuple(hooks)
 
@@ -281,4 +287,6 @@ def _net_devices(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> tup
 
 def _check_resctrl(linux: Mapping[str, Any], facts: model.Facts) -> None:
     if linux.get("intelRdt") and not facts.resctrl:
-        raise ConfigError("linux.intelRdt", "needs resctrl, which this host has not mounted on /sys/fs/resctrl; remove it")
+        raise ConfigError(
+            "linux.intelRdt", "needs resctrl, which this host has not mounted on /sys/fs/resctrl; remove it"
+        )

@@ -36,7 +36,8 @@ def plan_devices(devices: Sequence[Mapping[str, Any]], *, bind: bool) -> tuple[m
         ConfigError: unknown type, or no number for a device that needs one.
     """
     nodes: dict[str, model.Device] = {
-        path: model.Device(stat.S_IFCHR | 0o666, major, minor, 0, 0, bind, path) for path, major, minor in DEFAULT_DEVICES
+        path: model.Device(stat.S_IFCHR | 0o666, major, minor, 0, 0, bind, path)
+        for path, major, minor in DEFAULT_DEVICES
     }
     for i, device in enumerate(devices):
         nodes[device["path"]] = _device(device, i, bind=bind)

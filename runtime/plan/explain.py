@@ -100,7 +100,9 @@ def words(step: model.Step) -> str:
         case model.Umask():
             return f"umask {step.umask:04o}"
         case model.Seccomp():
-            return f"load a seccomp filter of {len(step.program) // 8} instructions" + (" with a listener" if step.notify else "")
+            return f"load a seccomp filter of {len(step.program) // 8} instructions" + (
+                " with a listener" if step.notify else ""
+            )
         case model.Credentials():
             gids = [int.from_bytes(step.gids[i : i + 4], "little") for i in range(0, len(step.gids), 4)]
             return (
@@ -111,7 +113,9 @@ def words(step: model.Step) -> str:
             )
         case model.Affinity():
             every = set(step.mask) == {0xFF}
-            return "CPU affinity: " + ("every CPU the cgroup allows" if every else f"mask {step.mask[::-1].hex().lstrip('0')}")
+            return "CPU affinity: " + (
+                "every CPU the cgroup allows" if every else f"mask {step.mask[::-1].hex().lstrip('0')}"
+            )
         case model.WorkingDirectory():
             return f"working directory {step.path}" + (" (again, as the user)" if step.last else "")
         case model.Execute():
@@ -170,7 +174,10 @@ def to_json(plan: model.Plan, encoded: bytes) -> str:
         if isinstance(value, bytes):
             return value.hex()
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {"kind": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+            return {
+                "kind": type(value).__name__,
+                **{f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)},
+            }
         return [plain(v) for v in value] if isinstance(value, tuple) else value
 
     host = {f.name: plain(getattr(plan, f.name)) for f in dataclasses.fields(plan) if f.name != "steps"}

@@ -47,7 +47,9 @@ def plan_credentials(
         if not 0 <= value <= MAX_ID:
             raise ConfigError(f"process.user.{name}", f"{value} is no id; it must be from 0 to {MAX_ID}")
     if gids and not can_set_groups:
-        raise ConfigError("process.user.additionalGids", "a rootless container cannot have additional groups; remove them")
+        raise ConfigError(
+            "process.user.additionalGids", "a rootless container cannot have additional groups; remove them"
+        )
     sets = process.get("capabilities") or {}
     masks = {name: capability_mask(sets.get(name) or (), f"process.capabilities.{name}") for name in SETS}
     available = (1 << 64) - 1 if new_user else facts.capabilities

@@ -147,7 +147,9 @@ def _check_proc(target: str, kind: str, options: Options, index: int) -> None:
     if clean == "/proc" and kind != "proc" and not options.bind:
         raise ConfigError(f"mounts[{index}].destination", f"only a procfs can be mounted on /proc, not {kind!r}")
     if clean.startswith("/proc/") and clean not in PROC_FILES:
-        raise ConfigError(f"mounts[{index}].destination", f"{target!r} is inside /proc, which must stay the kernel's; remove it")
+        raise ConfigError(
+            f"mounts[{index}].destination", f"{target!r} is inside /proc, which must stay the kernel's; remove it"
+        )
 
 
 def _bind(
@@ -184,7 +186,8 @@ def _plan_bind(
         raise ConfigError(f"mounts[{index}].source", "is missing; a bind mount needs the host path to bind")
     if options.data:
         raise ConfigError(
-            f"mounts[{index}].options", f"{options.data[0]!r} is an option of a file system; a bind mount takes none, remove it"
+            f"mounts[{index}].options",
+            f"{options.data[0]!r} is an option of a file system; a bind mount takes none, remove it",
         )
     source = posixpath.join(bundle, mount["source"])
     id_maps = _mount_id_maps(mount, options, index)
@@ -206,10 +209,10 @@ def _mount_id_maps(mount: Mapping[str, Any], options: Options, index: int) -> mo
     if not (uids or gids or options.idmap):
         return None
     if not (uids and gids):
-        raise ConfigError(f"mounts[{index}]", "an id-mapped mount needs both uidMappings and gidMappings; add what is missing")
-    return model.IdMaps(
-        mappings(uids, f"mounts[{index}].uidMappings"), mappings(gids, f"mounts[{index}].gidMappings")
-    )
+        raise ConfigError(
+            f"mounts[{index}]", "an id-mapped mount needs both uidMappings and gidMappings; add what is missing"
+        )
+    return model.IdMaps(mappings(uids, f"mounts[{index}].uidMappings"), mappings(gids, f"mounts[{index}].gidMappings"))
 
 
 def _plan_new(

@@ -43,7 +43,9 @@ def parse(namespaces: Sequence[Mapping[str, Any]]) -> Namespaces:
     for i, entry in enumerate(namespaces):
         kind = entry["type"]
         if kind not in NAMESPACES:
-            raise ConfigError(f"linux.namespaces[{i}].type", f"{kind!r} is no kind of namespace; use {sorted(NAMESPACES)}")
+            raise ConfigError(
+                f"linux.namespaces[{i}].type", f"{kind!r} is no kind of namespace; use {sorted(NAMESPACES)}"
+            )
         if kind in new or any(kind == k for k, _, _ in joined):
             raise ConfigError(f"linux.namespaces[{i}].type", f"{kind!r} is there twice; remove one")
         if entry.get("path"):
@@ -65,7 +67,9 @@ def id_maps(linux: Mapping[str, Any]) -> model.IdMaps:
     )
     for lines, name in ((maps.uids, "linux.uidMappings"), (maps.gids, "linux.gidMappings")):
         if not any(line.container_id == 0 for line in lines):
-            raise ConfigError(name, "id 0 is not mapped; a new user namespace needs it, add a mapping with containerID 0")
+            raise ConfigError(
+                name, "id 0 is not mapped; a new user namespace needs it, add a mapping with containerID 0"
+            )
     return maps
 
 

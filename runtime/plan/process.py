@@ -149,11 +149,15 @@ def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.
     steps: list[model.Step] = []
     affinity = (process.get("execCPUAffinity") or {}).get(affinity_field)
     # Else all CPUs that the cgroup allows: not those that the caller happened to be bound to.
-    steps.append(model.Affinity(cpu_mask(affinity, f"process.execCPUAffinity.{affinity_field}") if affinity else ALL_CPUS))
+    steps.append(
+        model.Affinity(cpu_mask(affinity, f"process.execCPUAffinity.{affinity_field}") if affinity else ALL_CPUS)
+    )
     scheduler = process.get("scheduler")
     if scheduler:
         if scheduler["policy"] not in POLICIES:
-            raise ConfigError("process.scheduler.policy", f"{scheduler['policy']!r} is no policy; use one of {', '.join(POLICIES)}")
+            raise ConfigError(
+                "process.scheduler.policy", f"{scheduler['policy']!r} is no policy; use one of {', '.join(POLICIES)}"
+            )
         flags = 0
         for i, name in enumerate(scheduler.get("flags") or ()):
             if name not in SCHEDULER_FLAGS:
@@ -176,7 +180,9 @@ def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.
     io_priority = process.get("ioPriority")
     if io_priority:
         if io_priority["class"] not in IO_CLASSES:
-            raise ConfigError("process.ioPriority.class", f"{io_priority['class']!r} is no class; use one of {', '.join(IO_CLASSES)}")
+            raise ConfigError(
+                "process.ioPriority.class", f"{io_priority['class']!r} is no class; use one of {', '.join(IO_CLASSES)}"
+            )
         level = io_priority.get("priority", 0)
         if not 0 <= level <= 7:
             raise ConfigError("process.ioPriority.priority", f"{level} is out of range; use 0 to 7")
@@ -188,11 +194,15 @@ def _memory_policy(policy: Mapping[str, Any] | None) -> tuple[model.Step, ...]:
     if not policy:
         return ()
     if policy["mode"] not in MEMORY_MODES:
-        raise ConfigError("linux.memoryPolicy.mode", f"{policy['mode']!r} is no mode; use one of {', '.join(MEMORY_MODES)}")
+        raise ConfigError(
+            "linux.memoryPolicy.mode", f"{policy['mode']!r} is no mode; use one of {', '.join(MEMORY_MODES)}"
+        )
     mode = MEMORY_MODES[policy["mode"]]
     for i, name in enumerate(policy.get("flags") or ()):
         if name not in MEMORY_FLAGS:
-            raise ConfigError(f"linux.memoryPolicy.flags[{i}]", f"{name!r} is no flag; use one of {', '.join(MEMORY_FLAGS)}")
+            raise ConfigError(
+                f"linux.memoryPolicy.flags[{i}]", f"{name!r} is no flag; use one of {', '.join(MEMORY_FLAGS)}"
+            )
         mode |= MEMORY_FLAGS[name]
     nodes = policy.get("nodes") or ""
     return (model.MemoryPolicy(mode, cpu_mask(nodes, "linux.memoryPolicy.nodes") if nodes else b""),)
@@ -213,16 +223,22 @@ def _labels(process: Mapping[str, Any], facts: model.Facts) -> tuple[model.Step,
     profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
     if profile:
         if not facts.apparmor:
-            raise ConfigError("process.apparmorProfile", f"{profile!r} cannot be applied: AppArmor is off on this host; remove it")
+            raise ConfigError(
+                "process.apparmorProfile", f"{profile!r} cannot be applied: AppArmor is off on this host; remove it"
+            )
         steps.append(model.Label("apparmor/exec", f"exec {profile}"))
     if label:
         if not facts.selinux:
-            raise ConfigError("process.selinuxLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it")
+            raise ConfigError(
+                "process.selinuxLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it"
+            )
         steps.append(model.Label("exec", label))
     return tuple(steps)
 
 
-def _seccomp(seccomp: Mapping[str, Any] | None, compile_seccomp: Callable[[SeccompRules], bytes]) -> tuple[model.Step, ...]:
+def _seccomp(
+    seccomp: Mapping[str, Any] | None, compile_seccomp: Callable[[SeccompRules], bytes]
+) -> tuple[model.Step, ...]:
     rules = plan_seccomp(seccomp)
     if rules is None:
         return ()

@@ -181,8 +181,7 @@ def _decode_step(data: bytes, offset: int) -> tuple[model.Step, int]:
     if at != end or n_integers != len(shape.integers) or n_strings < len(shape.strings):
         raise ValueError(f"step {kind.__name__} is malformed")
     values: dict[str, Any] = {
-        name: bool(value) if is_bool else value
-        for (name, is_bool), value in zip(shape.integers, integers, strict=True)
+        name: bool(value) if is_bool else value for (name, is_bool), value in zip(shape.integers, integers, strict=True)
     }
     for (name, is_bytes), value in zip(shape.strings, raw, strict=False):
         values[name] = value if is_bytes else value.decode("utf-8", "surrogateescape")

@@ -1,0 +1,35 @@
+"""Hand a file descriptor to a caller's unix socket: a terminal's master, a pidfd, a seccomp listener."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from runtime.errors import HostError, UsageError
+
+TIMEOUT = 5.0
+"""Seconds to wait for a peer that does not take what it asked for."""
+
+
+def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
+    """Connect to the socket at `path`, send `message` with `fd` (unix(7), SCM_RIGHTS), and close `fd`.
+
+    Args:
+        field: the flag or config field that named the path, for the error.
+    Raises:
+        UsageError: no path was given. HostError: nobody listens there or takes it.
+    """
+    try:
+        if not path:
+            raise UsageError(
+                "process.terminal is true, so a console socket is needed; give --console-socket, or set it false"
+            )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(path)
+            socket.send_fds(connection, [message], [fd])
+    except OSError as e:
+        reason = os.strerror(e.errno) if e.errno else "it did not answer in time"
+        raise HostError(f'{field} "{path}": cannot hand over the file descriptor: {reason}', e.errno or 0) from e
+    finally:
+        os.close(fd)

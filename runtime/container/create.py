@@ -1,0 +1,269 @@
+"""`create`: from a bundle to a container that waits for `start`, as one transaction.
+
+The order is what makes it safe: the record is durable before the first kernel object exists, so that `delete --force`
+can remove exactly what there is, at whatever point the creator died; and every failure here undoes all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from runtime.container import failure
+from runtime.container.console import send_fd
+from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.pidfile import write_pid_file
+from runtime.container.requests import CreateRequest
+from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, process_stat, state_document
+from runtime.errors import HostError
+from runtime.host import cgroups, launch, prepare
+from runtime.host import seccomp as seccomp_host
+from runtime.host.facts import probe
+from runtime.oci.load import load_config
+from runtime.plan import compile as planning
+from runtime.plan import model, wire
+from runtime.plan.device_rules import device_program
+from runtime.plan.resources import plan_resources
+from runtime.plan.seccomp import SeccompRules
+
+
+def create(store: Store, container_id: str, request: CreateRequest) -> Record:
+    """Create a container.
+
+    Returns:
+        its record, as it is on disk.
+    Raises:
+        SteleError: one sentence; nothing of the container is left.
+    """
+    bundle = os.path.abspath(request.bundle)
+    config = load_config(bundle)
+    with contextlib.ExitStack() as undo:
+        directory = store.make(container_id)
+        undo.callback(os.close, directory)
+        undo.callback(store.remove, container_id)
+        creation = Creation(store, container_id, directory, bundle, config, request, undo)
+        record = creation.run()
+        undo.pop_all()
+        os.close(directory)
+        return record
+
+
+def plan_create(
+    config: Mapping[str, Any],
+    container_id: str,
+    bundle: str,
+    request: CreateRequest,
+    facts: model.Facts,
+    compile_seccomp: Callable[[SeccompRules], bytes],
+) -> model.Plan:
+    """The plan that `create` would carry out; `stele plan` prints it."""
+    record = Record(container_id, bundle, "", now(), facts.euid, config, {})
+    return planning.compile_create(
+        config,
+        planning.Request(
+            bundle=bundle,
+            container_id=container_id,
+            state=state_document(record, "creating", 0),
+            rootless=request.rootless,
+            attach=request.cgroup_manager == "systemd",
+            no_pivot=request.no_pivot,
+            no_new_keyring=request.no_new_keyring,
+            keep_fds=request.preserve_fds,
+        ),
+        facts,
+        compile_seccomp,
+    )
+
+
+class Creation:
+    """One run of `create`; `undo` receives what a failure must take back, in the order in which it was made."""
+
+    __slots__ = (
+        "bundle",
+        "child",
+        "config",
+        "container_id",
+        "directory",
+        "manager",
+        "plan",
+        "record",
+        "request",
+        "store",
+        "undo",
+    )
+
+    def __init__(
+        self,
+        store: Store,
+        container_id: str,
+        directory: int,
+        bundle: str,
+        config: Mapping[str, Any],
+        request: CreateRequest,
+        undo: contextlib.ExitStack,
+    ) -> None:
+        self.store, self.container_id, self.directory = store, container_id, directory
+        self.bundle, self.config, self.request, self.undo = bundle, config, request, undo
+        self.child: launch.Child
+
+    def run(self) -> Record:
+        linux: Mapping[str, Any] = self.config.get("linux") or {}
+        resources = linux.get("resources") or {}
+        request = self.request
+        self.manager = cgroups.open_manager(
+            request.cgroup_manager, linux.get("cgroupsPath"), self.container_id, rootless=request.rootless
+        )
+        facts = probe(cgroup_mount=cgroups.mount_point())
+        self.plan = plan_create(
+            self.config, self.container_id, self.bundle, request, facts, seccomp_host.compiler(self.store.root)
+        )
+        encoded = wire.encode(self.plan.steps)
+        writes = plan_resources(resources)
+        self.record = Record(
+            id=self.container_id,
+            bundle=self.bundle,
+            rootfs=os.path.normpath(os.path.join(self.bundle, self.config["root"]["path"])),
+            created=now(),
+            owner=os.geteuid(),
+            config=self.config,
+            cgroup=self.manager.record(),
+            boot_id=boot_id(),
+            rootless=request.rootless,
+        )
+        self.store.write(self.directory, self.record)
+        self.undo.callback(self._destroy_cgroup)
+        self.manager.prepare(writes)
+        if not request.rootless:
+            self.manager.apply_devices(device_program(resources.get("devices") or ()))
+        self._launch(encoded)
+        self._talk()
+        self._record_pid()
+        if request.pid_file:
+            write_pid_file(request.pid_file, self.child.pid)
+            self.undo.callback(contextlib.suppress(FileNotFoundError)(os.unlink), request.pid_file)
+        self.child.close()
+        return self.record
+
+    def _destroy_cgroup(self) -> None:
+        self.manager.kill()
+        self.manager.destroy()
+
+    def _launch(self, encoded: bytes) -> None:
+        request = self.request
+        with contextlib.ExitStack() as fds:
+            listener = _listener(self.directory)
+            fds.callback(listener.close)
+            slots = prepare.open_slots(self.plan.fds, listener=listener.fileno())
+            fds.callback(prepare.close_all, slots)
+            cwd = os.open(self.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            fds.callback(os.close, cwd)
+            stdio = request.stdio
+            if self.plan.terminal:
+                null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+                fds.callback(os.close, null)
+                stdio = (null, null, stdio[2])
+            try:
+                self.child = launch.spawn(
+                    encoded,
+                    clone_flags=self.plan.clone_flags,
+                    slots=slots,
+                    stdio=stdio,
+                    keep=range(3, 3 + request.preserve_fds),
+                    cgroup_fd=self.manager.fd(),
+                    cwd_fd=cwd,
+                )
+            except OSError as e:
+                raise HostError(f"cannot start init: {e.filename}: {failure.words(e.errno or 0)}", e.errno or 0) from e
+        self.undo.callback(self.child.close)
+        self.undo.callback(self.child.kill)
+
+    def _talk(self) -> None:
+        """Do the host's part whenever init says that it is due, until it is ready."""
+        while True:
+            report = self.child.receive()
+            if report is None:
+                raise self._died()
+            if report.error:
+                raise failure.explain(report, self.plan)
+            kind = wire.KINDS[report.step]
+            if kind is model.Ready:
+                self.child.reap_forked()
+                return
+            if kind is model.Fork:
+                self.child.became(int.from_bytes(report.detail[:4], "little"))
+            elif kind is model.Console:
+                send_fd(self.request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
+            elif kind is model.Sync:
+                self._host_part(report.detail[0])
+                self.child.answer()
+
+    def _host_part(self, what: int) -> None:
+        child, plan = self.child, self.plan
+        if what == model.SYNC_ATTACHED:
+            self.manager.attach(child.pid)
+        elif what == model.SYNC_MAPPED and plan.id_maps:
+            try:
+                prepare.write_id_maps(child.pid, plan.id_maps)
+            except OSError as e:
+                raise HostError(
+                    f"linux.uidMappings: the kernel refuses the id mappings: {failure.words(e.errno or 0)}; "
+                    "map only ids that the caller may use",
+                    e.errno or 0,
+                ) from e
+            _set_limits(child.pid, plan)
+        elif what == model.SYNC_NET_DEVICES:
+            from runtime.host.network import move_devices
+
+            move_devices(plan.net_devices, child.pid)
+        elif what == model.SYNC_HOOKS:
+            self._record_pid(phase="creating")
+            document = state_document(self.record, "creating", child.pid)
+            run_hooks(host_hooks(self.config, "prestart"), document)
+            run_hooks(host_hooks(self.config, "createRuntime"), document)
+
+    def _record_pid(self, phase: str = "created") -> None:
+        stat = process_stat(self.child.pid)
+        if stat is None:
+            raise self._died()
+        self.record = replace(self.record, phase=phase, pid=self.child.pid, start_time=stat[1])
+        self.store.write(self.directory, self.record)
+        if phase == "created" and self.request.pidfd_socket:
+            send_fd(
+                self.request.pidfd_socket, os.dup(self.child.pidfd), self.container_id.encode(), field="--pidfd-socket"
+            )
+
+    def _died(self) -> HostError:
+        if self.manager.oom_kills():
+            return HostError(
+                "the OOM killer ended the container while it was being created: linux.resources.memory.limit is too low; raise it"
+            )
+        return HostError("init ended before the container was ready; the kernel's log (dmesg) may say why")
+
+
+def _set_limits(pid: int, plan: model.Plan) -> None:
+    """rlimits and the OOM score of a process that has lost the right to raise them in its user namespace."""
+    for limit in plan.rlimits:
+        infinity = (1 << 64) - 1
+        soft, hard = (resource.RLIM_INFINITY if v == infinity else v for v in (limit.soft, limit.hard))
+        try:
+            resource.prlimit(pid, limit.resource, (soft, hard))
+        except (OSError, ValueError) as e:
+            raise HostError(
+                f"process.rlimits[{limit.index}]: cannot set it to {limit.soft}:{limit.hard}: {e}; lower it, or give stele CAP_SYS_RESOURCE"
+            ) from e
+    if plan.oom_score is not None:
+        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as f:  # noqa: PTH123
+            f.write(str(plan.oom_score).encode())
+
+
+def _listener(directory: int) -> socket.socket:
+    """The `start` socket in the container's directory, by its fd: the path may be longer than a socket's name."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(f"/proc/self/fd/{directory}/{START_SOCKET}")
+    listener.listen(1)
+    return listener

@@ -1,0 +1,121 @@
+"""`exec`: one more process in a running container, confined as its init is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.container import failure
+from runtime.container.console import send_fd
+from runtime.container.pidfile import write_pid_file
+from runtime.container.requests import ExecRequest, Started
+from runtime.container.start import send_listener
+from runtime.container.state import Record, Store, is_alive
+from runtime.errors import HostError, StateError
+from runtime.host import cgroups, launch, prepare
+from runtime.host import seccomp as seccomp_host
+from runtime.host.facts import probe
+from runtime.plan import model, wire
+from runtime.plan.compile import compile_exec
+
+
+def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
+    """Start a process in a container.
+
+    Returns:
+        the process, our child; it runs the program already.
+    Raises:
+        StateError: the container does not run, or is paused. SteleError: a step failed; no process is left.
+    """
+    with store.locked(container_id):
+        record = store.read(container_id)
+        if not is_alive(record):
+            raise StateError(f'cannot exec in a stopped container: container not running: "{container_id}"')
+        manager = cgroups.from_record(dict(record.cgroup))
+        if not request.ignore_paused and manager.paused():
+            raise StateError(f'cannot exec in a paused container: "{container_id}"; resume it, or use --ignore-paused')
+        pidfd = _pidfd(record)
+    linux: Mapping[str, Any] = record.config.get("linux") or {}
+    plan = compile_exec(
+        request.process,
+        linux,
+        probe(cgroup_mount=cgroups.mount_point()),
+        seccomp_host.compiler(store.root),
+        rootless=record.rootless,
+        keep_fds=request.preserve_fds,
+    )
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, pidfd)
+        child = _launch(plan, request, manager, pidfd)
+        failed = undo.enter_context(contextlib.ExitStack())
+        failed.callback(child.close)
+        failed.callback(child.kill)
+        master = _talk(child, plan, request, record)
+        if request.pid_file:
+            write_pid_file(request.pid_file, child.pid)
+        if request.pidfd_socket:
+            send_fd(request.pidfd_socket, os.dup(child.pidfd), str(child.pid).encode(), field="--pidfd-socket")
+        failed.pop_all()
+        child.talk.close()
+        return Started(child.pid, child.pidfd, master)
+
+
+def _pidfd(record: Record) -> int:
+    """A pidfd of the container's init, sure to be it: looked at again once we hold it."""
+    pidfd = os.pidfd_open(record.pid)
+    if not is_alive(record):
+        os.close(pidfd)
+        raise StateError(f'cannot exec in a stopped container: container not running: "{record.id}"')
+    return pidfd
+
+
+def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pidfd: int) -> launch.Child:
+    with contextlib.ExitStack() as fds:
+        slots = prepare.open_slots(plan.fds, pidfd=pidfd)
+        fds.callback(prepare.close_all, slots)
+        stdio = request.stdio
+        if plan.terminal:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            fds.callback(os.close, null)
+            stdio = (null, null, null)
+        cgroup = manager.open(request.cgroup)
+        if cgroup >= 0:
+            fds.callback(os.close, cgroup)
+        try:
+            return launch.spawn(
+                wire.encode(plan.steps),
+                clone_flags=plan.clone_flags,
+                slots=slots,
+                stdio=stdio,
+                keep=range(3, 3 + request.preserve_fds),
+                cgroup_fd=cgroup,
+            )
+        except OSError as e:
+            raise HostError(f"cannot start init: {e.filename}: {failure.words(e.errno or 0)}", e.errno or 0) from e
+
+
+def _talk(child: launch.Child, plan: model.Plan, request: ExecRequest, record: Record) -> int:
+    """Follow init until it executes the program; returns the terminal's master if nobody else takes it."""
+    master, ready = -1, False
+    while True:
+        report = child.receive()
+        if report is None:
+            if ready:
+                child.reap_forked()
+                return master
+            raise HostError("init ended before it could execute the program; the kernel's log (dmesg) may say why")
+        if report.error:
+            raise failure.explain(report, plan)
+        kind = wire.KINDS[report.step]
+        if kind is model.Ready:
+            ready = True
+        elif kind is model.Fork:
+            child.became(int.from_bytes(report.detail[:4], "little"))
+        elif kind is model.Seccomp:
+            send_listener(record.config, report.fd, record, "running")
+        elif kind is model.Console and request.console_socket:
+            send_fd(request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
+        elif kind is model.Console:
+            master = report.fd

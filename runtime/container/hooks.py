@@ -1,0 +1,104 @@
+"""Hooks that run in the host's namespaces: prestart, createRuntime, poststart, poststop (config.md "POSIX-platform Hooks").
+
+Their environment is the hook's own: nothing of the image or of the caller gets into it (CVE-2025-23266).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Literal
+
+from runtime.errors import HostError
+from runtime.plan.compile import check_hook
+from runtime.plan.model import HostHook
+
+Kind = Literal["prestart", "createRuntime", "poststart", "poststop"]
+TAIL = 500
+"""How many bytes of a failed hook's stderr its error quotes."""
+
+
+def host_hooks(config: Mapping[str, Any], kind: Kind) -> tuple[HostHook, ...]:
+    """The hooks of one kind."""
+    hooks = []
+    for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
+        check_hook(hook, f"hooks.{kind}[{i}]")
+        hooks.append(
+            HostHook(
+                kind,
+                hook["path"],
+                tuple(hook.get("args") or (hook["path"],)),
+                tuple(hook.get("env") or ()),
+                hook.get("timeout") or 0,
+                i,
+            )
+        )
+    return tuple(hooks)
+
+
+def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:
+    """Run hooks in order; the first that fails ends it.
+
+    Args:
+        state: the state document, which each gets on stdin.
+    Raises:
+        HostError: names the hook, and how it ended.
+    """
+    document = json.dumps(state).encode()
+    for hook in hooks:
+        _run(hook, document)
+
+
+def _run(hook: HostHook, document: bytes) -> None:
+    what = f"hooks.{hook.kind}[{hook.index}] {hook.path}"
+    # Files in memory as stdin and stderr: neither can block us, whatever the hook does with them.
+    with _memory("state") as stdin, _memory("stderr") as stderr:
+        stdin.write(document)
+        stdin.seek(0)
+        try:
+            pid = os.posix_spawn(
+                hook.path,
+                list(hook.args),
+                dict(e.partition("=")[::2] for e in hook.env),
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, stdin.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, stderr.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, stderr.fileno(), 2),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            )
+        except OSError as e:
+            raise HostError(
+                f"{what}: cannot execute it: {os.strerror(e.errno or 0)}; install it or correct its path"
+            ) from e
+        if not _ended(pid, hook.timeout):
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise HostError(f"{what} did not end within its timeout of {hook.timeout} s and was killed")
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status:
+            size = stderr.seek(0, os.SEEK_END)
+            stderr.seek(max(0, size - TAIL))
+            said = stderr.read().decode("utf-8", "replace").strip()
+            how = f"exit status {status}" if status > 0 else f"signal {-status}"
+            raise HostError(f"{what} failed: {how}" + (f": {said}" if said else ""))
+
+
+def _memory(name: str) -> IO[bytes]:
+    return os.fdopen(os.memfd_create(name, os.MFD_CLOEXEC), "w+b")
+
+
+def _ended(pid: int, timeout: int) -> bool:
+    """Wait for the end of a child without reaping it; False when the time is over. 0 waits for ever."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        return bool(poller.poll(timeout * 1000 if timeout else None))
+    finally:
+        os.close(pidfd)

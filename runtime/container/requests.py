@@ -1,0 +1,58 @@
+"""What a command line asks for, as values: the seam between cli and container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+CgroupManager = Literal["cgroupfs", "systemd", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """`create` and `run`.
+
+    bundle: directory with config.json. console_socket, pidfd_socket: paths of unix sockets, "" for none.
+    preserve_fds: how many fds from 3 on are passed. stdio: fds of the container's standard streams.
+    """
+
+    bundle: str = "."
+    pid_file: str = ""
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    preserve_fds: int = 0
+    cgroup_manager: CgroupManager = "cgroupfs"
+    rootless: bool = False
+    stdio: tuple[int, int, int] = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """`exec`: `process` is the whole process object, already merged with what the command line says.
+
+    cgroup: a path below the container's cgroup, "" for the cgroup itself.
+    """
+
+    process: Mapping[str, Any]
+    pid_file: str = ""
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    preserve_fds: int = 0
+    cgroup: str = ""
+    ignore_paused: bool = False
+    stdio: tuple[int, int, int] = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that was started; both fds are the caller's.
+
+    pidfd: of the process. master: of its terminal when no console socket took it, else -1.
+    """
+
+    pid: int
+    pidfd: int
+    master: int = -1

@@ -1,0 +1,88 @@
+"""`start`: let a created container's init execute the user's program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.container import failure
+from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.state import START_SOCKET, Record, Store, is_alive, state_document
+from runtime.errors import HostError, StateError, SteleError
+from runtime.host import cgroups
+from runtime.host.launch import Child
+from runtime.plan import model, wire
+
+
+def start(store: Store, container_id: str) -> Record:
+    """Start a created container; returns when the program runs and the poststart hooks have.
+
+    Raises:
+        StateError: it is not in the state created. HostError: a step or hook failed; the container is stopped then.
+    """
+    with store.locked(container_id) as directory:
+        record = store.read(container_id)
+        if not is_alive(record):
+            raise StateError(
+                f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
+            )
+        talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        with talk:
+            try:
+                talk.connect(f"/proc/self/fd/{directory}/{START_SOCKET}")
+            except OSError:
+                raise StateError(f'cannot start an already running container: "{container_id}"') from None
+            _talk(record, talk)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(START_SOCKET, dir_fd=directory)
+    try:
+        run_hooks(host_hooks(record.config, "poststart"), state_document(record, "running", record.pid))
+    except SteleError:
+        # "If any poststart hook fails ... the runtime MUST stop the container" (runtime.md "Lifecycle", 1.3).
+        cgroups.from_record(dict(record.cgroup)).kill()
+        raise
+    return record
+
+
+def _talk(record: Record, talk: socket.socket) -> None:
+    child = Child(record.pid, -1, talk)
+    plan = model.Plan(())
+    while True:
+        try:
+            report = child.receive()
+        except ConnectionResetError:
+            report = None
+        if report is None:
+            break
+        if report.error:
+            raise failure.explain(report, plan)
+        if wire.KINDS[report.step] is model.Seccomp:
+            send_listener(record.config, report.fd, record, "created")
+    if not is_alive(record) and _memory_limit(record) and cgroups.from_record(dict(record.cgroup)).oom_kills():
+        raise HostError(
+            "the OOM killer ended the container as it started: linux.resources.memory.limit is too low for its program; raise it"
+        )
+
+
+def _memory_limit(record: Record) -> bool:
+    resources = (record.config.get("linux") or {}).get("resources") or {}
+    return bool((resources.get("memory") or {}).get("limit"))
+
+
+def send_listener(config: Mapping[str, Any], fd: int, record: Record, status: str) -> None:
+    """Give the seccomp listener to the agent at listenerPath, with the container process state (config-linux.md)."""
+    from runtime.container.console import send_fd
+
+    seccomp = (config.get("linux") or {}).get("seccomp") or {}
+    message = {
+        "ociVersion": "1.2.0",
+        "fds": ["seccompFd"],
+        "pid": record.pid,
+        "metadata": seccomp.get("listenerMetadata", ""),
+        "state": state_document(record, status, record.pid),
+    }
+    send_fd(seccomp.get("listenerPath", ""), fd, json.dumps(message).encode(), field="linux.seccomp.listenerPath")

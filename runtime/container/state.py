@@ -1,0 +1,280 @@
+"""What is known of a container, on disk: <root>/<id>/state.json, replaced atomically, locked by the directory itself.
+
+A container's directory holds: state.json; `cgroup`, a second record of the cgroup alone, written first, so that a
+container with a damaged state.json can still be killed; `start`, the socket that exists until it was started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from runtime.errors import AlreadyExists, HostError, NotFound, StateError
+
+FORMAT = 1
+STATE_FILE = "state.json"
+CGROUP_FILE = "cgroup"
+START_SOCKET = "start"
+ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
+STATE_MAX = 16 << 20
+OCI_VERSION = "1.2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitInfo:
+    """How the container's process ended. signal: 0 for none; time: RFC 3339; oom: the OOM killer struck in its cgroup."""
+
+    status: int
+    signal: int
+    oom: bool
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One container.
+
+    created: RFC 3339 with nanoseconds. pid: 0 before the process exists. start_time: field 22 of /proc/PID/stat, in
+    ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: a cgroup manager's own record. config: config.json as it
+    was at creation. phase: "creating" until all is made.
+    """
+
+    id: str
+    bundle: str
+    rootfs: str
+    created: str
+    owner: int
+    config: Mapping[str, Any]
+    cgroup: Mapping[str, Any]
+    phase: str = "creating"
+    pid: int = 0
+    start_time: int = 0
+    boot_id: str = ""
+    rootless: bool = False
+    exit: ExitInfo | None = None
+    format: int = field(default=FORMAT)
+
+
+def check_id(container_id: str) -> str:
+    """Return a well-formed id.
+
+    Raises:
+        StateError: it has other characters than runc allows.
+    """
+    if not ID.fullmatch(container_id) or container_id in (".", ".."):
+        raise StateError(
+            f"invalid container ID format: {container_id!r}; use letters, digits and _ + . - only, at most 255 of them"
+        )
+    return container_id
+
+
+def now() -> str:
+    """The time as RFC 3339 with nanoseconds, UTC."""
+    ns = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09d}Z"
+
+
+def boot_id() -> str:
+    """The id of this boot of the kernel: a pid of another boot names nobody."""
+    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as f:  # noqa: PTH123
+        return f.read(64).decode().strip()
+
+
+def process_stat(pid: int) -> tuple[str, int] | None:
+    """State letter and start time of a process, from /proc/PID/stat (proc(5)); None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:  # noqa: PTH123
+            text = f.read(4096)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields_after_name = text[text.rindex(b")") + 2 :].split()  # the name may hold anything, ")" too
+    return fields_after_name[0].decode(), int(fields_after_name[19])
+
+
+def is_alive(record: Record) -> bool:
+    """Whether the container's own process runs: same start time, same boot, not a zombie."""
+    if record.pid <= 0 or record.boot_id != boot_id():
+        return False
+    stat = process_stat(record.pid)
+    return stat is not None and stat[1] == record.start_time and stat[0] not in ("Z", "X")
+
+
+def state_document(record: Record, status: str, pid: int) -> dict[str, Any]:
+    """The state as the specification defines it (runtime.md "State"), with runc's rootfs and created."""
+    document: dict[str, Any] = {
+        "ociVersion": OCI_VERSION,
+        "id": record.id,
+        "pid": pid,
+        "status": status,
+        "bundle": record.bundle,
+        "rootfs": record.rootfs,
+        "created": record.created,
+    }
+    annotations = record.config.get("annotations")
+    if annotations:
+        document["annotations"] = annotations
+    return document
+
+
+class Store:
+    """The containers below one --root.
+
+    Args:
+        root: directory, made (0700) when the first container is.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def path(self, container_id: str) -> str:
+        """The directory of a container that may or may not exist."""
+        return f"{self.root}/{check_id(container_id)}"
+
+    def ids(self) -> list[str]:
+        """All ids, sorted; [] when nothing was ever created."""
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return []
+        return sorted(n for n in names if ID.fullmatch(n) and not n.startswith("."))
+
+    def make(self, container_id: str) -> int:
+        """Make the container's directory and lock it; returns its fd, which holds the lock until closed.
+
+        Raises:
+            AlreadyExists: the id is taken. HostError: the root cannot be written.
+        """
+        path = self.path(container_id)
+        try:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            raise AlreadyExists(
+                f'container with given ID already exists: "{container_id}"; choose another id or delete it'
+            ) from None
+        except OSError as e:
+            raise HostError(
+                f"--root {self.root}: cannot write there: {os.strerror(e.errno or 0)}; choose another with --root"
+            ) from e
+        return self.lock(container_id)
+
+    def lock(self, container_id: str, *, wait: bool = True) -> int:
+        """Lock the container's directory; returns its fd, which holds the lock until closed.
+
+        Raises:
+            NotFound: no such container, also when it was deleted while we waited.
+        """
+        path = self.path(container_id)
+        while True:
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Deleted, and perhaps made again, while we waited: then this fd locks nothing.
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_ino == os.fstat(fd).st_ino:
+                    return fd
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def locked(self, container_id: str) -> Iterator[int]:
+        """`lock` for a with statement."""
+        fd = self.lock(container_id)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def write(self, directory: int, record: Record) -> None:
+        """Replace the record: after a crash there is the old one or the new one, whole."""
+        _replace(directory, CGROUP_FILE, json.dumps(dict(record.cgroup)).encode())
+        _replace(directory, STATE_FILE, json.dumps(asdict(record)).encode())
+
+    def read(self, container_id: str) -> Record:
+        """The record of a container.
+
+        Raises:
+            NotFound: no such container. StateError: its record is damaged or from a newer stele.
+        """
+        path = self.path(container_id)
+        try:
+            with open(f"{path}/{STATE_FILE}", "rb") as f:  # noqa: PTH123
+                content = f.read(STATE_MAX + 1)
+        except FileNotFoundError:
+            if not os.path.isdir(path):
+                raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
+            raise StateError(
+                f'container "{container_id}" has no state yet; it is being created, or remove it: delete --force'
+            ) from None
+        return _parse(container_id, f"{path}/{STATE_FILE}", content)
+
+    def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
+        """The second record of the cgroup, for a container whose state.json is damaged; None when it is too."""
+        try:
+            with open(f"{self.path(container_id)}/{CGROUP_FILE}", "rb") as f:  # noqa: PTH123
+                value = json.loads(f.read(STATE_MAX))
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def remove(self, container_id: str) -> None:
+        """Remove the container's directory; nothing of a root file system is in it."""
+        shutil.rmtree(self.path(container_id), ignore_errors=True)
+
+    def started(self, container_id: str) -> bool:
+        """Whether `start` was called: its socket is gone then."""
+        return not os.path.exists(f"{self.path(container_id)}/{START_SOCKET}")
+
+
+def _replace(directory: int, name: str, content: bytes) -> None:
+    temporary = f".{name}.new"
+    fd = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory
+    )
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+def _parse(container_id: str, path: str, content: bytes) -> Record:
+    damaged = f'the state of container "{container_id}" is damaged ({path}); remove the container: stele delete --force {container_id}'
+    try:
+        value = json.loads(content)
+    except ValueError:
+        raise StateError(damaged) from None
+    if not isinstance(value, dict):
+        raise StateError(damaged)
+    version = value.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise StateError(
+            f'container "{container_id}" was made by a newer stele (state format {version}); use that one for it'
+        )
+    known = {f.name: value[f.name] for f in fields(Record) if f.name in value}
+    try:
+        if known.get("exit") is not None:
+            known["exit"] = ExitInfo(**known["exit"])
+        record = Record(**known)
+    except TypeError:
+        raise StateError(damaged) from None
+    expected = (str, str, str, str, int, dict, dict, str, int, int, str, bool)
+    values = [getattr(record, f.name) for f in fields(Record)][: len(expected)]
+    if record.id != container_id or not all(type(v) is t for v, t in zip(values, expected, strict=True)):
+        raise StateError(damaged)
+    return record
