@@ -16,13 +16,13 @@ from typing import Any
 
 from runtime.container import failure
 from runtime.container.console import send_fd
+from runtime.container.filters import compiler
 from runtime.container.hooks import host_hooks, run_hooks
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, process_stat, state_document
 from runtime.errors import HostError
 from runtime.host import cgroups, launch, prepare
-from runtime.host import seccomp as seccomp_host
 from runtime.host.facts import probe
 from runtime.oci.load import load_config
 from runtime.plan import compile as planning
@@ -120,7 +120,7 @@ class Creation:
         )
         facts = probe(cgroup_mount=cgroups.mount_point())
         self.plan = plan_create(
-            self.config, self.container_id, self.bundle, request, facts, seccomp_host.compiler(self.store.root)
+            self.config, self.container_id, self.bundle, request, facts, compiler(self.store.root)
         )
         encoded = wire.encode(self.plan.steps)
         writes = plan_resources(resources)

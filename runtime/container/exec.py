@@ -9,13 +9,13 @@ from typing import Any
 
 from runtime.container import failure
 from runtime.container.console import send_fd
+from runtime.container.filters import compiler
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import ExecRequest, Started
 from runtime.container.start import send_listener
 from runtime.container.state import Record, Store, is_alive
 from runtime.errors import HostError, StateError
 from runtime.host import cgroups, launch, prepare
-from runtime.host import seccomp as seccomp_host
 from runtime.host.facts import probe
 from runtime.plan import model, wire
 from runtime.plan.compile import compile_exec
@@ -42,7 +42,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
         request.process,
         linux,
         probe(cgroup_mount=cgroups.mount_point()),
-        seccomp_host.compiler(store.root),
+        compiler(store.root),
         rootless=record.rootless,
         keep_fds=request.preserve_fds,
     )

@@ -39,5 +39,5 @@ def probe(*, cgroup_mount: str) -> Facts:
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         resctrl=os.path.exists("/sys/fs/resctrl/schemata"),
         kernel=(major, minor),
-        in_user_namespace=not _read("/proc/self/uid_map").split() == ["0", "0", "4294967295"],
+        in_user_namespace=_read("/proc/self/uid_map").split() != ["0", "0", "4294967295"],
     )
