@@ -83,7 +83,7 @@ def docker_like(
     caps = list(CAPABILITIES)
     held = caps if uid == 0 else []
     config: dict[str, Any] = {
-        "ociVersion": "1.2.0",
+        "ociVersion": "1.0.2",  # what all runtimes know; crun 1.8 refuses 1.2
         "process": {
             "terminal": terminal,
             "user": {"uid": uid, "gid": gid},
