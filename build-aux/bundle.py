@@ -11,11 +11,9 @@ packages; nothing is looked for on the host at run time.
 from __future__ import annotations
 
 import marshal
-import re
 import sys
-import types
 import zlib
-from importlib.machinery import BuiltinImporter, PathFinder
+from importlib.machinery import BuiltinImporter
 from modulefinder import ModuleFinder
 from pathlib import Path
 

@@ -29,6 +29,7 @@ PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
 PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
 PF_W, PF_R = 2, 4
 ID_SIZE = 32
+COMMANDS = (["--version"],)
 
 
 @dataclass
@@ -67,8 +68,10 @@ def symbols(elf: Path) -> dict[str, int]:
 def dump(bare: Path, seed: int) -> bytes:
     """Let the launcher take its snapshot, with nothing of our environment."""
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "snapshot"
-        subprocess.run([bare, "--dump", target, str(seed)], check=True, env={"TZ": "UTC"}, cwd=folder)
+        target, lessons, commands = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
+        commands.write_text("".join("".join(f"{word}\n" for word in ["stele", *c]) + "\n" for c in COMMANDS))
+        for command in (["--learn", lessons, str(seed), commands], ["--dump", target, str(seed), lessons]):
+            subprocess.run([bare, *command], check=True, env={"TZ": "UTC"}, cwd=folder)
         return target.read_bytes()
 
 
@@ -117,15 +120,16 @@ def main(argv: list[str]) -> int:
     out = elf[: data.offset] + memory
     data.file_size = data.memory_size = len(memory)
 
-    def append(content: bytes, address: int, flags: int) -> Segment:
+    def append(content: bytes, address: int, flags: int, room: int = 0) -> Segment:
         out.extend(bytes(up(len(out)) - len(out)))
         offset = len(out)
         out.extend(content)
-        return Segment(PT_LOAD, flags, offset, address, address, len(content), up(len(content)), PAGE)
+        return Segment(PT_LOAD, flags, offset, address, address, len(content), up(len(content)) + room, PAGE)
 
     loads = [s for s in segments if s.kind == PT_LOAD]
     loads.append(append(pristine, PRISTINE_BASE, PF_R))
-    loads.append(append(bytes(arena), ARENA_BASE, PF_R | PF_W))
+    (room,) = struct.unpack_from("<Q", arena, ID_SIZE)
+    loads.append(append(bytes(arena), ARENA_BASE, PF_R | PF_W, room))
     kept = [s for s in segments if s.kind in (PT_TLS, PT_GNU_STACK, PT_GNU_RELRO)]
     table_new = [*loads, *kept]
     if len(table_new) > count:

@@ -1,9 +1,12 @@
-/* The memory that a snapshot may hold.
+/* The memory that Python and the libraries under it use.
  *
- * The archives of snapshot.ld call stele_malloc and its kin where their source says malloc. While the arena is open
- * (only in the process that makes the snapshot, which has one thread) they get memory at a fixed address. Otherwise
- * they get libc's; blocks from a snapshot are then recognised by their address, may be read, written and
- * reallocated, and are never reused when freed: what a snapshot holds is bounded and the process is short. */
+ * In the builder's process that takes the snapshot (one thread) all of it comes from an arena at a fixed address. In
+ * every other process there are two allocators: calls that need no lock of Python's go to libc; Python's own, under
+ * its lock, are packed densely in order of need, because a short process pays for each page it touches and not for
+ * bytes. Blocks that came with the snapshot may be read, written, reallocated and freed like any other.
+ *
+ * Most of a snapshot is never touched by a given command, so what usual commands touch is laid side by side: see
+ * learn.c. A block is known by the number of its allocation, because the same start makes the same ones. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -14,6 +17,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+/* What the calls in the snapshot's archives are renamed to (build-aux/link.py). */
 void *stele_malloc(size_t size);
 void *stele_calloc(size_t count, size_t size);
 void *stele_realloc(void *block, size_t size);
@@ -21,114 +25,200 @@ void stele_free(void *block);
 char *stele_strdup(const char *text);
 int stele_key_create(pthread_key_t *ret_key, void (*destructor)(void *));
 
-/* Before each block of the arena: 16 bytes, so that the block is aligned like malloc's. */
-struct head {
-	size_t size; /* of the block, a multiple of 16 */
-	size_t unused;
+#define SMALL 512UL
+#define LISTS (SMALL / 16 + 2)
+#define CHUNK (1UL << 20)
+
+/* Memory given out from its start; what was given back is kept by size in units of 16 bytes, [0] has the rest. */
+struct region {
+	char *at, *end;
+	void *free[LISTS];
 };
-_Static_assert(sizeof(struct head) == 16, "blocks stay aligned to 16 bytes");
 
-#define PAGE 4096UL
-#define EXACT 1024 /* free blocks up to 16 KiB are kept by size, larger ones in one list */
+enum part { WRITTEN, READ, REST, PARTS };
 
-static bool is_open;
-static void *free_blocks[EXACT + 1];
+static enum { RUNNING, LEARNING, RECORDING } mode;
+static struct region running;      /* under Python's lock */
+static struct region parts[PARTS]; /* of the arena, side by side */
+static uint64_t number;            /* of the allocation, from 1 */
+static const struct lesson *lessons;
+static uint64_t lessons_count;
+static uint64_t lessons_wrong;
+static size_t arena_size; /* up to its top only: the kernel puts brk right behind the last segment, which is the arena */
 
-/* Up to its top only: the kernel puts brk right behind the last segment, which is the arena. */
 static bool in_arena(const void *block)
 {
-	if ((uintptr_t)block - ARENA_BASE >= ARENA_MAX)
-		return false;
-	return (const char *)block < ARENA->top;
+	return (uintptr_t)block - ARENA_BASE < arena_size;
 }
 
-static struct head *head_of(void *block)
+/* ---- regions ---- */
+
+static void *region_take(struct region *from, size_t size)
 {
-	return (struct head *)((char *)block - sizeof(struct head));
+	size_t stride = (size + sizeof(struct head) + 15) & ~15UL;
+	size_t list = stride / 16 < LISTS ? stride / 16 : 0;
+	void **link = &from->free[list];
+	if (!list)
+		while (*link && (head_of(*link)->size < size || head_of(*link)->size > size + size / 8))
+			link = *link;
+	void *block = *link;
+	if (block) {
+		*link = *(void **)block;
+		*(void **)block = NULL;
+		return block;
+	}
+	if (stride > (size_t)(from->end - from->at))
+		return NULL;
+	/* Regions start 8 bytes before a multiple of 16. */
+	block = from->at + sizeof(struct head);
+	from->at += stride;
+	head_of(block)->size = stride - sizeof(struct head);
+	return block;
 }
 
-/* Maps the arena; 0 or -1. */
-int heap_open(void)
+static void region_give(struct region *to, void *block)
 {
-	void *at = mmap((void *)ARENA_BASE, ARENA_MAX, PROT_READ | PROT_WRITE,
-	                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-	if (at != (void *)ARENA_BASE)
+	size_t list = (head_of(block)->size + sizeof(struct head)) / 16;
+	void **link = &to->free[list < LISTS ? list : 0];
+	*(void **)block = *link;
+	*link = block;
+}
+
+static char *region_start(char *at)
+{
+	return (char *)(((uintptr_t)at + 15) & ~15UL) + 8;
+}
+
+/* ---- the arena ---- */
+
+static enum part part_for(size_t size)
+{
+	if (number >= lessons_count)
+		return REST;
+	const struct lesson *lesson = &lessons[number];
+	if (lesson->size != (uint32_t)size) {
+		lessons_wrong++;
+		return REST;
+	}
+	return lesson->written ? WRITTEN : lesson->read ? READ : REST;
+}
+
+static enum part part_of(const void *block)
+{
+	enum part part = WRITTEN;
+	while (part < REST && (const char *)block >= parts[part].end)
+		part++;
+	return part;
+}
+
+static void *arena_take(size_t size)
+{
+	number++;
+	if (mode == LEARNING)
+		return learn_take(number, size);
+	void *block = region_take(&parts[part_for(size)], size);
+	if (!block)
+		block = region_take(&parts[REST], size);
+	if (!block)
+		errno = ENOMEM;
+	return block;
+}
+
+static void arena_give(void *block)
+{
+	if (mode == RUNNING)
+		return;
+	memset(block, 0, head_of(block)->size); /* no stale pointer gets into the snapshot, and blocks are taken zeroed */
+	if (mode == LEARNING)
+		learn_give(block);
+	else
+		region_give(&parts[part_of(block)], block);
+}
+
+static int map_arena(size_t size, int fd)
+{
+	void *at = mmap((void *)ARENA_BASE, size, PROT_READ | PROT_WRITE,
+	                MAP_NORESERVE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), fd, 0);
+	return at == (void *)ARENA_BASE ? 0 : -1;
+}
+
+/* Opens the arena; what the lessons say of blocks 0..count-1 decides where they go. 0 or -1. */
+int heap_record(const struct lesson *known, uint64_t count)
+{
+	if (map_arena(ARENA_MAX, -1) < 0)
 		return -1;
-	ARENA->top = (char *)ARENA_BASE + PAGE;
-	is_open = true;
+	size_t sizes[PARTS] = {0};
+	for (uint64_t i = 1; i < count; i++)
+		sizes[known[i].written ? WRITTEN : known[i].read ? READ : REST] += (known[i].size + sizeof(struct head) + 15) & ~15UL;
+	char *at = (char *)(ARENA + 1);
+	for (enum part part = WRITTEN; part < REST; part++) {
+		parts[part].at = region_start(at);
+		at = parts[part].end = parts[part].at + sizes[part];
+	}
+	parts[REST] = (struct region){.at = region_start(at), .end = (char *)ARENA_BASE + ARENA_MAX};
+	arena_size = ARENA_MAX;
+	lessons = known;
+	lessons_count = count;
+	mode = RECORDING;
 	return 0;
 }
 
-void heap_close(void)
+/* Opens the arena on the file, each block on pages of its own. 0 or -1. */
+int heap_learn(int fd)
 {
-	is_open = false;
+	if (map_arena(LEARN_MAX, fd) < 0)
+		return -1;
+	arena_size = LEARN_MAX;
+	mode = LEARNING;
+	return 0;
 }
 
-static void *bump(size_t size, size_t align)
+/* No block comes from the arena any more. `room` bytes behind it are for the first blocks of a later process.
+   Returns how many lessons did not fit what was recorded. */
+uint64_t heap_close(size_t room)
 {
-	char *at = (char *)(((uintptr_t)ARENA->top + align - 1) & ~(align - 1));
-	if (size > ARENA_MAX || at + size > (char *)ARENA_BASE + ARENA_MAX)
-		return NULL;
-	ARENA->top = at + size;
-	return at;
-}
-
-static void *take_free(size_t list, size_t size)
-{
-	for (void **link = &free_blocks[list]; *link; link = *link) {
-		void *block = *link;
-		if (head_of(block)->size >= size && head_of(block)->size <= size + size / 8) {
-			*link = *(void **)block;
-			*(void **)block = NULL;
-			return block;
-		}
+	if (mode == RECORDING) {
+		ARENA->top = (char *)(((uintptr_t)parts[REST].at + PAGE - 1) & ~(PAGE - 1));
+		ARENA->room = room;
+		arena_size = (size_t)(ARENA->top - (char *)ARENA_BASE);
 	}
-	return NULL;
+	mode = RUNNING;
+	return lessons_wrong;
 }
+
+/* In a process that lives on from a snapshot. */
+void heap_revive(void)
+{
+	arena_size = (size_t)(ARENA->top - (char *)ARENA_BASE);
+	running.at = region_start(ARENA->top);
+	running.end = ARENA->top + ARENA->room;
+}
+
+/* ---- calls that need no lock ---- */
 
 void *stele_malloc(size_t size)
 {
-	if (!is_open)
-		return malloc(size);
-	size = size ? (size + 15) & ~15UL : 16;
-	size_t list = size / 16 < EXACT ? size / 16 : EXACT;
-	void *block = take_free(list, size);
-	if (block)
-		return block;
-	struct head *head = bump(size + sizeof(*head), 16);
-	if (!head) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	head->size = size;
-	return head + 1;
+	return mode == RUNNING ? malloc(size) : arena_take(size);
 }
 
 void *stele_calloc(size_t count, size_t size)
 {
-	if (!is_open)
+	if (mode == RUNNING)
 		return calloc(count, size);
 	size_t all;
 	if (__builtin_mul_overflow(count, size, &all)) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return stele_malloc(all); /* new blocks are zero, and freed ones were wiped */
+	return arena_take(all);
 }
 
 void stele_free(void *block)
 {
-	if (!in_arena(block)) {
+	if (in_arena(block))
+		arena_give(block);
+	else
 		free(block);
-		return;
-	}
-	if (!is_open)
-		return;
-	size_t size = head_of(block)->size;
-	size_t list = size / 16 < EXACT ? size / 16 : EXACT;
-	memset(block, 0, size); /* no stale pointer and no secret gets into the snapshot */
-	*(void **)block = free_blocks[list];
-	free_blocks[list] = block;
 }
 
 void *stele_realloc(void *block, size_t size)
@@ -136,15 +226,13 @@ void *stele_realloc(void *block, size_t size)
 	if (!block)
 		return stele_malloc(size);
 	if (!in_arena(block))
-		return realloc(block, size); /* libc's stays libc's, also while the arena is open */
-	size_t had = head_of(block)->size;
-	if (size <= had && is_open)
-		return block;
+		return realloc(block, size); /* libc's stays libc's, also while recording */
 	void *moved = stele_malloc(size);
-	if (!moved)
-		return NULL;
-	memcpy(moved, block, had < size ? had : size);
-	stele_free(block);
+	if (moved) {
+		size_t had = head_of(block)->size;
+		memcpy(moved, block, had < size ? had : size);
+		arena_give(block);
+	}
 	return moved;
 }
 
@@ -159,7 +247,7 @@ char *stele_strdup(const char *text)
 int stele_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 {
 	int err = pthread_key_create(ret_key, destructor);
-	if (err || !is_open)
+	if (err || mode == RUNNING)
 		return err;
 	if (ARENA->keys == KEYS_MAX)
 		return EAGAIN;
@@ -178,27 +266,112 @@ int heap_restore_keys(void)
 	return 0;
 }
 
-static void *arena_alloc(void *context, size_t size)
+/* ---- Python's own, under its lock ---- */
+
+/* Sizes above SMALL are libc's, behind a head that says so; sizes in heads are even. */
+#define LIBC 1UL
+
+static void *big_take(size_t size)
+{
+	size = (size + 1) & ~1UL;
+	char *at = size > PTRDIFF_MAX - 16 ? NULL : malloc(size + 16);
+	if (!at)
+		return NULL;
+	head_of(at + 16)->size = size | LIBC;
+	return at + 16;
+}
+
+static void *python_malloc(void *context, size_t size)
 {
 	(void)context;
-	if (is_open)
-		return bump(size, PAGE);
+	if (mode != RUNNING)
+		return arena_take(size);
+	if (size > SMALL)
+		return big_take(size);
+	void *block = region_take(&running, size);
+	if (block)
+		return block;
+	char *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (chunk == MAP_FAILED)
+		return NULL;
+	running.at = region_start(chunk);
+	running.end = chunk + CHUNK;
+	return region_take(&running, size);
+}
+
+static void *python_calloc(void *context, size_t count, size_t size)
+{
+	size_t all;
+	if (__builtin_mul_overflow(count, size, &all))
+		return NULL;
+	void *block = python_malloc(context, all);
+	return block && mode == RUNNING ? memset(block, 0, all) : block;
+}
+
+static void python_free(void *context, void *block)
+{
+	(void)context;
+	if (!block)
+		return;
+	if (mode != RUNNING)
+		arena_give(block);
+	else if (head_of(block)->size & LIBC)
+		free((char *)block - 16);
+	else
+		region_give(&running, block);
+}
+
+static void *python_realloc(void *context, void *block, size_t size)
+{
+	if (!block)
+		return python_malloc(context, size);
+	size_t had = head_of(block)->size;
+	if (mode == RUNNING && had & LIBC && size > SMALL) {
+		size = (size + 1) & ~1UL;
+		char *at = size > PTRDIFF_MAX - 16 ? NULL : realloc((char *)block - 16, size + 16);
+		if (!at)
+			return NULL;
+		head_of(at + 16)->size = size | LIBC;
+		return at + 16;
+	}
+	had &= ~LIBC;
+	if (mode == RUNNING && size <= had && size >= had / 2)
+		return block;
+	void *moved = python_malloc(context, size);
+	if (moved) {
+		memcpy(moved, block, had < size ? had : size);
+		python_free(context, block);
+	}
+	return moved;
+}
+
+/* For the stacks of frames; Python's own allocator of small objects, which used more of these, is not used. */
+static void *pages_take(void *context, size_t size)
+{
+	(void)context;
+	if (mode != RUNNING)
+		return arena_take(size);
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return at == MAP_FAILED ? NULL : at;
 }
 
-static void arena_free(void *context, void *at, size_t size)
+static void pages_give(void *context, void *at, size_t size)
 {
 	(void)context;
-	if (!in_arena(at))
+	if (in_arena(at))
+		arena_give(at);
+	else
 		munmap(at, size);
-	else if (is_open)
-		memset(at, 0, size);
 }
 
-/* Python's object allocator gets its arenas from here too. Before Python starts. */
+/* Before Python starts. */
 void heap_python(void)
 {
-	PyObjectArenaAllocator arenas = {.ctx = NULL, .alloc = arena_alloc, .free = arena_free};
-	PyObject_SetArenaAllocator(&arenas);
+	PyMemAllocatorEx blocks = {
+		.malloc = python_malloc, .calloc = python_calloc, .realloc = python_realloc, .free = python_free,
+	};
+	PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &blocks);
+	PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &blocks);
+	PyObjectArenaAllocator pages = {.alloc = pages_take, .free = pages_give};
+	PyObject_SetArenaAllocator(&pages);
 }

@@ -186,13 +186,8 @@ static int set_arguments(int argc, char **argv)
 	return failed ? -1 : 0;
 }
 
-static int set_environment(void)
+static int set_environment(PyObject *variables)
 {
-	PyObject *posix = PyImport_ImportModule("posix");
-	PyObject *variables = posix ? PyModule_GetDict(posix) : NULL;
-	variables = variables ? PyDict_GetItemString(variables, "environ") : NULL;
-	if (!variables)
-		return -1;
 	for (char **entry = environ; entry && *entry; entry++) {
 		const char *equals = strchr(*entry, '=');
 		if (!equals)
@@ -205,14 +200,13 @@ static int set_environment(void)
 		if (failed)
 			return -1;
 	}
-	Py_DECREF(posix);
 	return 0;
 }
 
 /* In a revived interpreter: what a new process has of its own. */
 int interpreter_renew(int argc, char **argv)
 {
-	if (set_arguments(argc, argv) < 0 || set_environment() < 0)
+	if (set_arguments(argc, argv) < 0 || set_environment(ARENA->environment) < 0)
 		return -1;
 	PyObject *done = PyObject_CallMethod(ARENA->start, "renew", NULL);
 	Py_XDECREF(done);

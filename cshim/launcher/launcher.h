@@ -13,6 +13,8 @@
 
 #define ARENA_BASE 0x10000000000UL /* far from the executable, brk, mmap and stack on x86-64 and arm64 */
 #define ARENA_MAX (256UL << 20)
+#define LEARN_MAX (64UL << 30) /* address space only */
+#define PAGE 4096UL
 #define ID_SIZE 32
 #define KEYS_MAX 8
 
@@ -21,13 +23,15 @@ struct key {
 	void (*destructor)(void *);
 };
 
-/* First in the arena, so the builder finds it and a revived process trusts nothing else. */
+/* First in the arena; with the rest of the snapshot, all that a later process gets from the builder's. */
 struct arena {
-	uint8_t id[ID_SIZE]; /* of the executable that was dumped; written by build-aux/seal.py */
-	char *top;           /* end of what is used */
-	void *thread;        /* PyThreadState of the main thread */
-	void *main;          /* PyObject: runtime.__main__.main */
-	void *start;         /* PyObject: the module stele_start */
+	uint8_t id[ID_SIZE];    /* of the executable that was dumped; written by build-aux/seal.py */
+	uint64_t room;          /* bytes behind the arena that are zero and free to use; seal.py reads it */
+	char *top;              /* end of what is used */
+	void *thread;           /* PyThreadState of the main thread */
+	void *main;             /* PyObject: runtime.__main__.main */
+	void *start;            /* PyObject: the module stele_start */
+	void *environment;      /* PyObject: posix.environ */
 	void (*interrupt)(int); /* Python's own handler of SIGINT */
 	uint32_t keys;
 	struct key key[KEYS_MAX];
@@ -46,21 +50,49 @@ extern volatile struct seal stele_seal;
 /* From snapshot.ld: both start and end at page boundaries. */
 extern char stele_pydata_start[], stele_pydata_end[], stele_pybss_start[], stele_pybss_end[];
 
+/* Before each block that is not libc's own. The block is aligned to 16 bytes. */
+struct head {
+	uint64_t size; /* of the block, in bytes */
+};
+static inline struct head *head_of(void *block)
+{
+	return (struct head *)((char *)block - sizeof(struct head));
+}
+
+/* What is known of an allocation of the recording, by its number. */
+struct lesson {
+	uint32_t size;
+	uint8_t written, read; /* by one of the usual commands */
+	uint16_t unused;
+};
+
 /* heap.c */
-int heap_open(void);
-void heap_close(void);
+int heap_record(const struct lesson *known, uint64_t count);
+int heap_learn(int fd);
+uint64_t heap_close(size_t room);
+void heap_revive(void);
 void heap_python(void);
 int heap_restore_keys(void);
 
+/* learn.c */
+int learn_open(void);
+void *learn_take(uint64_t number, size_t size);
+void learn_give(void *block);
+int learn_from(int argc, char **argv, int (*command)(int, char **));
+const struct lesson *learn_all(uint64_t *ret_count);
+
 /* interpreter.c */
 int interpreter_start(int argc, char **argv, const unsigned long *hash_seed);
-int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
 int interpreter_renew(int argc, char **argv);
-int interpreter_warm(void);
+int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
 
 /* snapshot.c */
-int snapshot_dump(const char *path, unsigned long hash_seed);
+int snapshot_learn(const char *path, const char *seed, const char *commands);
+int snapshot_dump(const char *path, const char *seed, const char *lessons);
 bool snapshot_revive(int argc, char **argv);
 void snapshot_forget(void);
+
+/* main.c */
+int fill_streams(void);
 
 #endif

@@ -1,9 +1,11 @@
 /* Where the executable starts: from its snapshot, or cold when there is none or STELE_NO_SNAPSHOT is set. */
 #include "launcher.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define PY_SSIZE_T_CLEAN
@@ -24,16 +26,35 @@ static int start_cold(int argc, char **argv)
 	return interpreter_run(main_function, start, argc, argv);
 }
 
+/* A caller may close 0, 1 or 2; a file opened later must not be taken for one of them. 0 or -1. */
+int fill_streams(void)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		int got = open("/dev/null", O_RDWR);
+		if (got < 0)
+			got = memfd_create("null", 0);
+		if (got != fd)
+			return -1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (!stele_seal.sealed) {
-		/* Only as linked, in the builder's hands: stele --dump FILE SEED. */
-		if (argc == 4 && !strcmp(argv[1], "--dump"))
-			return snapshot_dump(argv[2], strtoul(argv[3], NULL, 10)) < 0;
-	} else if (!getenv("STELE_NO_SNAPSHOT") && snapshot_revive(argc, argv)) {
-		_exit(interpreter_run(ARENA->main, ARENA->start, argc, argv));
-	} else {
-		snapshot_forget();
+		/* Only as linked, in the builder's hands. */
+		if (argc == 5 && !strcmp(argv[1], "--learn"))
+			return snapshot_learn(argv[2], argv[3], argv[4]) < 0;
+		if (argc == 5 && !strcmp(argv[1], "--dump"))
+			return snapshot_dump(argv[2], argv[3], argv[4]) < 0;
 	}
+	if (fill_streams() < 0)
+		_exit(1);
+	if (stele_seal.sealed && !getenv("STELE_NO_SNAPSHOT") && snapshot_revive(argc, argv))
+		_exit(interpreter_run(ARENA->main, ARENA->start, argc, argv));
+	if (stele_seal.sealed)
+		snapshot_forget();
 	_exit(start_cold(argc, argv));
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define PY_SSIZE_T_CLEAN
@@ -19,6 +21,8 @@
 #include <internal/pycore_pystate.h>
 #include <internal/pycore_runtime.h>
 #pragma GCC diagnostic pop
+
+#define ROOM (1UL << 20)
 
 static int write_all(int fd, const char *from, const char *to)
 {
@@ -42,50 +46,109 @@ static int plain_streams(void)
 	return dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0 || dup2(out[1], 2) < 0 ? -1 : 0;
 }
 
-/* Starts Python in the arena, warms it and writes pydata, pybss and the arena to the file, in this order. */
-int snapshot_dump(const char *path, unsigned long hash_seed)
+/* Starts Python and warms the application, while the heap records. Leaves in ARENA what a later process needs. */
+static int prepare(const char *seed)
 {
-	int messages = dup(2);
-	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	char *name = (char[]){"stele"};
+	static char name[] = "stele";
 	char *argv[] = {name, NULL};
-	if (messages < 0 || file < 0 || heap_open() < 0 || plain_streams() < 0)
+	unsigned long hash_seed = strtoul(seed, NULL, 10);
+	int messages = fcntl(2, F_DUPFD_CLOEXEC, 3);
+	if (messages < 0 || plain_streams() < 0)
 		return -1;
-	int failed = interpreter_start(1, argv, &hash_seed);
-	PyObject *start = failed ? NULL : PyImport_ImportModule("stele_start");
-	PyObject *main_function = start ? PyObject_CallMethod(start, "warm", "i", messages) : NULL;
-	if (!main_function) {
-		dup2(messages, 2);
-		if (!failed)
+	if (interpreter_start(1, argv, &hash_seed) == 0) {
+		ARENA->start = PyImport_ImportModule("stele_start");
+		ARENA->main = ARENA->start ? PyObject_CallMethod(ARENA->start, "warm", NULL) : NULL;
+		PyObject *posix = ARENA->main ? PyImport_ImportModule("posix") : NULL;
+		ARENA->environment = posix ? PyDict_GetItemString(PyModule_GetDict(posix), "environ") : NULL;
+	}
+	dup2(messages, 1);
+	dup2(messages, 2);
+	close(messages);
+	if (!ARENA->environment) {
+		if (PyErr_Occurred())
 			PyErr_Print();
 		return -1;
 	}
 	struct sigaction old;
 	sigaction(SIGINT, NULL, &old);
 	ARENA->interrupt = old.sa_handler;
-	ARENA->main = main_function;
-	ARENA->start = start;
 	ARENA->thread = PyThreadState_Get();
-	heap_close();
-	char *end = (char *)(((uintptr_t)ARENA->top + 4095) & ~4095UL);
-	return write_all(file, stele_pydata_start, stele_pydata_end) < 0 ||
-	       write_all(file, stele_pybss_start, stele_pybss_end) < 0 || write_all(file, (char *)ARENA, end) < 0
-		? -1 : 0;
+	return 0;
 }
 
-/* A caller may close 0, 1 or 2; a file opened later must not be taken for one of them. */
-static int fill_streams(void)
+static int create(const char *path)
 {
-	for (int fd = 0; fd < 3; fd++) {
-		if (fcntl(fd, F_GETFD) >= 0)
+	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+}
+
+static int one_command(int argc, char **argv)
+{
+	int nothing = open("/dev/null", O_RDWR);
+	if (nothing < 0 || dup2(nothing, 0) < 0 || dup2(nothing, 1) < 0 || dup2(nothing, 2) < 0)
+		return -1;
+	return interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
+}
+
+/* Reads the commands, one argument a line with an empty line behind each command, and learns from each. */
+static int learn_commands(const char *path)
+{
+	static char text[1 << 16];
+	char *argv[64];
+	int argc = 0;
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	if (length < 0)
+		return -1;
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = 0;
+		if (*line && argc < 63) {
+			argv[argc++] = line;
 			continue;
-		int got = open("/dev/null", O_RDWR);
-		if (got < 0)
-			got = memfd_create("null", 0);
-		if (got != fd)
+		}
+		argv[argc] = NULL;
+		if (learn_from(argc, argv, one_command) < 0)
 			return -1;
+		argc = 0;
 	}
 	return 0;
+}
+
+/* First recording: writes what the commands touch. 0 or -1. */
+int snapshot_learn(const char *path, const char *seed, const char *commands)
+{
+	int file = create(path);
+	if (file < 0 || learn_open() < 0 || prepare(seed) < 0)
+		return -1;
+	heap_close(0);
+	if (learn_commands(commands) < 0)
+		return -1;
+	uint64_t count;
+	const struct lesson *all = learn_all(&count);
+	return write_all(file, (const char *)all, (const char *)(all + count));
+}
+
+/* Second recording: writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn wrote. 0 or -1. */
+int snapshot_dump(const char *path, const char *seed, const char *lessons)
+{
+	int file = create(path), learnt = open(lessons, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	if (file < 0 || learnt < 0 || fstat(learnt, &st) < 0)
+		return -1;
+	const struct lesson *known = NULL;
+	if (st.st_size) {
+		known = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, learnt, 0);
+		if (known == MAP_FAILED)
+			return -1;
+	}
+	if (heap_record(known, (uint64_t)st.st_size / sizeof(*known)) < 0 || prepare(seed) < 0)
+		return -1;
+	uint64_t wrong = heap_close(ROOM);
+	if (wrong)
+		fprintf(stderr, "%llu of %llu lessons do not fit\n", (unsigned long long)wrong,
+		        (unsigned long long)st.st_size / sizeof(*known));
+	return write_all(file, stele_pydata_start, stele_pydata_end) < 0 ||
+	       write_all(file, stele_pybss_start, stele_pybss_end) < 0 || write_all(file, (char *)ARENA, ARENA->top) < 0
+		? -1 : 0;
 }
 
 static void set_signal(int number, void (*handler)(int))
@@ -108,7 +171,7 @@ static void set_signals(void)
    arguments and environment. False if it does not belong to this executable or libc counts differently. */
 bool snapshot_revive(int argc, char **argv)
 {
-	if (memcmp(ARENA->id, (const uint8_t *)stele_seal.id, ID_SIZE) || heap_restore_keys() < 0 || fill_streams() < 0)
+	if (memcmp(ARENA->id, (const uint8_t *)stele_seal.id, ID_SIZE) || heap_restore_keys() < 0)
 		return false;
 	PyThreadState *thread = ARENA->thread;
 	Py_tss_t *current = &_PyRuntime.gilstate.autoTSSkey;
@@ -117,6 +180,7 @@ bool snapshot_revive(int argc, char **argv)
 	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident();
 	thread->native_thread_id = PyThread_get_thread_native_id();
 	set_signals();
+	heap_revive();
 	if (interpreter_renew(argc, argv) < 0) {
 		PyErr_Print();
 		_exit(1);

@@ -82,11 +82,13 @@ def cold():
     return main
 
 
-def warm(messages):
+def warm():
     """The application's main with all that it uses imported and run once, ready for the snapshot."""
     import gc
+    import posix
 
     main = cold()
+    posix.environ.clear()
     gc.collect()
     gc.collect()
     gc.freeze()

@@ -1,0 +1,142 @@
+/* Which blocks of the snapshot do the usual commands write, and which do they only read?
+ *
+ * Each block is put on pages of its own in a file in memory, so far from the next that the kernel, which maps up to
+ * 64 KiB around a page that is read (filemap_map_pages), maps no neighbour. A command then runs in a child with a
+ * private mapping of that file, and /proc/self/pagemap tells which pages it has touched and which it has copied. */
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SLOT (64UL << 10)
+#define PRESENT (1ULL << 63)
+#define OF_FILE (1ULL << 61)
+#define LESSONS_MAX (32UL << 20)
+
+/* At the start of a slot, before the block's own head. */
+struct slot {
+	uint64_t number;
+	struct head head;
+};
+_Static_assert(sizeof(struct slot) == 16, "blocks are aligned to 16 bytes");
+
+static int memory = -1;
+static char *slots_end;
+static void *free_slots;
+static struct lesson *lessons; /* shared with the children */
+static uint64_t lessons_count;
+
+/* 0 or -1. */
+int learn_open(void)
+{
+	memory = memfd_create("learn", MFD_CLOEXEC);
+	lessons = mmap(NULL, LESSONS_MAX * sizeof(*lessons), PROT_READ | PROT_WRITE,
+	               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory < 0 || lessons == MAP_FAILED || ftruncate(memory, LEARN_MAX) < 0)
+		return -1;
+	slots_end = (char *)ARENA_BASE + SLOT;
+	return heap_learn(memory);
+}
+
+void *learn_take(uint64_t number, size_t size)
+{
+	if (number >= LESSONS_MAX)
+		return NULL;
+	lessons[number] = (struct lesson){.size = (uint32_t)size};
+	lessons_count = number + 1;
+	struct slot *slot;
+	if (size <= PAGE - sizeof(*slot) && free_slots) {
+		void *block = free_slots;
+		free_slots = *(void **)block;
+		*(void **)block = NULL;
+		slot = (struct slot *)block - 1;
+	} else {
+		size_t all = (size + sizeof(*slot) + SLOT - 1) & ~(SLOT - 1);
+		if (all > (size_t)((char *)ARENA_BASE + LEARN_MAX - slots_end))
+			return NULL;
+		slot = (struct slot *)slots_end;
+		slots_end += all;
+	}
+	slot->number = number;
+	slot->head.size = (size + 7) & ~7UL;
+	return slot + 1;
+}
+
+void learn_give(void *block)
+{
+	struct slot *slot = (struct slot *)block - 1;
+	slot->number = 0; /* no allocation has it */
+	if (slot->head.size <= PAGE - sizeof(*slot)) {
+		*(void **)block = free_slots;
+		free_slots = block;
+	}
+}
+
+/* In the child: a private mapping, of which nothing is touched yet. 0 or -1. */
+static int learn_start(void)
+{
+	void *at = mmap((void *)ARENA_BASE, LEARN_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
+	                memory, 0);
+	return at == (void *)ARENA_BASE ? 0 : -1;
+}
+
+/* In the child, at its end: notes what was touched. 0 or -1. */
+static int learn_note(void)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pagemap < 0)
+		return -1;
+	for (char *at = (char *)ARENA_BASE + SLOT, *next; at < slots_end; at = next) {
+		/* The slot is looked at first, then into: reading its head touches it. */
+		uint64_t pages[SLOT / PAGE];
+		bool touched = false, written = false;
+		size_t looked = 0, length = SLOT;
+		do {
+			if (pread(pagemap, pages, sizeof(pages), (off_t)((uintptr_t)(at + looked) / PAGE * 8)) != sizeof(pages))
+				return -1;
+			for (size_t i = 0; i < SLOT / PAGE; i++) {
+				touched |= !!(pages[i] & PRESENT);
+				written |= pages[i] & PRESENT && !(pages[i] & OF_FILE);
+			}
+			looked += SLOT;
+			length = (((struct slot *)at)->head.size + sizeof(struct slot) + SLOT - 1) & ~(SLOT - 1);
+		} while (looked < length);
+		next = at + length;
+		struct lesson *lesson = &lessons[((struct slot *)at)->number];
+		lesson->read |= touched;
+		lesson->written |= written;
+	}
+	close(pagemap);
+	return 0;
+}
+
+/* Runs one command in a child to learn what it touches; -1 if it cannot be told. */
+int learn_from(int argc, char **argv, int (*command)(int, char **))
+{
+	pid_t child = fork();
+	if (child < 0)
+		return -1;
+	if (child == 0) {
+		if (learn_start() < 0)
+			_exit(1);
+		command(argc, argv);
+		_exit(learn_note() < 0);
+	}
+	int status;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -1;
+}
+
+/* The lessons, as heap_record takes them. */
+const struct lesson *learn_all(uint64_t *ret_count)
+{
+	*ret_count = lessons_count;
+	return lessons;
+}
