@@ -1,9 +1,9 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
-.PHONY: check-python check-c test-unit test-kernel offered-build offered-c-test offered-vm-test
+.PHONY: check-python check-c test-unit test-kernel offered-c-test offered-vm-test
 
 test:
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
-	@build-aux/timed "build" $(MAKE) --no-print-directory offered-build
+	@build-aux/timed "build" $(MAKE) --no-print-directory build
 	@build-aux/timed "check Python" $(MAKE) --no-print-directory check-python
 	@build-aux/timed "check C" $(MAKE) --no-print-directory check-c
 	@build-aux/timed "unit tests" $(MAKE) --no-print-directory test-unit
@@ -23,7 +23,7 @@ C_WARNINGS = -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -W
 C_FILES = $(shell find cshim -name '*.c' | sort)
 check-c:
 	@set -e; for file in $(C_FILES); do \
-		case $$file in cshim/init/*) own=-ffreestanding ;; *) own="-D_GNU_SOURCE $$(/usr/bin/python3.11-config --includes | sed s/-I/-isystem/g)" ;; esac; \
+		case $$file in cshim/init/*) own=-ffreestanding ;; *) own="-D_GNU_SOURCE -DSTELE_INIT=\"build/lib/init\" $$(/usr/bin/python3.11-config --includes | sed s/-I/-isystem/g)" ;; esac; \
 		gcc -std=gnu11 -O2 $(C_WARNINGS) $$own -c -o /dev/null $$file; \
 	done; echo "$(words $(C_FILES)) C files compile without a warning"
 	@$(MAKE) --no-print-directory offered-c-test
@@ -35,5 +35,5 @@ test-kernel:
 	$(PY) -m pytest tests/kernel tests/callers_local
 
 # c-test (build-aux/build.mk: the C code's own tests under ASan and UBSan) and vm-test (build-aux/vm.mk) where offered.
-offered-build offered-c-test offered-vm-test: offered-%:
+offered-c-test offered-vm-test: offered-%:
 	@if grep -qs '^$*:' build-aux/*.mk; then $(MAKE) --no-print-directory $*; else echo "$*: not offered here"; fi

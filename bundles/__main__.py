@@ -19,7 +19,7 @@ def main() -> None:
         print(f"{name:8} {recipe.load(name).text['summary']}")
     for name in args.names:
         start = time.monotonic()
-        bundle, image = recipe.build(name, args.out.resolve())
+        bundle, image = recipe.build(name, args.out.resolve(), recipe.HERE.parent / "build/cache")
         size = sum(path.lstat().st_size for path in (bundle / "rootfs").rglob("*") if not path.is_symlink())
         print(f"{name}: {bundle} ({size / 1e6:.1f} MB) and {image} in {time.monotonic() - start:.1f} s")
 

@@ -72,10 +72,10 @@ def unpack(debs: list[Path], staging: Path) -> None:
         (staging / "usr" / name).mkdir(parents=True)
         (staging / name).symlink_to(f"usr/{name}")
     for deb in debs:
-        contents = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
         untar = ["tar", "-x", "-C", str(staging), "--keep-directory-symlink", "--no-same-owner"]
-        subprocess.run(untar, stdin=contents.stdout, check=True)
-        if contents.wait() != 0:
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as contents:
+            subprocess.run(untar, stdin=contents.stdout, check=True)
+        if contents.returncode != 0:
             sys.exit(f"dpkg-deb cannot read {deb}")
 
 

@@ -56,20 +56,23 @@ def load(name: str) -> Recipe:
     return Recipe(name, tomllib.loads((HERE / name / "recipe.toml").read_text()))
 
 
-def build(name: str, out: Path) -> tuple[Path, Path]:
-    """Make the bundle and the image of recipe `name` under `out`; returns both folders."""
+def build(name: str, out: Path, cache: Path) -> tuple[Path, Path]:
+    """Make the bundle and the image of recipe `name` under `out`; returns both folders.
+
+    `cache` keeps the fetched packages from build to build.
+    """
     recipe = load(name)
     bundle = out / "bundles" / name
     image = out / "images" / name
     shutil.rmtree(bundle, ignore_errors=True)
-    make_rootfs(recipe, bundle / "rootfs", out / "cache")
+    make_rootfs(recipe, bundle / "rootfs", out / "staging", cache)
     (bundle / "config.json").write_text(json.dumps(runtime_config(recipe), indent=2) + "\n")
     layout.write(bundle / "rootfs", image, name, image_config(recipe))
     return bundle, image
 
 
-def make_rootfs(recipe: Recipe, rootfs: Path, cache: Path) -> None:
-    """Fill `rootfs` from the recipe's packages and files."""
+def make_rootfs(recipe: Recipe, rootfs: Path, staging: Path, cache: Path) -> None:
+    """Fill `rootfs` from the recipe's packages, which are unpacked to `staging` meanwhile, and from its files."""
     text = recipe.text
     for link in packages.MERGED:
         (rootfs / "usr" / link).mkdir(parents=True)
@@ -78,7 +81,6 @@ def make_rootfs(recipe: Recipe, rootfs: Path, cache: Path) -> None:
         (rootfs / folder).mkdir(parents=True, exist_ok=True)
     (rootfs / "tmp").chmod(0o1777)
 
-    staging = cache / "staging"
     packages.unpack(packages.fetch(text["packages"], cache), staging)
     wanted = [*text["programs"], *text.get("trees", [])]
     inside = [

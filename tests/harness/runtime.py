@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import select
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ class Runtime:
     def command(self, *args: str | Path) -> list[str]:
         """The whole command line, for tests that start it themselves."""
         return [*self.argv, "--root", str(self.root), *map(str, args)]
+
+    def program(self, folder: Path) -> Path:
+        """One executable that starts it, for callers that take a path: itself, or a script made in `folder`."""
+        if len(self.argv) == 1:
+            return Path(self.argv[0])
+        script = folder / "stele"
+        script.write_text(f'#!/bin/sh\nexec {" ".join(self.argv)} "$@"\n')
+        script.chmod(0o755)
+        return script
 
     def __call__(
         self, *args: str | Path, input: str | None = None, timeout: float = 60, **more: Any
@@ -87,18 +97,18 @@ class Runtime:
         return state
 
     def wait_stopped(self, name: str, timeout: float = 30) -> None:
-        """Return when the container's init has ended, by its pidfd."""
-        import select
-
+        """Return when the container's init has ended."""
         pid = self.state(name)["pid"]
-        if not pid:
-            return
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
+        if pid:
+            try:
+                self.wait_ended(os.pidfd_open(pid), timeout)
+            except ProcessLookupError:
+                return  # it has ended and was reaped since
+
+    def wait_ended(self, pidfd: int, timeout: float = 30) -> None:
+        """Return when the process of `pidfd` has ended; closes the pidfd."""
         try:
             ready, _, _ = select.select([pidfd], [], [], timeout)
-            assert ready, f"container {name} (pid {pid}) did not end within {timeout} s"
+            assert ready, f"the process did not end within {timeout} s"
         finally:
             os.close(pidfd)
