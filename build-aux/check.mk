@@ -1,5 +1,5 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
-.PHONY: check-python check-c test-unit test-kernel offered-c-test offered-vm-test
+.PHONY: check-python check-c test-unit test-sanitized test-kernel offered-c-test offered-vm-test
 
 test:
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
@@ -7,6 +7,7 @@ test:
 	@build-aux/timed "check Python" $(MAKE) --no-print-directory check-python
 	@build-aux/timed "check C" $(MAKE) --no-print-directory check-c
 	@build-aux/timed "unit tests" $(MAKE) --no-print-directory test-unit
+	@build-aux/timed "unit tests of C under sanitizers" $(MAKE) --no-print-directory test-sanitized
 	@build-aux/timed "kernel tests" $(MAKE) --no-print-directory test-kernel
 	@build-aux/timed "tests in the VM" $(MAKE) --no-print-directory offered-vm-test
 
@@ -30,6 +31,14 @@ check-c:
 
 test-unit:
 	$(PY) -m pytest tests/unit
+
+# The unit tests that call C, with the shim built for the address and undefined-behaviour sanitizers. Python itself is
+# not, so its runtime is loaded first, and what Python never frees is not counted as a leak.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
+test-sanitized: init
+	@CFLAGS="$(SANITIZE) -fno-omit-frame-pointer -g" LDFLAGS="$(SANITIZE)" $(PY) cshim/build_shim.py build/sanitized
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH=build/sanitized $(PY) -m pytest $$(grep -lrE 'stele_shim|runtime[. ].*host' tests/unit --include='test_*.py')
 
 test-kernel:
 	$(PY) -m pytest tests/kernel tests/callers_local
