@@ -11,7 +11,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.container import failure
@@ -32,11 +32,19 @@ from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
 
 
-def create(store: Store, container_id: str, request: CreateRequest) -> Record:
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A container that waits. master: its terminal's, the caller's, when the request kept it; else -1."""
+
+    record: Record
+    master: int = -1
+
+
+def create(store: Store, container_id: str, request: CreateRequest) -> Created:
     """Create a container.
 
     Returns:
-        its record, as it is on disk.
+        its record, as it is on disk, and what the request kept.
     Raises:
         SteleError: one sentence; nothing of the container is left.
     """
@@ -50,7 +58,7 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Record:
         record = creation.run()
         undo.pop_all()
         os.close(directory)
-        return record
+        return Created(record, creation.master)
 
 
 def plan_create(
@@ -90,6 +98,7 @@ class Creation:
         "container_id",
         "directory",
         "manager",
+        "master",
         "plan",
         "record",
         "request",
@@ -110,6 +119,7 @@ class Creation:
         self.store, self.container_id, self.directory = store, container_id, directory
         self.bundle, self.config, self.request, self.undo = bundle, config, request, undo
         self.child: launch.Child
+        self.master = -1
 
     def run(self) -> Record:
         linux: Mapping[str, Any] = self.config.get("linux") or {}
@@ -119,9 +129,7 @@ class Creation:
             request.cgroup_manager, linux.get("cgroupsPath"), self.container_id, rootless=request.rootless
         )
         facts = probe(cgroup_mount=cgroups.mount_point())
-        self.plan = plan_create(
-            self.config, self.container_id, self.bundle, request, facts, compiler(self.store.root)
-        )
+        self.plan = plan_create(self.config, self.container_id, self.bundle, request, facts, compiler(self.store.root))
         encoded = wire.encode(self.plan.steps)
         writes = plan_resources(resources)
         self.record = Record(
@@ -145,7 +153,7 @@ class Creation:
         self._record_pid()
         if request.pid_file:
             write_pid_file(request.pid_file, self.child.pid)
-            self.undo.callback(contextlib.suppress(FileNotFoundError)(os.unlink), request.pid_file)
+            self.undo.callback(os.unlink, request.pid_file)
         self.child.close()
         return self.record
 
@@ -196,6 +204,9 @@ class Creation:
                 return
             if kind is model.Fork:
                 self.child.became(int.from_bytes(report.detail[:4], "little"))
+            elif kind is model.Console and self.request.keep_master:
+                self.master = report.fd
+                self.undo.callback(os.close, self.master)
             elif kind is model.Console:
                 send_fd(self.request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
             elif kind is model.Sync:

@@ -180,7 +180,11 @@ class Store:
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                os.close(fd)
+                raise
             # Deleted, and perhaps made again, while we waited: then this fd locks nothing.
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(path).st_ino == os.fstat(fd).st_ino:
@@ -231,6 +235,16 @@ class Store:
     def remove(self, container_id: str) -> None:
         """Remove the container's directory; nothing of a root file system is in it."""
         shutil.rmtree(self.path(container_id), ignore_errors=True)
+
+    def busy(self, container_id: str) -> bool:
+        """Whether a command holds the container's lock."""
+        try:
+            os.close(self.lock(container_id, wait=False))
+        except BlockingIOError:
+            return True
+        except NotFound:
+            return False
+        return False
 
     def started(self, container_id: str) -> bool:
         """Whether `start` was called: its socket is gone then."""

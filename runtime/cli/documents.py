@@ -1,0 +1,95 @@
+"""spec, features, plan, validate, completion: documents in and out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.errors import SteleError, UsageError
+
+
+def plan(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.cli.lifecycle import request
+    from runtime.container.create import plan_create
+    from runtime.host.facts import probe
+    from runtime.host.seccomp import program
+    from runtime.oci.load import load_config
+    from runtime.plan import explain, wire
+
+    bundle = os.path.abspath(values["bundle"])
+    config = load_config(bundle)
+    defaults = {
+        "pid_file": "",
+        "console_socket": "",
+        "pidfd_socket": "",
+        "no_pivot": False,
+        "no_new_keyring": False,
+        "preserve_fds": 0,
+    }
+    made = plan_create(
+        config,
+        os.path.basename(bundle) or "container",
+        bundle,
+        request(options, {**defaults, **values}),
+        probe(cgroup_mount="/sys/fs/cgroup"),
+        lambda rules: program(rules, None),
+    )
+    encoded = wire.encode(made.steps)
+    sys.stdout.write(explain.to_json(made, encoded) + "\n" if values["json"] else explain.render(made, encoded))
+    return 0
+
+
+def spec(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.oci.template import spec_template
+
+    path = f"{values['bundle']}/config.json"
+    if os.path.exists(path):
+        raise SteleError(f"File {path if values['bundle'] != '.' else 'config.json'} exists. Remove it first")
+    with open(path, "x", encoding="utf-8") as f:
+        f.write(json.dumps(spec_template(rootless=values["rootless"]), indent="\t") + "\n")
+    return 0
+
+
+def features(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.host.features import host_features
+
+    print(json.dumps(host_features(), indent=4))
+    return 0
+
+
+def validate(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.oci.load import load_document
+    from runtime.oci.validate import faults, kind_of
+
+    document = load_document(values["file"], advice="name a JSON document")
+    kind = kind_of(document)
+    found = faults(kind, document)
+    for fault in found:
+        print(f"{fault.path}: {fault.problem}" if fault.path else fault.problem)
+    if found:
+        raise SteleError(
+            f'"{values["file"]}" has {len(found)} fault{"s" if len(found) > 1 else ""} as a {kind} document'
+        )
+    print(f'"{values["file"]}" is a valid {kind} document')
+    return 0
+
+
+def completion(options: Globals, values: dict[str, Any]) -> int:
+    from click.shell_completion import get_completion_class
+
+    from runtime.cli.clicked import group
+
+    kind = get_completion_class(values["shell"])
+    if kind is None:
+        raise UsageError(f'no completion for "{values["shell"]}"; use bash, zsh or fish')
+    print(kind(group(), {}, "stele", "_STELE_COMPLETE").source())
+    return 0
+
+
+def no_checkpoint(options: Globals, values: dict[str, Any]) -> int:
+    raise SteleError(
+        "checkpoint and restore are not offered by stele: it starts containers anew, it does not freeze them to disk"
+    )

@@ -1,0 +1,102 @@
+"""exec: build the process object from the command line, run it, be its parent unless detached."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.container.exec import execute as execute_in
+from runtime.container.foreground import exit_code, follow
+from runtime.container.requests import ExecRequest
+from runtime.container.state import Record, check_id
+from runtime.errors import UsageError
+from runtime.oci.load import load_document
+from runtime.plan.identity import MAX_ID
+
+
+def execute(options: Globals, values: dict[str, Any]) -> int:
+    store = options.store()
+    container_id = check_id(values["id"])
+    process = process_of(store.read(container_id), values)
+    cgroups = values["cgroup"]
+    started = execute_in(
+        store,
+        container_id,
+        ExecRequest(
+            process=process,
+            pid_file=values["pid_file"],
+            console_socket=values["console_socket"],
+            pidfd_socket=values["pidfd_socket"],
+            preserve_fds=values["preserve_fds"],
+            cgroup=cgroups[-1].rpartition(":")[2] if cgroups else "",
+            ignore_paused=values["ignore_paused"],
+        ),
+    )
+    if values["detach"]:
+        os.close(started.pidfd)
+        return 0
+    return exit_code(follow(started))
+
+
+def identity(text: str, what: str) -> int:
+    """A uid or gid; a number in range, nothing else (CVE-2024-40635).
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_ID:
+        raise UsageError(f'{what} "{text}" is no id; use a number from 0 to {MAX_ID}')
+    return int(text)
+
+
+def process_of(record: Record, values: dict[str, Any]) -> dict[str, Any]:
+    """The process object: --process as it is, else the container's own with what the options change."""
+    if values["process"]:
+        process = load_document(values["process"], advice="--process names a file with the process object")
+    else:
+        if not values["command"]:
+            raise UsageError("exec: process args cannot be empty; name the program to run")
+        process = copy.deepcopy(dict(record.config["process"]))
+        process["args"] = values["command"]
+        process["terminal"] = False
+        process.pop("consoleSize", None)
+    if values["tty"]:
+        process["terminal"] = True
+    _apply(process, values)
+    return process
+
+
+def _apply(process: dict[str, Any], values: dict[str, Any]) -> None:
+    if values["process"]:
+        return
+    if values["cwd"]:
+        process["cwd"] = values["cwd"]
+    process["env"] = [*(process.get("env") or []), *values["env"]]
+    user = dict(process.get("user") or {})
+    if values["user"]:
+        uid, colon, gid = values["user"].partition(":")
+        user = {**user, "uid": identity(uid, "--user")}
+        user["gid"] = identity(gid, "--user") if colon else user.get("gid", 0)
+        if user["uid"] != 0:
+            # HOME was the other user's.
+            process["env"] = [e for e in process["env"] if not e.startswith("HOME=") or e in values["env"]]
+    if values["additional_gids"]:
+        user["additionalGids"] = [
+            *(user.get("additionalGids") or ()),
+            *(identity(g, "--additional-gids") for g in values["additional_gids"]),
+        ]
+    process["user"] = user
+    if values["no_new_privs"]:
+        process["noNewPrivileges"] = True
+    if values["apparmor"]:
+        process["apparmorProfile"] = values["apparmor"]
+    if values["process_label"]:
+        process["selinuxLabel"] = values["process_label"]
+    if values["cap"]:
+        sets = {k: list(v) for k, v in (process.get("capabilities") or {}).items()}
+        names = [c if c.startswith("CAP_") else f"CAP_{c}" for c in (c.upper() for c in values["cap"])]
+        for name in ("bounding", "effective", "permitted"):
+            sets[name] = list(dict.fromkeys([*sets.get(name, []), *names]))
+        process["capabilities"] = sets

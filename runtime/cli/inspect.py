@@ -1,0 +1,119 @@
+"""state, list, ps, wait: what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.container import lifecycle
+from runtime.container.state import check_id
+from runtime.errors import HostError, StateError
+
+
+def state(options: Globals, values: dict[str, Any]) -> int:
+    store = options.store()
+    record = store.read(check_id(values["id"]))
+    sys.stdout.write(json.dumps(lifecycle.state(store, record), indent=2))
+    return 0
+
+
+def listing(options: Globals, values: dict[str, Any]) -> int:
+    if options.root_given and not os.path.isdir(options.root):
+        raise HostError(f"--root {options.root}: no such file or directory; name the directory that `create` was given")
+    rows = lifecycle.listing(options.store())
+    if values["quiet"]:
+        for row in rows:
+            print(row["id"])
+    elif values["format"] == "json":
+        sys.stdout.write(json.dumps(rows or None))
+    else:
+        keys = ("id", "pid", "status", "bundle", "created", "owner")
+        print_table([k.upper() for k in keys], [[str(row[k]) for k in keys] for row in rows])
+    return 0
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell, three spaces apart, as runc prints them."""
+    widths = [max(map(len, column)) + 3 for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def ps(options: Globals, values: dict[str, Any]) -> int:
+    store = options.store()
+    record = store.read(check_id(values["id"]))
+    pids = sorted(lifecycle.manager_of(record).pids())
+    if values["format"] == "json":
+        sys.stdout.write(json.dumps(pids))
+        return 0
+    if values["ps_options"]:
+        return _host_ps(values["ps_options"], pids)
+    print_table(["UID", "PID", "PPID", "STIME", "CMD"], [row for pid in pids if (row := _process(pid))])
+    return 0
+
+
+def _process(pid: int) -> list[str] | None:
+    """One row about a process, from /proc (proc(5)); None when it has ended."""
+    import time
+
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            text = f.read()
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            command = f.read(65536).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
+        uid = os.stat(f"/proc/{pid}").st_uid
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    name, fields = text[text.index(b"(") + 1 : text.rindex(b")")], text[text.rindex(b")") + 2 :].split()
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    started = time.strftime("%H:%M", time.localtime(time.time() - since_boot))
+    return [str(uid), str(pid), fields[1].decode(), started, command or f"[{name.decode('utf-8', 'replace')}]"]
+
+
+def _host_ps(words: list[str], pids: list[int]) -> int:
+    """The host's ps with the caller's options, only the lines of our processes."""
+    import subprocess
+
+    try:
+        done = subprocess.run(["/usr/bin/ps", *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise HostError("/usr/bin/ps is missing on this host; use `stele ps ID` without ps options") from None
+    if done.returncode:
+        raise HostError(f"ps {' '.join(words)} failed: {done.stderr.strip()}")
+    head, *lines = done.stdout.splitlines()
+    if "PID" not in head.split():
+        raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its options")
+    column = head.split().index("PID")
+    wanted = {str(pid) for pid in pids}
+    print(head)
+    for line in lines:
+        if line.split()[column] in wanted:
+            print(line)
+    return 0
+
+
+def wait(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.container.waiting import wait_for_end
+
+    container_id = check_id(values["id"])
+    info = wait_for_end(options.store(), container_id)
+    if info is None:
+        raise StateError(
+            f'container "{container_id}" has ended, but how is not known: its parent took its exit status first'
+        )
+    print(
+        json.dumps(
+            {
+                "id": container_id,
+                "exitStatus": info.status,
+                "signal": info.signal,
+                "oomKilled": info.oom,
+                "time": info.time,
+            }
+        )
+    )
+    return 0

@@ -1,0 +1,75 @@
+"""create, start, run, kill, delete, pause, resume."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.container import lifecycle
+from runtime.container.create import create as create_container
+from runtime.container.requests import CreateRequest
+from runtime.container.start import start as start_container
+from runtime.container.state import check_id
+
+
+def request(options: Globals, values: dict[str, Any], *, keep_master: bool = False) -> CreateRequest:
+    """The request of create and run."""
+    return CreateRequest(
+        bundle=values["bundle"],
+        pid_file=values["pid_file"],
+        console_socket=values["console_socket"],
+        pidfd_socket=values["pidfd_socket"],
+        no_pivot=values["no_pivot"],
+        no_new_keyring=values["no_new_keyring"],
+        preserve_fds=values["preserve_fds"],
+        cgroup_manager=options.cgroup_manager,
+        rootless=options.rootless,
+        keep_master=keep_master,
+    )
+
+
+def create(options: Globals, values: dict[str, Any]) -> int:
+    create_container(options.store(), check_id(values["id"]), request(options, values))
+    return 0
+
+
+def start(options: Globals, values: dict[str, Any]) -> int:
+    start_container(options.store(), check_id(values["id"]))
+    return 0
+
+
+def run(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.container import foreground
+
+    container_id = check_id(values["id"])
+    return foreground.run(
+        options.store(),
+        container_id,
+        request(options, values, keep_master=not values["detach"] and not values["console_socket"]),
+        detach=values["detach"],
+        keep=values["keep"],
+        subreaper=not values["no_subreaper"],
+    )
+
+
+def kill(options: Globals, values: dict[str, Any]) -> int:
+    number = lifecycle.signal_number(values["signal"] or "TERM")
+    lifecycle.kill(options.store(), check_id(values["id"]), number, everyone=values["all"])
+    return 0
+
+
+def delete(options: Globals, values: dict[str, Any]) -> int:
+    for warning in lifecycle.delete(options.store(), check_id(values["id"]), force=values["force"]):
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def pause(options: Globals, values: dict[str, Any]) -> int:
+    lifecycle.pause(options.store(), check_id(values["id"]))
+    return 0
+
+
+def resume(options: Globals, values: dict[str, Any]) -> int:
+    lifecycle.resume(options.store(), check_id(values["id"]))
+    return 0

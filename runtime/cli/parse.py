@@ -1,0 +1,131 @@
+"""The quick parser: what a well-formed command line means, by the declarations; click only prints help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.cli.declare import Command, Option
+from runtime.errors import UsageError
+
+
+class HelpWanted(Exception):
+    """--help was given; the text is click's to make."""
+
+
+@dataclass(slots=True)
+class Parsed:
+    """values by key; rest: what stands behind the options."""
+
+    values: dict[str, Any]
+    rest: list[str]
+
+
+def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool) -> Parsed:
+    """Sort words into options and the rest.
+
+    Args:
+        stop: the first word that is no option ends the options.
+    Raises:
+        UsageError: unknown option, missing or malformed value. HelpWanted: --help.
+    """
+    known = {name: option for option in options for name in option.names}
+    values: dict[str, Any] = {
+        o.key: False if o.kind == "flag" else [] if o.kind == "many" else o.default for o in options
+    }
+    rest: list[str] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        i += 1
+        if word == "--":
+            rest += words[i:]
+            break
+        if not word.startswith("-") or word == "-":
+            rest.append(word)
+            if stop:
+                rest += words[i:]
+                break
+            continue
+        if word in ("--help", "-h") and word not in known:
+            raise HelpWanted
+        name, equals, given = word.partition("=")
+        option = known.get(name)
+        if option is None and not word.startswith("--") and len(word) > 2:
+            option, i = _short(known, word, values, words, i)
+            if option is None:
+                continue
+            name, equals, given = word[:2], "=", word[2:]
+        if option is None:
+            raise UsageError(f"flag provided but not defined: {name}")
+        if option.kind == "flag":
+            values[option.key] = _truth(name, given) if equals else True
+            continue
+        if not equals:
+            if i == len(words):
+                raise UsageError(f"flag needs an argument: {name}")
+            given = words[i]
+            i += 1
+        _store(option, name, given, values)
+    return Parsed(values, rest)
+
+
+def _short(
+    known: dict[str, Option], word: str, values: dict[str, Any], words: Sequence[str], i: int
+) -> tuple[Option | None, int]:
+    """-abc: flags a and b, then c; -uVALUE: an option with its value. None when all were flags."""
+    for at in range(1, len(word)):
+        option = known.get(f"-{word[at]}")
+        if option is None:
+            raise UsageError(f"flag provided but not defined: {word}")
+        if option.kind != "flag":
+            if at == 1:
+                return option, i
+            given = word[at + 1 :]
+            if not given:
+                if i == len(words):
+                    raise UsageError(f"flag needs an argument: -{word[at]}")
+                given, i = words[i], i + 1
+            _store(option, f"-{word[at]}", given.removeprefix("="), values)
+            return None, i
+        values[option.key] = True
+    return None, i
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() in ("true", "1", "t"):
+        return True
+    if text.lower() in ("false", "0", "f"):
+        return False
+    raise UsageError(f'invalid boolean value "{text}" for {name}')
+
+
+def _store(option: Option, name: str, text: str, values: dict[str, Any]) -> None:
+    if option.choices and text not in option.choices:
+        if option.key == "log_format":
+            raise UsageError(f"invalid log-format: {text}")
+        raise UsageError(f'invalid value "{text}" for {name}; use one of {", ".join(option.choices)}')
+    if option.kind == "many":
+        values[option.key].append(text)
+    elif option.kind == "int":
+        if not text.isdecimal():
+            raise UsageError(f'invalid value "{text}" for {name}; use a number')
+        values[option.key] = int(text)
+    else:
+        values[option.key] = text
+
+
+def parse_command(command: Command, words: Sequence[str]) -> dict[str, Any]:
+    """Values by key: options, and positionals by their names in lower case ("..." ones as lists)."""
+    parsed = parse_options(command.options, words, stop=command.stop)
+    rest, values = parsed.rest, parsed.values
+    least = sum(not p.startswith("[") and not p.endswith("...") for p in command.positionals)
+    most = None if command.positionals and command.positionals[-1].endswith("...") else len(command.positionals)
+    if len(rest) < least or (most is not None and len(rest) > most):
+        wanted = f"exactly {least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
+        raise UsageError(f'{command.name}: "{command.name}" requires {wanted} argument(s), got {len(rest)}')
+    for i, positional in enumerate(command.positionals):
+        key = positional.strip("[].").lower().replace("-", "_")
+        values[key] = rest[i:] if positional.endswith("...") else rest[i] if i < len(rest) else ""
+    return values

@@ -1,0 +1,155 @@
+"""All commands of stele. Flags are runc's, so that its callers notice no difference."""
+
+from __future__ import annotations
+
+from runtime.cli.declare import Command, Option, flag
+
+GLOBALS = (
+    Option(("--root",), "directory for the state of containers", default=""),
+    Option(("--log",), "file to which errors and warnings are appended"),
+    Option(("--log-format",), "format of the log", choices=("text", "json"), default="text"),
+    flag("--debug", help="also log what is done, and tracebacks of bugs"),
+    flag("--systemd-cgroup", help="make cgroups as systemd scopes; cgroupsPath is slice:prefix:name"),
+    Option(("--cgroup-manager",), "who makes the cgroups", choices=("cgroupfs", "systemd", "disabled"), default=""),
+    Option(("--rootless",), "whether an ordinary user runs it", choices=("true", "false", "auto"), default="auto"),
+)
+
+BUNDLE = Option(("--bundle", "-b"), "directory that holds config.json", default=".")
+PID_FILE = Option(("--pid-file",), "file to write the process id to")
+CONSOLE = Option(("--console-socket",), "unix socket that receives the terminal's master")
+PIDFD = Option(("--pidfd-socket",), "unix socket that receives a pidfd of the process")
+PRESERVE = Option(("--preserve-fds",), "pass this many more file descriptors (3, 4, ...)", "int", 0)
+CREATE = (
+    BUNDLE,
+    CONSOLE,
+    PIDFD,
+    PID_FILE,
+    flag("--no-pivot", help="do not use pivot_root (for a root in a ramdisk)"),
+    flag("--no-new-keyring", help="keep the caller's session keyring"),
+    PRESERVE,
+)
+NO_SUBREAPER = flag("--no-subreaper", "-no-subreaper", help="do not become the reaper of the container's orphans")
+FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
+
+COMMANDS = (
+    Command("create", "create a container that waits for start", "lifecycle:create", ("ID",), CREATE),
+    Command("start", "start a created container", "lifecycle:start", ("ID",)),
+    Command(
+        "run",
+        "create and start a container",
+        "lifecycle:run",
+        ("ID",),
+        (
+            *CREATE,
+            flag("--detach", "-d", help="do not wait for its end"),
+            flag("--keep", help="do not delete it at its end"),
+            NO_SUBREAPER,
+        ),
+    ),
+    Command(
+        "exec",
+        "run a process in a container",
+        "execute:execute",
+        ("ID", "COMMAND..."),
+        (
+            CONSOLE,
+            PIDFD,
+            Option(("--cwd",), "working directory"),
+            Option(("--env", "-e"), "NAME=VALUE to add to the environment", "many"),
+            flag("--tty", "-t", help="give it a terminal"),
+            Option(("--user", "-u"), "uid[:gid]"),
+            Option(("--additional-gids", "-g"), "additional group", "many"),
+            Option(("--process", "-p"), "file with the process object"),
+            flag("--detach", "-d", help="do not wait for its end"),
+            PID_FILE,
+            Option(("--process-label",), "SELinux label"),
+            Option(("--apparmor",), "AppArmor profile"),
+            flag("--no-new-privs", help="it can gain no privileges"),
+            Option(("--cap", "-c"), "capability to add", "many"),
+            PRESERVE,
+            Option(("--cgroup",), "cgroup below the container's to run in", "many"),
+            flag("--ignore-paused", help="also in a paused container"),
+            NO_SUBREAPER,
+        ),
+        stop=True,
+        failure=255,
+    ),
+    Command("state", "print the state of a container", "inspect:state", ("ID",)),
+    Command(
+        "kill",
+        "send a signal to a container (TERM unless told)",
+        "lifecycle:kill",
+        ("ID", "[SIGNAL]"),
+        (flag("--all", "-a", help="to all its processes", hidden=True),),
+        stop=True,
+    ),
+    Command(
+        "delete",
+        "remove a container",
+        "lifecycle:delete",
+        ("ID",),
+        (flag("--force", "-f", help="also one that runs: it is killed"),),
+    ),
+    Command("list", "list containers", "inspect:listing", (), (FORMAT, flag("--quiet", "-q", help="only ids"))),
+    Command("ps", "list the processes of a container", "inspect:ps", ("ID", "PS-OPTIONS..."), (FORMAT,), stop=True),
+    Command("pause", "stop all processes of a container", "lifecycle:pause", ("ID",)),
+    Command("resume", "let a paused container go on", "lifecycle:resume", ("ID",)),
+    Command(
+        "update",
+        "change the limits of a container",
+        "update:update",
+        ("ID",),
+        (
+            Option(("--resources", "-r"), "file with linux.resources, - for stdin; other options are ignored then"),
+            Option(("--blkio-weight",), "weight of its I/O, 10 to 1000"),
+            Option(("--cpu-period",), "CPU period, microseconds"),
+            Option(("--cpu-quota",), "CPU time in each period, microseconds"),
+            Option(("--cpu-burst",), "CPU time that may be saved up, microseconds"),
+            Option(("--cpu-share",), "weight of its CPU time"),
+            Option(("--cpu-rt-period",), "refused: cgroup v2 has none"),
+            Option(("--cpu-rt-runtime",), "refused: cgroup v2 has none"),
+            Option(("--cpuset-cpus",), "CPUs, as 0-3,7"),
+            Option(("--cpuset-mems",), "memory nodes, as 0-3,7"),
+            Option(("--cpu-idle",), "1: only idle CPU time"),
+            Option(("--memory",), "memory limit, bytes or as 512m"),
+            Option(("--memory-reservation",), "memory that is kept from others"),
+            Option(("--memory-swap",), "memory and swap together, -1 for no limit"),
+            Option(("--pids-limit",), "largest number of processes"),
+            Option(("--l3-cache-schema",), "refused: needs resctrl"),
+            Option(("--mem-bw-schema",), "refused: needs resctrl"),
+            Option(("--kernel-memory",), "ignored", hidden=True),
+            Option(("--kernel-memory-tcp",), "ignored", hidden=True),
+        ),
+    ),
+    Command(
+        "events",
+        "print statistics and OOM events",
+        "events:events",
+        ("ID",),
+        (
+            Option(("--interval",), "time between two statistics, as 5s", default="5s"),
+            flag("--stats", help="print them once"),
+        ),
+    ),
+    Command("wait", "wait for the end of a container and print how it ended", "inspect:wait", ("ID",)),
+    Command(
+        "spec",
+        "write a config.json to start from",
+        "documents:spec",
+        (),
+        (BUNDLE, flag("--rootless", help="for an ordinary user")),
+    ),
+    Command("features", "print what this stele and host can do", "documents:features"),
+    Command(
+        "plan",
+        "print exactly what create would do",
+        "documents:plan",
+        (),
+        (BUNDLE, flag("--json", help="for programs")),
+    ),
+    Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
+    Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
+    Command("checkpoint", "not offered", "documents:no_checkpoint", ("WORDS...",), stop=True, hidden=True),
+    Command("restore", "not offered", "documents:no_checkpoint", ("WORDS...",), stop=True, hidden=True),
+)
+BY_NAME = {command.name: command for command in COMMANDS}

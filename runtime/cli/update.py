@@ -1,0 +1,70 @@
+"""update: limits from flags or a document."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.container import lifecycle
+from runtime.container.state import check_id
+from runtime.errors import UsageError
+from runtime.oci.load import load_document, parse_document
+
+SIZE = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP]?)i?[bB]?")
+UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+SIZES = {"memory": "limit", "memory_reservation": "reservation", "memory_swap": "swap"}
+CPU = {
+    "cpu_period": "period",
+    "cpu_quota": "quota",
+    "cpu_burst": "burst",
+    "cpu_share": "shares",
+    "cpu_idle": "idle",
+    "cpu_rt_period": "realtimePeriod",
+    "cpu_rt_runtime": "realtimeRuntime",
+}
+
+
+def size(text: str, name: str) -> int:
+    """Bytes of "512m", "1g", "-1": powers of 1024, as Docker writes sizes."""
+    match = SIZE.fullmatch(text)
+    if not match:
+        raise UsageError(f'invalid value "{text}" for --{name}; use bytes, or a size such as 512m')
+    return int(float(match[1]) * 1024 ** UNITS[match[2].lower()])
+
+
+def _number(text: str, name: str) -> int:
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise UsageError(f'invalid value "{text}" for --{name}; use a number')
+    return int(text)
+
+
+def resources_of(values: dict[str, Any]) -> dict[str, Any]:
+    """linux.resources from the flags that were given."""
+    memory = {key: size(values[flag], flag.replace("_", "-")) for flag, key in SIZES.items() if values[flag]}
+    cpu: dict[str, Any] = {
+        key: _number(values[flag], flag.replace("_", "-")) for flag, key in CPU.items() if values[flag]
+    }
+    cpu |= {key: values[f"cpuset_{key}"] for key in ("cpus", "mems") if values[f"cpuset_{key}"]}
+    resources: dict[str, Any] = {"memory": memory, "cpu": cpu}
+    if values["pids_limit"]:
+        resources["pids"] = {"limit": _number(values["pids_limit"], "pids-limit")}
+    if values["blkio_weight"]:
+        resources["blockIO"] = {"weight": _number(values["blkio_weight"], "blkio-weight")}
+    for flag in ("l3_cache_schema", "mem_bw_schema"):
+        if values[flag]:
+            raise UsageError(f"--{flag.replace('_', '-')} needs resctrl, which stele does not manage; remove it")
+    return resources
+
+
+def update(options: Globals, values: dict[str, Any]) -> int:
+    source = values["resources"]
+    if source == "-":
+        resources = parse_document(sys.stdin.buffer.read(), "stdin")
+    elif source:
+        resources = load_document(source, advice="--resources names a file with linux.resources")
+    else:
+        resources = resources_of(values)
+    lifecycle.update(options.store(), check_id(values["id"]), resources)
+    return 0

@@ -1,0 +1,250 @@
+"""What a container's state is, and the commands that end or change it: kill, delete, pause, resume."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.state import Record, Store, is_alive, state_document
+from runtime.errors import NotFound, StateError, SteleError
+from runtime.host import cgroups
+
+KILL_TIMEOUT = 10.0
+
+
+def manager_of(record: Record) -> cgroups.Manager:
+    """The manager of the container's cgroup."""
+    return cgroups.from_record(dict(record.cgroup))
+
+
+def status(store: Store, record: Record) -> str:
+    """creating, created, running, paused or stopped (runtime.md "State")."""
+    if not is_alive(record):
+        return "creating" if record.phase == "creating" and store.busy(record.id) else "stopped"
+    if record.phase == "creating":
+        return "creating"
+    if not store.started(record.id):
+        return "created"
+    return "paused" if manager_of(record).paused() else "running"
+
+
+def state(store: Store, record: Record) -> dict[str, Any]:
+    """The state document; pid is 0 when stopped, as runc has it."""
+    now = status(store, record)
+    return state_document(record, now, 0 if now == "stopped" else record.pid)
+
+
+def signal_number(text: str) -> int:
+    """A signal's number from "9", "KILL" or "SIGKILL", in any case.
+
+    Raises:
+        StateError: there is no such signal.
+    """
+    if text.isdecimal() and 0 < int(text) < signal.NSIG:
+        return int(text)
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    try:
+        return signal.Signals[name].value
+    except KeyError:
+        pass
+    for prefix, base, sign in (("SIGRTMIN+", signal.SIGRTMIN, 1), ("SIGRTMAX-", signal.SIGRTMAX, -1)):
+        if name.startswith(prefix) and name[len(prefix) :].isdecimal():
+            number = base + sign * int(name[len(prefix) :])
+            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+                return number
+    raise StateError(f'unknown signal "{text}"; use a name such as TERM or a number')
+
+
+def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:
+    """Send a signal to the container's process, or to every process in its cgroup.
+
+    Raises:
+        StateError: the container does not run.
+    """
+    record = store.read(container_id)
+    if everyone:
+        manager = manager_of(record)
+        if number == signal.SIGKILL:
+            manager.kill()
+            return
+        for pid in manager.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return
+    try:
+        pidfd = os.pidfd_open(record.pid) if record.pid else -1
+    except ProcessLookupError:
+        pidfd = -1
+    if pidfd < 0 or not is_alive(record):
+        if pidfd >= 0:
+            os.close(pidfd)
+        raise StateError(f'container not running: "{container_id}"')
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        raise StateError(f'container not running: "{container_id}"') from None
+    finally:
+        os.close(pidfd)
+
+
+def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
+    """Remove a container that is stopped or created; any with force.
+
+    Returns:
+        warnings, of poststop hooks that failed.
+    Raises:
+        StateError: it still runs. NotFound: only without force.
+    """
+    try:
+        directory = store.lock(container_id)
+    except NotFound:
+        if force:
+            return []
+        raise
+    try:
+        return _delete_locked(store, container_id, force=force)
+    finally:
+        os.close(directory)
+
+
+def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]:
+    try:
+        record = store.read(container_id)
+    except StateError:
+        if not force:
+            raise
+        return _delete_damaged(store, container_id)
+    now = status(store, record)
+    if now not in ("stopped", "created", "creating") and not force:
+        raise StateError(
+            f'cannot delete container "{container_id}" that is not stopped: {now}; kill it first, or use --force'
+        )
+    manager = manager_of(record)
+    _end(record, manager)
+    manager.destroy()
+    warnings = _poststop(record)
+    store.remove(container_id)
+    return warnings
+
+
+def _end(record: Record, manager: cgroups.Manager) -> None:
+    """Kill everything; also a process that is not in the cgroup, or whose cgroup is gone."""
+    manager.kill()
+    if is_alive(record):
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(record.pid)
+            try:
+                if is_alive(record):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    _wait(pidfd)
+            finally:
+                os.close(pidfd)
+
+
+def _wait(pidfd: int) -> None:
+    import select
+
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    if not poller.poll(KILL_TIMEOUT * 1000):
+        raise StateError(f"container init still running {KILL_TIMEOUT:.0f} s after SIGKILL; nothing was removed")
+
+
+def _delete_damaged(store: Store, container_id: str) -> list[str]:
+    """state.json is missing or damaged: the second record still says what to kill."""
+    cgroup = store.read_cgroup(container_id)
+    if cgroup is None:
+        if os.listdir(store.path(container_id)):
+            raise StateError(
+                f'the state of container "{container_id}" is damaged and its cgroup is not known, so what runs in it cannot be '
+                f"ended; end it, then remove {store.path(container_id)}"
+            )
+    else:
+        manager = cgroups.from_record(cgroup)
+        manager.kill()
+        manager.destroy()
+    store.remove(container_id)
+    return []
+
+
+def _poststop(record: Record) -> list[str]:
+    """poststop hooks run after all is gone; their failure is only told (runtime.md "Lifecycle")."""
+    document = state_document(record, "stopped", 0)
+    warnings = []
+    for hook in host_hooks(record.config, "poststop"):
+        try:
+            run_hooks([hook], document)
+        except SteleError as e:
+            warnings.append(str(e))
+    return warnings
+
+
+def pause(store: Store, container_id: str) -> None:
+    """Freeze a running container.
+
+    Raises:
+        StateError: it does not run.
+    """
+    with store.locked(container_id):
+        record = store.read(container_id)
+        now = status(store, record)
+        if now not in ("running", "created"):
+            raise StateError(f'container not running: "{container_id}" is {now}, so it cannot be paused')
+        manager_of(record).freeze()
+
+
+def resume(store: Store, container_id: str) -> None:
+    """Let a paused container go on.
+
+    Raises:
+        StateError: it is not paused.
+    """
+    with store.locked(container_id):
+        record = store.read(container_id)
+        manager = manager_of(record)
+        if not is_alive(record) or not manager.paused():
+            raise StateError(f'container not paused: "{container_id}"')
+        manager.thaw()
+
+
+def listing(store: Store) -> list[dict[str, Any]]:
+    """All containers with the name of their owner; one whose state is damaged is shown as such."""
+    rows: list[dict[str, Any]] = []
+    for container_id in store.ids():
+        try:
+            record = store.read(container_id)
+            rows.append({**state(store, record), "owner": _owner(record.owner)})
+        except NotFound:
+            continue  # deleted meanwhile
+        except SteleError:
+            rows.append({"id": container_id, "pid": 0, "status": "damaged", "bundle": "", "created": "", "owner": ""})
+    return rows
+
+
+def _owner(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def update(store: Store, container_id: str, resources: Mapping[str, Any]) -> None:
+    """Change the limits of a container; device rules stay as they are.
+
+    Raises:
+        ConfigError: a limit that cannot be. StateError: the container is gone.
+    """
+    from runtime.plan.resources import plan_resources
+
+    with store.locked(container_id):
+        record = store.read(container_id)
+        if not is_alive(record):
+            raise StateError(f'container not running: "{container_id}"; its limits cannot be changed')
+        manager_of(record).apply(plan_resources(resources))

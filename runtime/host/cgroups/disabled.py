@@ -1,0 +1,65 @@
+"""No cgroup of its own: --cgroup-manager disabled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.errors import ConfigError, StateError
+from runtime.plan.resources import CgroupWrite
+
+
+class DisabledManager:
+    """The container stays in its caller's cgroup; whatever needs one of its own is refused."""
+
+    path = ""
+
+    def record(self) -> dict[str, Any]:
+        return {"manager": "disabled"}
+
+    def prepare(self, writes: Sequence[CgroupWrite]) -> None:
+        self.apply(writes)
+
+    def fd(self) -> int:
+        return -1
+
+    def attach(self, pid: int) -> None:
+        return
+
+    def open(self, below: str) -> int:
+        if below:
+            raise StateError("the container has no cgroup (--cgroup-manager disabled), so --cgroup cannot be used")
+        return -1
+
+    def apply(self, writes: Sequence[CgroupWrite]) -> None:
+        if writes:
+            raise ConfigError(
+                writes[0].field, "cannot be applied without a cgroup (--cgroup-manager disabled); remove it"
+            )
+
+    def apply_devices(self, program: bytes) -> None:
+        return
+
+    def freeze(self) -> None:
+        raise StateError("the container has no cgroup (--cgroup-manager disabled), so it cannot be paused")
+
+    def thaw(self) -> None:
+        self.freeze()
+
+    def paused(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        return
+
+    def pids(self, *, recursive: bool = True) -> list[int]:
+        return []
+
+    def wait_empty(self, timeout: float) -> bool:
+        return True
+
+    def oom_kills(self) -> int:
+        return 0
+
+    def destroy(self) -> None:
+        return

@@ -1,0 +1,83 @@
+"""Read and check the documents of a bundle: what comes out of here may be planned."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from runtime.errors import ConfigError, HostError
+
+MAX_DOCUMENT = 4 << 20
+"""Bytes. A document is held in memory and hashed with a seed that is fixed when stele is built."""
+
+MAX_DEPTH = 64
+
+
+def load_config(bundle: str) -> dict[str, Any]:
+    """config.json of a bundle directory.
+
+    Raises:
+        HostError: the bundle or its config.json cannot be read. ConfigError: it is not what the specification says.
+    """
+    if not os.path.isdir(bundle):
+        if os.path.exists(bundle):
+            raise HostError(f'bundle "{bundle}" is not a directory; name the directory that holds config.json')
+        raise HostError(f'bundle "{bundle}": no such file or directory; create it, or name another with --bundle')
+    config = load_document(f"{bundle}/config.json", advice="`stele spec` writes one to start from")
+    check_config(config)
+    return config
+
+
+def load_document(path: str, *, advice: str) -> dict[str, Any]:
+    """A JSON object from a regular file of bounded size.
+
+    Raises:
+        HostError: it cannot be read. ConfigError: it is no JSON object.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as e:
+        words = os.strerror(e.errno or 0)
+        raise HostError(f'"{path}": {words[:1].lower()}{words[1:]}; {advice}', e.errno or 0) from e
+    with os.fdopen(fd, "rb") as f:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise HostError(f'"{path}" is not a regular file; {advice}')
+        content = f.read(MAX_DOCUMENT + 1)
+    return parse_document(content, path)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def parse_document(content: bytes, name: str) -> dict[str, Any]:
+    """A JSON object from bytes; NaN and lone surrogates are refused."""
+    if len(content) > MAX_DOCUMENT:
+        raise ConfigError("", f'"{name}" is larger than {MAX_DOCUMENT >> 20} MiB; no honest document is')
+    try:
+        value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as e:
+        raise ConfigError(
+            "", f'"{name}" is not valid JSON: {e.msg} at line {e.lineno} column {e.colno}; correct it'
+        ) from None
+    except (ValueError, RecursionError) as e:
+        raise ConfigError("", f'"{name}" is not valid JSON: {e}; correct it') from None
+    if not isinstance(value, dict):
+        raise ConfigError("", f'"{name}" must hold a JSON object, not {type(value).__name__}')
+    return value
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """What the launch of a container cannot do without."""
+    version = config.get("ociVersion")
+    if not isinstance(version, str) or not version.startswith("1."):
+        raise ConfigError("ociVersion", f"{version!r} is not supported; stele knows 1.0 to 1.3")
+    for field in ("process", "root"):
+        if not isinstance(config.get(field), dict):
+            raise ConfigError(field, "is missing; it must be an object")
+    if not isinstance(config["root"].get("path"), str):
+        raise ConfigError("root.path", "is missing; name the directory of the root file system")
