@@ -10,6 +10,7 @@ packages; nothing is looked for on the host at run time.
 
 from __future__ import annotations
 
+import ast
 import marshal
 import sys
 import zlib
@@ -74,9 +75,16 @@ def closure(roots: list[str]) -> dict[str, tuple[Path, bool]]:
 
 
 def code_of(name: str, file: Path, is_package: bool) -> bytes:
+    """A module's code, marshalled. Docstrings stay in the application only, where help texts are made of them."""
     place = f"{ROOT}/{name.replace('.', '/')}" + ("/__init__.py" if is_package else ".py")
-    code = compile(file.read_bytes(), place, "exec", dont_inherit=True, optimize=0)
-    return marshal.dumps(code)
+    tree = ast.parse(file.read_bytes(), place)
+    if not name.startswith("runtime"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                match node.body[:1]:
+                    case [ast.Expr(value=ast.Constant(value=str()) as text)]:
+                        text.value = ""  # and not None: some modules add to their docstrings
+    return marshal.dumps(compile(tree, place, "exec", dont_inherit=True, optimize=0))
 
 
 def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:

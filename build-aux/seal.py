@@ -21,6 +21,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PAGE = 4096
 ARENA_BASE = 0x10000000000
@@ -29,6 +30,7 @@ PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
 PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
 PF_W, PF_R = 2, 4
 ID_SIZE = 32
+ATTEMPTS = 20
 COMMANDS = (["--version"],)
 
 
@@ -70,9 +72,15 @@ def dump(bare: Path, seed: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target, lessons, commands = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
         commands.write_text("".join("".join(f"{word}\n" for word in ["stele", *c]) + "\n" for c in COMMANDS))
-        for command in (["--learn", lessons, str(seed), commands], ["--dump", target, str(seed), lessons]):
-            subprocess.run([bare, *command], check=True, env={"TZ": "UTC"}, cwd=folder)
-        return target.read_bytes()
+        options: dict[str, Any] = {"env": {"TZ": "UTC"}, "cwd": folder}
+        subprocess.run([bare, "--learn", lessons, str(seed), commands], check=True, **options)
+        for _ in range(ATTEMPTS):
+            done = subprocess.run([bare, "--dump", target, str(seed), lessons], check=False, **options)
+            if done.returncode == 0:
+                return target.read_bytes()
+            if done.returncode != 2:
+                raise SystemExit("seal: the launcher took no snapshot of itself")
+        raise SystemExit("seal: each snapshot of the launcher differs from the one before")
 
 
 def hash_seed(identity: bytes) -> int:

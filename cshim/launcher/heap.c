@@ -35,15 +35,14 @@ struct region {
 	void *free[LISTS];
 };
 
-enum part { WRITTEN, READ, REST, PARTS };
+enum part { WRITTEN, READ, REST, GONE, PARTS };
 
 static enum { RUNNING, LEARNING, RECORDING } mode;
 static struct region running;      /* under Python's lock */
-static struct region parts[PARTS]; /* of the arena, side by side */
+static struct region parts[PARTS]; /* of the arena, side by side; GONE is behind all that is kept */
 static uint64_t number;            /* of the allocation, from 1 */
-static const struct lesson *lessons;
+static struct lesson *lessons;
 static uint64_t lessons_count;
-static uint64_t lessons_wrong;
 static size_t arena_size; /* up to its top only: the kernel puts brk right behind the last segment, which is the arena */
 
 static bool in_arena(const void *block)
@@ -96,19 +95,23 @@ static enum part part_for(size_t size)
 	if (number >= lessons_count)
 		return REST;
 	const struct lesson *lesson = &lessons[number];
-	if (lesson->size != (uint32_t)size) {
-		lessons_wrong++;
-		return REST;
-	}
-	return lesson->written ? WRITTEN : lesson->read ? READ : REST;
+	if (lesson->size != (uint32_t)size)
+		return REST; /* an object of another size this time: a number of the system's, as an inode's */
+	return lesson->written ? WRITTEN : lesson->read ? READ : lesson->kept ? REST : GONE;
 }
 
 static enum part part_of(const void *block)
 {
 	enum part part = WRITTEN;
-	while (part < REST && (const char *)block >= parts[part].end)
+	while (part < GONE && (const char *)block >= parts[part].end)
 		part++;
 	return part;
+}
+
+/* At the end of a block in GONE: its number, 0 once it is freed. */
+static uint64_t *number_of(void *block)
+{
+	return (uint64_t *)((char *)block + head_of(block)->size) - 1;
 }
 
 static void *arena_take(size_t size)
@@ -116,7 +119,12 @@ static void *arena_take(size_t size)
 	number++;
 	if (mode == LEARNING)
 		return learn_take(number, size);
-	void *block = region_take(&parts[part_for(size)], size);
+	enum part part = part_for(size);
+	if (part == GONE) {
+		void *block = region_take(&parts[GONE], size + sizeof(number));
+		return block ? *number_of(block) = number, block : NULL;
+	}
+	void *block = region_take(&parts[part], size);
 	if (!block)
 		block = region_take(&parts[REST], size);
 	if (!block)
@@ -143,19 +151,21 @@ static int map_arena(size_t size, int fd)
 }
 
 /* Opens the arena; what the lessons say of blocks 0..count-1 decides where they go. 0 or -1. */
-int heap_record(const struct lesson *known, uint64_t count)
+int heap_record(struct lesson *known, uint64_t count)
 {
 	if (map_arena(ARENA_MAX, -1) < 0)
 		return -1;
 	size_t sizes[PARTS] = {0};
 	for (uint64_t i = 1; i < count; i++)
-		sizes[known[i].written ? WRITTEN : known[i].read ? READ : REST] += (known[i].size + sizeof(struct head) + 15) & ~15UL;
+		sizes[known[i].written ? WRITTEN : known[i].read ? READ : REST] +=
+			(known[i].size + sizeof(struct head) + 15) & ~15UL;
 	char *at = (char *)(ARENA + 1);
 	for (enum part part = WRITTEN; part < REST; part++) {
 		parts[part].at = region_start(at);
 		at = parts[part].end = parts[part].at + sizes[part];
 	}
-	parts[REST] = (struct region){.at = region_start(at), .end = (char *)ARENA_BASE + ARENA_MAX};
+	parts[REST] = (struct region){.at = region_start(at), .end = (char *)ARENA_BASE + ARENA_MAX / 2};
+	parts[GONE] = (struct region){.at = region_start(parts[REST].end), .end = (char *)ARENA_BASE + ARENA_MAX};
 	arena_size = ARENA_MAX;
 	lessons = known;
 	lessons_count = count;
@@ -174,16 +184,25 @@ int heap_learn(int fd)
 }
 
 /* No block comes from the arena any more. `room` bytes behind it are for the first blocks of a later process.
-   Returns how many lessons did not fit what was recorded. */
+   0, or how many blocks of a recording are still there though the lessons said they would be freed; the lessons are
+   corrected. The reason: CPython's cache of attributes keeps the names it holds, and what it holds depends on their
+   addresses. */
 uint64_t heap_close(size_t room)
 {
+	uint64_t surprises = 0;
 	if (mode == RECORDING) {
 		ARENA->top = (char *)(((uintptr_t)parts[REST].at + PAGE - 1) & ~(PAGE - 1));
 		ARENA->room = room;
 		arena_size = (size_t)(ARENA->top - (char *)ARENA_BASE);
+		char *first = region_start((char *)ARENA_BASE + ARENA_MAX / 2) + sizeof(struct head);
+		for (char *block = first; block < parts[GONE].at; block += head_of(block)->size + sizeof(struct head))
+			if (*number_of(block)) {
+				lessons[*number_of(block)].kept = true;
+				surprises++;
+			}
 	}
 	mode = RUNNING;
-	return lessons_wrong;
+	return surprises;
 }
 
 /* In a process that lives on from a snapshot. */

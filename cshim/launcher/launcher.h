@@ -62,12 +62,13 @@ static inline struct head *head_of(void *block)
 /* What is known of an allocation of the recording, by its number. */
 struct lesson {
 	uint32_t size;
+	uint8_t kept;          /* until the end of the recording */
 	uint8_t written, read; /* by one of the usual commands */
-	uint16_t unused;
+	uint8_t unused;
 };
 
 /* heap.c */
-int heap_record(const struct lesson *known, uint64_t count);
+int heap_record(struct lesson *known, uint64_t count);
 int heap_learn(int fd);
 uint64_t heap_close(size_t room);
 void heap_revive(void);

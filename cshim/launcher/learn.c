@@ -47,7 +47,7 @@ void *learn_take(uint64_t number, size_t size)
 {
 	if (number >= LESSONS_MAX)
 		return NULL;
-	lessons[number] = (struct lesson){.size = (uint32_t)size};
+	lessons[number] = (struct lesson){.size = (uint32_t)size, .kept = true};
 	lessons_count = number + 1;
 	struct slot *slot;
 	if (size <= PAGE - sizeof(*slot) && free_slots) {
@@ -70,6 +70,7 @@ void *learn_take(uint64_t number, size_t size)
 void learn_give(void *block)
 {
 	struct slot *slot = (struct slot *)block - 1;
+	lessons[slot->number].kept = false;
 	slot->number = 0; /* no allocation has it */
 	if (slot->head.size <= PAGE - sizeof(*slot)) {
 		*(void **)block = free_slots;

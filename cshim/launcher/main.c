@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 		if (argc == 5 && !strcmp(argv[1], "--learn"))
 			return snapshot_learn(argv[2], argv[3], argv[4]) < 0;
 		if (argc == 5 && !strcmp(argv[1], "--dump"))
-			return snapshot_dump(argv[2], argv[3], argv[4]) < 0;
+			return abs(snapshot_dump(argv[2], argv[3], argv[4]));
 	}
 	if (fill_streams() < 0)
 		_exit(1);

@@ -127,25 +127,24 @@ int snapshot_learn(const char *path, const char *seed, const char *commands)
 	return write_all(file, (const char *)all, (const char *)(all + count));
 }
 
-/* Second recording: writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn wrote. 0 or -1. */
+/* Second recording: writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn wrote, or an empty
+   file. 0, -1, or 2 if the lessons were wrong: they are corrected, and the same call may succeed. */
 int snapshot_dump(const char *path, const char *seed, const char *lessons)
 {
-	int file = create(path), learnt = open(lessons, O_RDONLY | O_CLOEXEC);
+	int file = create(path), learnt = open(lessons, O_RDWR | O_CLOEXEC);
 	struct stat st;
 	if (file < 0 || learnt < 0 || fstat(learnt, &st) < 0)
 		return -1;
-	const struct lesson *known = NULL;
+	struct lesson *known = NULL;
 	if (st.st_size) {
-		known = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, learnt, 0);
+		known = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, learnt, 0);
 		if (known == MAP_FAILED)
 			return -1;
 	}
 	if (heap_record(known, (uint64_t)st.st_size / sizeof(*known)) < 0 || prepare(seed) < 0)
 		return -1;
-	uint64_t wrong = heap_close(ROOM);
-	if (wrong)
-		fprintf(stderr, "%llu of %llu lessons do not fit\n", (unsigned long long)wrong,
-		        (unsigned long long)st.st_size / sizeof(*known));
+	if (heap_close(ROOM))
+		return 2;
 	return write_all(file, stele_pydata_start, stele_pydata_end) < 0 ||
 	       write_all(file, stele_pybss_start, stele_pybss_end) < 0 || write_all(file, (char *)ARENA, ARENA->top) < 0
 		? -1 : 0;
