@@ -241,7 +241,9 @@ class Creation:
         stat = process_stat(self.child.pid)
         if stat is None:
             raise self._died()
-        self.record = replace(self.record, phase=phase, pid=self.child.pid, start_time=stat[1])
+        self.record = replace(
+            self.record, phase=phase, pid=self.child.pid, start_time=stat[1], cgroup=self.manager.record()
+        )
         self.store.write(self.directory, self.record)
         if phase == "created" and self.request.pidfd_socket:
             send_fd(
@@ -268,7 +270,7 @@ def _set_limits(pid: int, plan: model.Plan) -> None:
                 f"process.rlimits[{limit.index}]: cannot set it to {limit.soft}:{limit.hard}: {e}; lower it, or give stele CAP_SYS_RESOURCE"
             ) from e
     if plan.oom_score is not None:
-        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as f:  # noqa: PTH123
+        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as f:
             f.write(str(plan.oom_score).encode())
 
 

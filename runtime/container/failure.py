@@ -44,7 +44,7 @@ def explain(report: Report, plan: model.Plan) -> SteleError:
 def _step_of(report: Report, plan: model.Plan) -> model.Step | None:
     kind = wire.KINDS.get(report.step)
     for step in plan.steps:
-        if type(step) is kind and step.index == report.index:  # type: ignore[union-attr]
+        if type(step) is kind and step.index == report.index:
             return step
     return None
 

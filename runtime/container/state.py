@@ -84,14 +84,14 @@ def now() -> str:
 
 def boot_id() -> str:
     """The id of this boot of the kernel: a pid of another boot names nobody."""
-    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as f:  # noqa: PTH123
+    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as f:
         return f.read(64).decode().strip()
 
 
 def process_stat(pid: int) -> tuple[str, int] | None:
     """State letter and start time of a process, from /proc/PID/stat (proc(5)); None when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:
             text = f.read(4096)
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -213,7 +213,7 @@ class Store:
         """
         path = self.path(container_id)
         try:
-            with open(f"{path}/{STATE_FILE}", "rb") as f:  # noqa: PTH123
+            with open(f"{path}/{STATE_FILE}", "rb") as f:
                 content = f.read(STATE_MAX + 1)
         except FileNotFoundError:
             if not os.path.isdir(path):
@@ -226,7 +226,7 @@ class Store:
     def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
         """The second record of the cgroup, for a container whose state.json is damaged; None when it is too."""
         try:
-            with open(f"{self.path(container_id)}/{CGROUP_FILE}", "rb") as f:  # noqa: PTH123
+            with open(f"{self.path(container_id)}/{CGROUP_FILE}", "rb") as f:
                 value = json.loads(f.read(STATE_MAX))
         except (OSError, ValueError):
             return None

@@ -9,7 +9,7 @@ from runtime.plan.model import Facts
 
 def _read(path: str) -> str:
     try:
-        with open(path, "rb", buffering=0) as f:  # noqa: PTH123 - pathlib is no gain for one read
+        with open(path, "rb", buffering=0) as f:
             return f.read(4096).decode("ascii", "replace")
     except OSError:
         return ""

@@ -83,7 +83,8 @@ class Child:
                 fd = int.from_bytes(content[:4], "little")
         if len(data) < wire.REPORT.size:
             return None
-        return Report(*wire.REPORT.unpack(data), fd)
+        step, index, error, detail = wire.REPORT.unpack(data)
+        return Report(step, index, error, detail, fd)
 
     def answer(self) -> None:
         """Let init go on after a Sync step."""

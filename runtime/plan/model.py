@@ -46,9 +46,10 @@ class Facts:
 
 
 class Step:
-    """Base of everything init can do."""
+    """Base of everything init can do. Each has `index`, as its last field."""
 
     __slots__ = ()
+    index: int
 
 
 # --- meeting the stele process ------------------------------------------------------------------------------------

@@ -33,17 +33,15 @@ def plan_resources(resources: Mapping[str, Any] | None) -> tuple[CgroupWrite, ..
         ConfigError: a value out of range, or one that cgroup v2 has no counterpart for.
     """
     r = resources or {}
-    return tuple(
-        [
-            *_cpu(r.get("cpu") or {}),
-            *_memory(r.get("memory") or {}),
-            *_pids(r.get("pids") or {}),
-            *_block_io(r.get("blockIO") or {}),
-            *_hugepages(r.get("hugepageLimits") or ()),
-            *_rdma(r.get("rdma") or {}),
-            *_network(r.get("network") or {}),
-            *_unified(r.get("unified") or {}),
-        ]
+    return (
+        *_cpu(r.get("cpu") or {}),
+        *_memory(r.get("memory") or {}),
+        *_pids(r.get("pids") or {}),
+        *_block_io(r.get("blockIO") or {}),
+        *_hugepages(r.get("hugepageLimits") or ()),
+        *_rdma(r.get("rdma") or {}),
+        *_network(r.get("network") or {}),
+        *_unified(r.get("unified") or {}),
     )
 
 
@@ -82,11 +80,11 @@ def _cpu(cpu: Mapping[str, Any]) -> Iterator[CgroupWrite]:
     if cpu.get("burst") is not None:
         yield CgroupWrite("cpu", "cpu.max.burst", str(cpu["burst"]), f"{base}.burst")
     for name in ("cpus", "mems"):
-        value = cpu.get(name)
-        if value:
-            if not CPU_LIST.fullmatch(value.replace(" ", "")):
-                raise ConfigError(f"{base}.{name}", f"{value!r} is no list; it looks like 0-3,7")
-            yield CgroupWrite("cpuset", f"cpuset.{name}", value, f"{base}.{name}")
+        numbers = cpu.get(name)
+        if numbers:
+            if not CPU_LIST.fullmatch(numbers.replace(" ", "")):
+                raise ConfigError(f"{base}.{name}", f"{numbers!r} is no list; it looks like 0-3,7")
+            yield CgroupWrite("cpuset", f"cpuset.{name}", numbers, f"{base}.{name}")
 
 
 def _limit(value: int, field: str) -> str:

@@ -137,7 +137,7 @@ def encode(steps: Sequence[model.Step]) -> bytes:
             + ([_string(_text(item)) for item in getattr(step, shape.rest)] if shape.rest else [])
         )
         n_strings = len(shape.strings) + (len(getattr(step, shape.rest)) if shape.rest else 0)
-        index: int = step.index  # type: ignore[attr-defined]
+        index: int = step.index
         parts.append(STEP.pack(NUMBERS[kind], len(shape.integers), n_strings, index, STEP.size + len(body)) + body)
     total = HEADER.size + sum(map(len, parts))
     if total > MAX_PLAN:
@@ -187,4 +187,5 @@ def _decode_step(data: bytes, offset: int) -> tuple[model.Step, int]:
         values[name] = value if is_bytes else value.decode("utf-8", "surrogateescape")
     if shape.rest:
         values[shape.rest] = tuple(v.decode("utf-8", "surrogateescape") for v in raw[len(shape.strings) :])
-    return kind(index=index, **values), end
+    values["index"] = index
+    return kind(**values), end
