@@ -61,12 +61,15 @@ def features(options: Globals, values: dict[str, Any]) -> int:
 
 
 def validate(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.oci import rules
     from runtime.oci.load import load_document
     from runtime.oci.validate import faults, kind_of
 
     document = load_document(values["file"], advice="name a JSON document")
     kind = kind_of(document)
     found = faults(kind, document)
+    if kind == "config" and not found:
+        found = rules.faults(document)
     for fault in found:
         print(f"{fault.path}: {fault.problem}" if fault.path else fault.problem)
     if found:

@@ -12,7 +12,7 @@ from runtime.container.foreground import exit_code, follow
 from runtime.container.requests import ExecRequest
 from runtime.container.state import Record, check_id
 from runtime.errors import UsageError
-from runtime.oci.load import load_document
+from runtime.oci.load import check_process, load_document
 from runtime.plan.identity import MAX_ID
 
 
@@ -55,6 +55,7 @@ def process_of(record: Record, values: dict[str, Any]) -> dict[str, Any]:
     """The process object: --process as it is, else the container's own with what the options change."""
     if values["process"]:
         process = load_document(values["process"], advice="--process names a file with the process object")
+        check_process(process)
     else:
         if not values["command"]:
             raise UsageError("exec: process args cannot be empty; name the program to run")

@@ -11,6 +11,7 @@ from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import UsageError
 from runtime.oci.load import load_document, parse_document
+from runtime.oci.validate import check
 
 SIZE = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP]?)i?[bB]?")
 UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
@@ -66,5 +67,6 @@ def update(options: Globals, values: dict[str, Any]) -> int:
         resources = load_document(source, advice="--resources names a file with linux.resources")
     else:
         resources = resources_of(values)
+    check("resources", resources)
     lifecycle.update(options.store(), check_id(values["id"]), resources)
     return 0

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from runtime.errors import ConfigError, HostError
+from runtime.oci import rules, validate
 
 MAX_DOCUMENT = 4 << 20
 """Bytes. A document is held in memory and hashed with a seed that is fixed when stele is built."""
-
-MAX_DEPTH = 64
 
 
 def load_config(bundle: str) -> dict[str, Any]:
@@ -68,16 +67,29 @@ def parse_document(content: bytes, name: str) -> dict[str, Any]:
         raise ConfigError("", f'"{name}" is not valid JSON: {e}; correct it') from None
     if not isinstance(value, dict):
         raise ConfigError("", f'"{name}" must hold a JSON object, not {type(value).__name__}')
-    return value
+    return without_nulls(value) if b"null" in content else value
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """What the launch of a container cannot do without."""
-    version = config.get("ociVersion")
-    if not isinstance(version, str) or not version.startswith("1."):
-        raise ConfigError("ociVersion", f"{version!r} is not supported; stele knows 1.0 to 1.3")
-    for field in ("process", "root"):
-        if not isinstance(config.get(field), dict):
-            raise ConfigError(field, "is missing; it must be an object")
-    if not isinstance(config["root"].get("path"), str):
-        raise ConfigError("root.path", "is missing; name the directory of the root file system")
+    """config.json against the schema, and what the schema cannot say.
+
+    Raises:
+        ConfigError: the first fault.
+    """
+    validate.check("config", config)
+    for fault in rules.faults(config):
+        raise ConfigError(fault.path, fault.problem)
+
+
+def check_process(process: Mapping[str, Any]) -> None:
+    """A process object of its own, as exec --process reads it."""
+    validate.check("process", process)
+    for fault in rules.process_faults(process, "process"):
+        raise ConfigError(fault.path, fault.problem)
+
+
+def without_nulls(value: Any) -> Any:
+    """The same document without members that are null: Go's encoders write them for "not set"."""
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value

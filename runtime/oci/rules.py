@@ -1,0 +1,122 @@
+"""What the specification asks of config.json beyond its schema: fields that need each other, names, repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runtime.oci.constants import CAPABILITIES, RLIMITS
+from runtime.oci.validate import Fault
+
+IPC_SYSCTLS = frozenset(
+    f"kernel.{name}"
+    for name in (
+        "msgmax",
+        "msgmnb",
+        "msgmni",
+        "sem",
+        "shmall",
+        "shmmax",
+        "shmmni",
+        "shm_rmid_forced",
+        "msg_next_id",
+        "sem_next_id",
+        "shm_next_id",
+    )
+)
+UTS_SYSCTLS = {"kernel.hostname": "hostname", "kernel.domainname": "domainname"}
+
+
+def faults(config: Mapping[str, Any]) -> list[Fault]:
+    """All faults of a document that fits the schema, in its order."""
+    linux = config.get("linux") or {}
+    kinds = {n["type"] for n in linux.get("namespaces") or ()}
+    return [
+        *_presence(config),
+        *process_faults(config.get("process") or {}, "process"),
+        *_names(config, kinds),
+        *_namespaces(linux, kinds),
+        *_sysctls(config, linux.get("sysctl") or {}, kinds),
+    ]
+
+
+def _presence(config: Mapping[str, Any]) -> Iterator[Fault]:
+    process = config.get("process")
+    if process is None:
+        yield Fault("process", "is missing; it says what the container runs")
+    elif not process.get("args"):
+        yield Fault("process.args", "is empty; name the program to run")
+    if config.get("root") is None:
+        yield Fault("root", "is missing; it names the root file system")
+
+
+def process_faults(process: Mapping[str, Any], path: str) -> Iterator[Fault]:
+    """Faults of a process object."""
+    for name, listed in (process.get("capabilities") or {}).items():
+        for i, capability in enumerate(listed if isinstance(listed, list) else ()):
+            if capability not in CAPABILITIES:
+                yield Fault(
+                    f"{path}.capabilities.{name}[{i}]", f"{capability!r} is no capability; names look like CAP_KILL"
+                )
+    seen = set()
+    for i, limit in enumerate(process.get("rlimits") or ()):
+        if limit["type"] not in RLIMITS:
+            yield Fault(f"{path}.rlimits[{i}].type", f"{limit['type']!r} is no limit; names look like RLIMIT_NOFILE")
+        if limit["type"] in seen:
+            yield Fault(f"{path}.rlimits[{i}].type", f"{limit['type']} is there twice; remove one")
+        seen.add(limit["type"])
+    if not str(process.get("cwd", "/")).startswith("/"):
+        yield Fault(f"{path}.cwd", f"{process['cwd']!r} is not absolute; begin it with /")
+
+
+def _names(config: Mapping[str, Any], kinds: set[str]) -> Iterator[Fault]:
+    for field in ("hostname", "domainname"):
+        if config.get(field) and "uts" not in kinds:
+            yield Fault(field, 'needs a uts namespace; add {"type": "uts"} to linux.namespaces, or remove it')
+
+
+def _namespaces(linux: Mapping[str, Any], kinds: set[str]) -> Iterator[Fault]:
+    seen = set()
+    for i, namespace in enumerate(linux.get("namespaces") or ()):
+        if namespace["type"] in seen:
+            yield Fault(f"linux.namespaces[{i}].type", f"{namespace['type']!r} is there twice; remove one")
+        seen.add(namespace["type"])
+        path = namespace.get("path")
+        if path and not path.startswith("/"):
+            yield Fault(f"linux.namespaces[{i}].path", f"{path!r} is not absolute; begin it with /")
+    for field in ("uidMappings", "gidMappings"):
+        if linux.get(field) and "user" not in kinds:
+            yield Fault(
+                f"linux.{field}", 'needs a user namespace; add {"type": "user"} to linux.namespaces, or remove it'
+            )
+    if linux.get("timeOffsets") and "time" not in kinds:
+        yield Fault(
+            "linux.timeOffsets", 'needs a time namespace; add {"type": "time"} to linux.namespaces, or remove it'
+        )
+
+
+def _sysctls(config: Mapping[str, Any], sysctls: Mapping[str, str], kinds: set[str]) -> Iterator[Fault]:
+    """A sysctl that is not of one of the container's namespaces would change the host."""
+    for key in sysctls:
+        path, name = f"linux.sysctl.{key}", key.replace("/", ".")
+        needed = _namespace_of(name)
+        if not all(part and part != ".." for part in key.replace(".", "/").split("/")):
+            yield Fault(path, "is no name of a sysctl; it looks like net.ipv4.ip_forward")
+        elif needed is None:
+            yield Fault(path, "belongs to the host, not to a namespace; set it there, and remove it here")
+        elif needed not in kinds:
+            yield Fault(
+                path, f'needs a {needed} namespace; add {{"type": "{needed}"}} to linux.namespaces, or remove it'
+            )
+        elif name in UTS_SYSCTLS and config.get(UTS_SYSCTLS[name]) not in (None, "", sysctls[key]):
+            yield Fault(path, f"contradicts {UTS_SYSCTLS[name]}; remove one of them")
+
+
+def _namespace_of(name: str) -> str | None:
+    if name in IPC_SYSCTLS or name.startswith("fs.mqueue."):
+        return "ipc"
+    if name.startswith("net."):
+        return "network"
+    if name in UTS_SYSCTLS:
+        return "uts"
+    return "user" if name.startswith("user.") else None
