@@ -22,8 +22,8 @@ from runtime.plan.seccomp import (
     WAIT_KILLABLE_RECV,
     SeccompRules,
     canonical,
-    newer_calls,
 )
+from runtime.plan.seccomp_head import Alternative, Calls, head
 
 INSTRUCTION = 8
 """Bytes of a struct sock_filter."""
@@ -157,12 +157,13 @@ def _write(cache: int, key: str, content: bytes) -> None:
 def compile_program(rules: SeccompRules) -> bytes:
     """Compile without a cache. Raises as `program` does."""
     archs = [ARCHITECTURES[name] for name in rules.architectures]
+    decided = _sure(rules) | _decided_by_head(rules, archs)
     calls = [
         (rule, number)
         for rule in rules.rules
         if rule.action != rules.default
-        for number in (_number(0, name) for name in rule.names)
-        if number != -1
+        for name in rule.names
+        if not (rule.conditions and name in decided) and (number := _number(0, name)) != -1
     ]
     first: dict[int, int] = {}
     conditions: list[tuple[int, int, int, int]] = []
@@ -190,7 +191,7 @@ def compile_program(rules: SeccompRules) -> bytes:
         body = os.pread(fd, size, 0)
     finally:
         os.close(fd)
-    whole = newer_calls(rules.default, _largest(rules, archs)) + body
+    whole = head(rules.default, known_calls(rules)) + body
     if len(whole) > MAX_INSTRUCTIONS * INSTRUCTION:
         raise ConfigError(
             "linux.seccomp",
@@ -206,12 +207,48 @@ def _number(arch: int, name: str) -> int:
     return -1 if b"\0" in data else int(lib.stele_syscall(arch, data))
 
 
-def _largest(rules: SeccompRules, archs: list[int]) -> dict[int, int]:
+def known_calls(rules: SeccompRules) -> dict[int, Calls]:
+    """What `head` needs to know of each architecture of the program."""
     names = {name for rule in rules.rules for name in rule.names}
-    return {
-        arch: max((_number(arch, name) for name in names), default=0)
-        for arch in dict.fromkeys((int(lib.stele_native_arch()), *archs))
-    }
+    several = _several(rules)
+    native = int(lib.stele_native_arch())
+    found = {}
+    for arch in dict.fromkeys((native, *(ARCHITECTURES[name] for name in rules.architectures))):
+        own = {}
+        for name, alternatives in several.items():
+            number = _number(arch, name)
+            if number < -1:
+                number = int(lib.stele_direct_syscall(arch, name.encode("ascii")))
+            if number >= 0:
+                own[number] = alternatives
+        found[arch] = Calls(max((_number(arch, name) for name in names), default=0), own)
+    return found
+
+
+def _decided_by_head(rules: SeccompRules, archs: list[int]) -> set[str]:
+    """Calls whose rules libseccomp need not see: all but those that are part of another call somewhere.
+
+    How libseccomp finds those in socketcall and ipc is its own knowledge (<seccomp-syscalls.h>, numbers -101 to -299).
+    """
+    return {name for name in _several(rules) if not any(-300 < _number(arch, name) < -100 for arch in (0, *archs))}
+
+
+def _sure(rules: SeccompRules) -> set[str]:
+    """Calls with a rule that has no conditions: it beats those that have."""
+    return {name for rule in rules.rules if not rule.conditions and rule.action != rules.default for name in rule.names}
+
+
+def _several(rules: SeccompRules) -> dict[str, list[Alternative]]:
+    """Calls that have several rules with conditions, and none without."""
+    sure = _sure(rules)
+    found: dict[str, list[Alternative]] = {}
+    for rule in rules.rules:
+        if rule.conditions:
+            for name in rule.names:
+                alternatives = found.setdefault(name, [])
+                if name not in sure and (rule.action, rule.conditions) not in alternatives:
+                    alternatives.append((rule.action, rule.conditions))
+    return {name: alternatives for name, alternatives in found.items() if len(alternatives) > 1}
 
 
 def _refusal(rules: SeccompRules, indices: list[int], request: Any, error: int) -> Exception:
@@ -221,11 +258,6 @@ def _refusal(rules: SeccompRules, indices: list[int], request: Any, error: int) 
         return ConfigError(
             f"linux.seccomp.architectures[{index}]",
             f"libseccomp here does not have {rules.architectures[index]} beside the native one ({words}); remove it",
-        )
-    if failed == "syscalls" and error == errno.EEXIST:
-        return ConfigError(
-            f"linux.seccomp.syscalls[{indices[index]}]",
-            "an earlier rule has the same call and conditions with another action; remove one of the two",
         )
     if failed == "syscalls":
         return ConfigError(f"linux.seccomp.syscalls[{indices[index]}]", f"libseccomp refuses the rule: {words}")

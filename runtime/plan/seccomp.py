@@ -4,13 +4,12 @@ Where the specification is silent the rules mean what they mean to runc, because
 - a system call whose name nobody knows is passed over (profiles name calls of all architectures and kernels);
 - two conditions on one argument cannot be in one rule of libseccomp: then each condition is a rule by itself;
 - without `flags`, SPEC_ALLOW is set; with an empty list, none;
-- calls newer than any that the profile knows get ENOSYS instead of a refusing default action (`newer_calls`).
+- calls newer than any that the profile knows get ENOSYS instead of a refusing default action (`seccomp_head`).
 """
 
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +33,8 @@ PERMISSIVE = (TRACE, ACTIONS["SCMP_ACT_LOG"], ACTIONS["SCMP_ACT_ALLOW"])
 """Default actions that let a call happen: there is nothing to soften by ENOSYS (a tracer answers for itself)."""
 ACTION_MASK = 0xFFFF_0000
 
-MAX_DATA = {ERRNO: 4095, TRACE: 0xFFFF}
-"""Largest errnoRet: the kernel cuts an errno to MAX_ERRNO, and the data of an action is 16 bits (seccomp(2))."""
+MAX_DATA = {ERRNO: 4094, TRACE: 0xFFFF}
+"""Largest errnoRet: libseccomp takes less than the kernel's MAX_ERRNO; the data of an action is 16 bits (seccomp(2))."""
 
 # enum scmp_compare of <seccomp.h>.
 OPERATORS = {
@@ -86,8 +85,6 @@ ARCHITECTURES = {
     "SCMP_ARCH_SHEB": 0x0000_002A,
 }
 X86_64, X32 = ARCHITECTURES["SCMP_ARCH_X86_64"], ARCHITECTURES["SCMP_ARCH_X32"]
-S390 = (ARCHITECTURES["SCMP_ARCH_S390"], ARCHITECTURES["SCMP_ARCH_S390X"])
-X32_BIT = 1 << 30
 LARGEST_VALUE = (1 << 64) - 1
 
 NEVER_NOTIFIED = {
@@ -271,60 +268,3 @@ def canonical(rules: SeccompRules) -> bytes:
         [(r.action, r.names, [(c.index, c.op, c.value, c.value_two) for c in r.conditions]) for r in rules.rules],
     )
     return ascii(content).encode("ascii")
-
-
-# --- calls that the profile is too old to know ---
-
-_INSTRUCTION = struct.Struct("=HBBI")
-_LOAD, _EQUAL, _GREATER, _ANY_BIT, _JUMP, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x05, 0x06
-_ENOSYS = ERRNO | errno.ENOSYS
-
-
-def newer_calls(default: int, largest: Mapping[int, int]) -> bytes:
-    """A head for a program: calls with a number above the largest that the profile names get ENOSYS.
-
-    A profile that refuses by default would else answer EPERM to calls that did not exist when it was written, and
-    programs fall back to an older call on ENOSYS only.
-
-    Args:
-        default: the profile's default action.
-        largest: of each architecture (SCMP_ARCH_*), the largest number of a call that a rule names; without an entry
-            or with 0, nothing is known of the architecture and its calls go to the program as they are.
-    Returns:
-        instructions that end in the program put behind them, or b"".
-    Source: runc 1.0's behaviour (runc#2151, #2750).
-    """
-    if default & ACTION_MASK in PERMISSIVE or default == _ENOSYS:
-        return b""
-    by_kernel_arch: dict[int, dict[int, int]] = {}
-    for arch, number in largest.items():
-        if number > 0:
-            by_kernel_arch.setdefault(X86_64 if arch == X32 else arch, {})[arch] = number
-    sections = [_section(arch, limits) for arch, limits in by_kernel_arch.items()]
-    if not sections:
-        return b""
-    program = [(_LOAD, 0, 0, 4)]  # struct seccomp_data: nr, arch, ...
-    total = 1 + sum(map(len, sections))
-    for section in sections:
-        for code, yes, no, value in section:
-            # A jump in a section that is to leave the head was left open: how far that is is known here.
-            program.append((code, yes, no, total - len(program) - 1 if code == _JUMP else value))
-    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
-
-
-def _section(arch: int, limits: Mapping[int, int]) -> list[tuple[int, int, int, int]]:
-    body = [(_LOAD, 0, 0, 0)]
-    if arch in S390:
-        # Call 0 is how s390 makes calls with large numbers; one that the kernel does not know stays 0.
-        body += [(_EQUAL, 0, 1, 0), (_RETURN, 0, 0, _ENOSYS)]
-    if arch == X86_64:
-        plain, x32 = _limit(limits.get(X86_64)), _limit(limits.get(X32))
-        body += [(_ANY_BIT, len(plain), 0, X32_BIT), *plain, *x32]
-    else:
-        body += _limit(limits[arch])
-    return [(_EQUAL, 0, len(body), arch), *body]
-
-
-def _limit(largest: int | None) -> list[tuple[int, int, int, int]]:
-    leave = (_JUMP, 0, 0, 0)
-    return [leave] if largest is None else [(_GREATER, 0, 1, largest), (_RETURN, 0, 0, _ENOSYS), leave]
