@@ -13,6 +13,8 @@ No section headers: the symbols are of use only in BARE.
 
 from __future__ import annotations
 
+import array
+import bisect
 import hashlib
 import os
 import struct
@@ -30,7 +32,10 @@ PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
 PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
 PF_W, PF_R = 2, 4
 ID_SIZE = 32
+ARENA_MAX = 256 << 20
 ATTEMPTS = 20
+# Objects of libc's that the snapshot may point to: they are at the same place in every process of this executable.
+LIBC_OBJECTS = ("_IO_2_1_stdin_", "_IO_2_1_stdout_", "_IO_2_1_stderr_", "environ")
 COMMANDS = (["--version"],)
 
 
@@ -67,8 +72,8 @@ def symbols(elf: Path) -> dict[str, int]:
     }
 
 
-def dump(bare: Path, seed: int) -> bytes:
-    """Let the launcher take its snapshot, with nothing of our environment."""
+def dump(bare: Path, seed: int) -> tuple[bytes, str]:
+    """Let the launcher take its snapshot, with nothing of our environment: the snapshot, and its /proc/PID/maps."""
     with tempfile.TemporaryDirectory() as folder:
         target, lessons, commands = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
         commands.write_text("".join("".join(f"{word}\n" for word in ["stele", *c]) + "\n" for c in COMMANDS))
@@ -77,10 +82,56 @@ def dump(bare: Path, seed: int) -> bytes:
         for _ in range(ATTEMPTS):
             done = subprocess.run([bare, "--dump", target, str(seed), lessons], check=False, **options)
             if done.returncode == 0:
-                return target.read_bytes()
+                return target.read_bytes(), target.with_suffix(".maps").read_text()
             if done.returncode != 2:
                 raise SystemExit("seal: the launcher took no snapshot of itself")
         raise SystemExit("seal: each snapshot of the launcher differs from the one before")
+
+
+def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], maps: str, names: dict[str, int]) -> None:
+    """Stop if the snapshot points to memory that a later process does not have, or has with other contents.
+
+    Args:
+        kept: the address ranges whose contents are the snapshot, in its order.
+        maps: /proc/PID/maps of the process that was dumped.
+    A word that looks like an address is taken for one: better to look at one too many.
+    """
+    foreign: list[tuple[int, int, str]] = []  # writable or kernel-made memory that is not in the snapshot
+    for line in maps.splitlines():
+        (
+            area,
+            mode,
+            *_,
+        ) = line.split()
+        low, high = (int(x, 16) for x in area.split("-"))
+        what = line.split(maxsplit=5)[5] if len(line.split()) > 5 else "anonymous"
+        if "w" not in mode and not what.startswith("["):
+            continue
+        for start, end in [*kept, (ARENA_BASE, ARENA_BASE + ARENA_MAX)]:
+            if start <= low < end:
+                low = min(end, high)
+            if low < start < high:
+                foreign.append((low, start, what))
+                low = min(end, high)
+        if low < high:
+            foreign.append((low, high, what))
+    starts = [low for low, _, _ in sorted(foreign)]
+    foreign.sort()
+    allowed = {names[n] for n in LIBC_OBJECTS if n in names}
+    by_address = sorted((value, name) for name, value in names.items())
+    found = []
+    words = array.array("Q", snapshot)
+    places = [start + i for start, end in kept for i in range(0, end - start, 8)]
+    low_limit, high_limit = starts[0], foreign[-1][1]
+    for place, word in zip(places, words, strict=True):
+        if low_limit <= word < high_limit:
+            at = bisect.bisect_right(starts, word) - 1
+            if word < foreign[at][1] and word not in allowed:
+                near = by_address[max(0, bisect.bisect_right(by_address, (place, "~")) - 1)][1]
+                to = by_address[max(0, bisect.bisect_right(by_address, (word, "~")) - 1)][1]
+                found.append(f"  {place:#x} ({near}) holds {word:#x}: {foreign[at][2]} (after {to})")
+    if found:
+        raise SystemExit("seal: the snapshot points out of itself:\n" + "\n".join(found))
 
 
 def hash_seed(identity: bytes) -> int:
@@ -97,7 +148,7 @@ def main(argv: list[str]) -> int:
     size, count = struct.unpack_from("<HH", elf, 54)
     segments = [Segment(*struct.unpack_from(Segment.FORMAT, elf, table + i * size)) for i in range(count)]
     identity = hashlib.sha256(elf).digest()
-    snapshot = dump(bare.resolve(), hash_seed(identity))
+    snapshot, maps = dump(bare.resolve(), hash_seed(identity))
 
     at = symbols(bare)
     data = [s for s in segments if s.kind == PT_LOAD][-1]
@@ -114,6 +165,10 @@ def main(argv: list[str]) -> int:
         was = bytes(memory[low:high])
         memory[low:high] = content
         return was
+
+    ranges = [(at[f"stele_{part}_start"], at[f"stele_{part}_end"]) for part in ("pydata", "pybss")]
+    known = sum(end - start for start, end in ranges)
+    check_pointers(snapshot, [*ranges, (ARENA_BASE, ARENA_BASE + len(snapshot) - known)], maps, at)
 
     data_size = at["stele_pydata_end"] - at["stele_pydata_start"]
     bss_size = at["stele_pybss_end"] - at["stele_pybss_start"]

@@ -15,28 +15,29 @@
 extern const unsigned char stele_modules_start[], stele_modules_end[];
 extern const struct _frozen stele_frozen[];
 
-PyMODINIT_FUNC PyInit__json(void);
-PyMODINIT_FUNC PyInit__contextvars(void);
-PyMODINIT_FUNC PyInit_mmap(void);
-PyMODINIT_FUNC PyInit_resource(void);
-PyMODINIT_FUNC PyInit_termios(void);
-PyMODINIT_FUNC PyInit__queue(void);
-PyMODINIT_FUNC PyInit__typing(void);
-PyMODINIT_FUNC PyInit__cffi_backend(void);
-PyMODINIT_FUNC PyInit__stele_shim(void);
-PyMODINIT_FUNC PyInit__stele_modules(void);
+/* All C modules there are. This table stands for the one in libpython, which has more than is needed. */
+#define MODULES(X)                                                                                                     \
+	X(_abc) X(_ast) X(_bisect) X(_blake2) X(_cffi_backend) X(_codecs) X(_collections) X(_contextvars) X(_datetime)     \
+	X(_functools) X(_heapq) X(_imp) X(_io) X(_json) X(_locale) X(_md5) X(_opcode) X(_operator) X(_posixsubprocess)     \
+	X(_queue) X(_random) X(_sha1) X(_sha256) X(_sha3) X(_sha512) X(_signal) X(_socket) X(_sre) X(_stat)                \
+	X(_stele_modules) X(_stele_shim) X(_string) X(_struct) X(_thread) X(_typing) X(_weakref) X(array) X(atexit)        \
+	X(binascii) X(errno) X(faulthandler) X(fcntl) X(gc) X(grp) X(itertools) X(math) X(mmap) X(posix) X(pwd)            \
+	X(resource) X(select) X(syslog) X(termios) X(time) X(unicodedata) X(zlib)
 
-static struct _inittab built_in[] = {
-	{"_json", PyInit__json},
-	{"_contextvars", PyInit__contextvars},
-	{"mmap", PyInit_mmap},
-	{"resource", PyInit_resource},
-	{"termios", PyInit_termios},
-	{"_queue", PyInit__queue},
-	{"_typing", PyInit__typing},
-	{"_cffi_backend", PyInit__cffi_backend},
-	{"_stele_shim", PyInit__stele_shim},
-	{"_stele_modules", PyInit__stele_modules},
+#define DECLARE(name) PyMODINIT_FUNC PyInit_##name(void);
+MODULES(DECLARE)
+PyMODINIT_FUNC PyMarshal_Init(void);
+PyMODINIT_FUNC _PyWarnings_Init(void);
+
+#define LIST(name) {#name, PyInit_##name},
+extern struct _inittab _PyImport_Inittab[];
+struct _inittab _PyImport_Inittab[] = {
+	MODULES(LIST)
+	/* These two by their own names; builtins and sys were made before any import. */
+	{"marshal", PyMarshal_Init},
+	{"_warnings", _PyWarnings_Init},
+	{"builtins", NULL},
+	{"sys", NULL},
 	{NULL, NULL},
 };
 
@@ -78,8 +79,6 @@ int interpreter_start(int argc, char **argv, const unsigned long *hash_seed)
 	if (PyStatus_Exception(status))
 		return complain(status.err_msg);
 	PyImport_FrozenModules = stele_frozen;
-	if (PyImport_ExtendInittab(built_in) < 0)
-		return complain("no memory");
 
 	PyConfig config;
 	PyConfig_InitIsolatedConfig(&config);

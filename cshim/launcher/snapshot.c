@@ -72,7 +72,8 @@ static int prepare(const char *seed)
 	struct sigaction old;
 	sigaction(SIGINT, NULL, &old);
 	ARENA->interrupt = old.sa_handler;
-	ARENA->thread = PyThreadState_Get();
+	PyThreadState *thread = ARENA->thread = PyThreadState_Get();
+	_PyRuntime.main_thread = thread->thread_id = 0; /* snapshot_revive sets them */
 	return 0;
 }
 
@@ -127,6 +128,20 @@ int snapshot_learn(const char *path, const char *seed, const char *commands)
 	return write_all(file, (const char *)all, (const char *)(all + count));
 }
 
+/* Writes this process's memory map beside the file, for build-aux/seal.py to check pointers by. */
+static int copy_maps(const char *path)
+{
+	char name[4096], text[4096];
+	if (snprintf(name, sizeof(name), "%s.maps", path) >= (int)sizeof(name))
+		return -1;
+	int from = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), to = create(name);
+	ssize_t n = -1;
+	while (from >= 0 && to >= 0 && (n = read(from, text, sizeof(text))) > 0)
+		if (write_all(to, text, text + n) < 0)
+			return -1;
+	return n < 0 ? -1 : 0;
+}
+
 /* Second recording: writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn wrote, or an empty
    file. 0, -1, or 2 if the lessons were wrong: they are corrected, and the same call may succeed. */
 int snapshot_dump(const char *path, const char *seed, const char *lessons)
@@ -145,6 +160,8 @@ int snapshot_dump(const char *path, const char *seed, const char *lessons)
 		return -1;
 	if (heap_close(ROOM))
 		return 2;
+	if (copy_maps(path) < 0)
+		return -1;
 	return write_all(file, stele_pydata_start, stele_pydata_end) < 0 ||
 	       write_all(file, stele_pybss_start, stele_pybss_end) < 0 || write_all(file, (char *)ARENA, ARENA->top) < 0
 		? -1 : 0;
