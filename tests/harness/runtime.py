@@ -14,13 +14,11 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def command() -> list[str]:
-    """What starts stele: $STELE_BIN, else build/bin/stele, else the package under build/venv's Python."""
-    if chosen := os.environ.get("STELE_BIN"):
-        return [chosen]
-    built = REPO / "build/bin/stele"
-    if built.exists():
-        return [str(built)]
-    return [str(REPO / "build/venv/bin/python"), "-m", "runtime"]
+    """What starts stele: $STELE_BIN (a path, or "python" for the package under build/venv's), else build/bin/stele."""
+    chosen = os.environ.get("STELE_BIN", "")
+    if chosen == "python":
+        return [str(REPO / "build/venv/bin/python"), "-m", "runtime"]
+    return [chosen or str(REPO / "build/bin/stele")]
 
 
 class Runtime:

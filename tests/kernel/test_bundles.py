@@ -1,0 +1,143 @@
+"""Real programs: redis, nginx and Python from Debian, through their whole life under stele."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bundles import recipe
+from tests.harness import cgroup2
+from tests.harness.output import Output
+from tests.harness.runtime import REPO, Runtime
+
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Build a recipe once; returns its bundle."""
+    out = tmp_path_factory.mktemp("bundles")
+    bundles: dict[str, Path] = {}
+
+    def build(name: str) -> Path:
+        if name not in bundles:
+            bundles[name], _ = recipe.build(name, out, REPO / "build/cache")
+        return bundles[name]
+
+    return build
+
+
+@pytest.fixture
+def output() -> Iterator[Output]:
+    """The container's stdout and stderr."""
+    pipe = Output()
+    yield pipe
+    pipe.close()
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Every file under `folder`: mode, size, time of change."""
+    return {
+        str(path.relative_to(folder)): (found.st_mode, found.st_size, found.st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        for found in [path.lstat()]
+    }
+
+
+def redis(ask: Ask) -> None:
+    """What is set by one client is got by another."""
+    assert ask("/usr/bin/redis-cli", "set", "stone", "written once").stdout == "OK\n"
+    assert ask("/usr/bin/redis-cli", "get", "stone").stdout == "written once\n"
+
+
+def web(ask: Ask) -> None:
+    """The page is served to a client who is the same ordinary user."""
+    assert "Served from a read-only root." in ask("wget", "-qO-", "http://127.0.0.1:8080/").stdout
+    assert ask("/bin/busybox", "id", "-u").stdout == "101\n"
+
+
+def python(ask: Ask) -> None:
+    """A text's hash comes back as JSON."""
+    get = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1]).read().decode())"
+    answer = ask("/usr/bin/python3", "-c", get, "http://127.0.0.1:8000/?text=stele").stdout
+    assert json.loads(answer) == {"text": "stele", "sha256": hashlib.sha256(b"stele").hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("name", "ready", "request_"),
+    [
+        pytest.param("redis", "Ready to accept connections", redis, id="redis"),
+        pytest.param("web", "start worker process ", web, id="web"),
+        pytest.param("python", "ready", python, id="python"),
+    ],
+)
+def test_a_service_lives_its_life(
+    stele: Runtime,
+    built: Callable[[str], Path],
+    output: Output,
+    name: str,
+    ready: str,
+    request_: Callable[[Ask], None],
+) -> None:
+    """Created, started, asked, paused, resumed, updated, asked again, ended by TERM, deleted; the root is unchanged."""
+    bundle = built(name)
+    before = tree(bundle / "rootfs")
+    container = stele.id(name)
+
+    created = stele("create", "--bundle", bundle, container, stdout=output.write_fd, stderr=output.write_fd)
+    assert created.returncode == 0, output.rest()
+    assert stele.state(container)["status"] == "created"
+    stele.ok("start", container)
+    output.until(ready)
+    assert stele.state(container)["status"] == "running"
+
+    def ask(*args: str) -> subprocess.CompletedProcess[str]:
+        done = stele("exec", container, *args)
+        assert done.returncode == 0, f"{args}: {done.stderr}"
+        return done
+
+    request_(ask)
+
+    [cgroup] = cgroup2.named(stele.token)
+    stele.ok("pause", container)
+    assert stele.state(container)["status"] == "paused"
+    assert "frozen 1" in (cgroup / "cgroup.events").read_text()
+    refused = stele("exec", container, "/bin/true")
+    assert refused.returncode == 255
+    assert "paused" in refused.stderr
+    stele.ok("resume", container)
+    assert "frozen 0" in (cgroup / "cgroup.events").read_text()
+
+    limits = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}]}
+    stele.ok("update", "--resources", "-", container, input=json.dumps(limits))
+    assert (cgroup / "hugetlb.2MB.max").read_text() == f"{4 << 20}\n"
+    request_(ask)
+
+    state = stele.state(container)
+    assert (state["status"], state["id"], state["bundle"]) == ("running", container, str(bundle))
+    assert container in stele.ok("list", "--quiet").split()
+    pidfd = os.pidfd_open(state["pid"])
+    stele.ok("kill", container, "TERM")
+    stele.wait_ended(pidfd)
+    output.rest()
+    assert stele.state(container)["status"] == "stopped"
+    stele.ok("delete", container)
+    assert stele("state", container).returncode == 1
+    assert tree(bundle / "rootfs") == before
+
+
+def test_hello_says_so(stele: Runtime, built: Callable[[str], Path]) -> None:
+    """`make run`'s container: its own process ids, host name and root."""
+    done = stele("run", "--bundle", built("hello"), stele.id("hello"))
+    assert done.stderr == ""
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Hello from process 1 of a container."
+    assert lines[1:3] == ["host name     stele", "user          0:0"]
+    assert lines[-1] == "root          is read-only"
