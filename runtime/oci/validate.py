@@ -89,7 +89,7 @@ def _walk(root: dict[str, Any], schema: dict[str, Any], value: Any, path: str) -
             yield Fault(path, f"{_shown(value)} is not known; use one of {', '.join(schema['enum'])}")
         return
     wanted = TYPES[schema["type"]]
-    if type(value) is not wanted:
+    if not _is(value, wanted):
         yield Fault(path, f"must be {NAMES[wanted]}, not {NAMES.get(type(value), 'that')}")
         return
     yield from _limits(schema, value, path)
@@ -104,6 +104,11 @@ def _walk(root: dict[str, Any], schema: dict[str, Any], value: Any, path: str) -
     if "items" in schema:
         for i, item in enumerate(value):
             yield from _walk(root, schema["items"], item, f"{path}[{i}]")
+
+
+def _is(value: object, wanted: type) -> bool:
+    """Exactly this type: true is no integer here."""
+    return type(value) is wanted
 
 
 def _limits(schema: dict[str, Any], value: Any, path: str) -> Iterator[Fault]:
