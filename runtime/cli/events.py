@@ -1,0 +1,69 @@
+"""events: statistics at an interval and OOM notices, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import sys
+import time
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.container import lifecycle
+from runtime.container.state import check_id, is_alive
+from runtime.errors import StateError, UsageError
+from runtime.host.stats import stats
+
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+CHECK = 1.0
+"""Seconds between two looks at a kernel whose memory.events does not wake us."""
+
+
+def seconds(text: str) -> float:
+    """A duration as Go writes it: 5s, 1m30s.
+
+    Raises:
+        UsageError: it is none, or not above 0.
+    """
+    parts = DURATION.findall(text)
+    total = sum(float(value) * SECONDS[unit] for value, unit in parts)
+    if not parts or "".join(v + u for v, u in parts) != text or total <= 0:
+        raise UsageError(f'invalid value "{text}" for --interval; use a duration such as 5s')
+    return total
+
+
+def events(options: Globals, values: dict[str, Any]) -> int:
+    interval = seconds(values["interval"])
+    store, container_id = options.store(), check_id(values["id"])
+    record = store.read(container_id)
+    if not is_alive(record):
+        raise StateError(f'container not running: "{container_id}" has no statistics')
+    manager = lifecycle.manager_of(record)
+
+    def emit(kind: str, data: Any = None) -> None:
+        sys.stdout.write(
+            json.dumps({"type": kind, "id": container_id, **({"data": data} if data is not None else {})}) + "\n"
+        )
+        sys.stdout.flush()
+
+    if values["stats"]:
+        emit("stats", stats(manager.path))
+        return 0
+    pidfd = os.pidfd_open(record.pid)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    kills, due = manager.oom_kills(), time.monotonic()
+    while is_alive(record):
+        if time.monotonic() >= due:
+            emit("stats", stats(manager.path))
+            due += interval
+        poller.poll(max(0.0, min(CHECK, due - time.monotonic())) * 1000)
+        if manager.oom_kills() > kills:
+            kills = manager.oom_kills()
+            emit("oom")
+    if manager.oom_kills() > kills:
+        emit("oom")
+    return 0
