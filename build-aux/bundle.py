@@ -28,6 +28,8 @@ FROZEN = ("encodings", "encodings.aliases", "encodings.utf_8", "stele_start")
 # Imported by a name that is made at run time.
 DYNAMIC = (
     "encodings.ascii", "encodings.latin_1", "encodings.idna", "encodings.utf_8_sig", "encodings.hex_codec",
+    "encodings.base64_codec", "encodings.unicode_escape", "encodings.raw_unicode_escape", "encodings.utf_16",
+    "encodings.utf_16_le", "encodings.utf_16_be", "encodings.utf_32", "encodings.cp437", "encodings.punycode",
     "importlib.resources", "importlib.metadata", "threading", "traceback",
 )  # fmt: skip
 # Reached by import statements that never run here: other systems, developers' tools, accelerators that are absent.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import array
 import bisect
 import hashlib
+import json
 import os
 import struct
 import subprocess
@@ -24,6 +25,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bundles.config import docker_like
 
 PAGE = 4096
 ARENA_BASE = 0x10000000000
@@ -34,9 +39,10 @@ PF_W, PF_R = 2, 4
 ID_SIZE = 32
 ARENA_MAX = 256 << 20
 ATTEMPTS = 20
+TIMEOUT = 120  # seconds, for one recording
 # Objects of libc's that the snapshot may point to: they are at the same place in every process of this executable.
 LIBC_OBJECTS = ("_IO_2_1_stdin_", "_IO_2_1_stdout_", "_IO_2_1_stderr_", "environ")
-COMMANDS = (["--version"],)
+TINY = ("-Os", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-ffreestanding")
 
 
 @dataclass
@@ -74,18 +80,52 @@ def symbols(elf: Path) -> dict[str, int]:
 
 def dump(bare: Path, seed: int) -> tuple[bytes, str]:
     """Let the launcher take its snapshot, with nothing of our environment: the snapshot, and its /proc/PID/maps."""
-    with tempfile.TemporaryDirectory() as folder:
-        target, lessons, commands = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
-        commands.write_text("".join("".join(f"{word}\n" for word in ["stele", *c]) + "\n" for c in COMMANDS))
-        options: dict[str, Any] = {"env": {"TZ": "UTC"}, "cwd": folder}
-        subprocess.run([bare, "--learn", lessons, str(seed), commands], check=True, **options)
+    with tempfile.TemporaryDirectory(prefix="stele-build-") as folder:
+        target, lessons, usual = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
+        usual.write_text("".join("".join(f"{word}\n" for word in ["stele", *c]) + "\n" for c in commands(Path(folder))))
+        options: dict[str, Any] = {"env": {"TZ": "UTC"}, "cwd": folder, "timeout": TIMEOUT}
+        subprocess.run([bare, "--learn", lessons, str(seed), usual], check=True, **options)
         for _ in range(ATTEMPTS):
-            done = subprocess.run([bare, "--dump", target, str(seed), lessons], check=False, **options)
+            done = subprocess.run([bare, "--dump", target, str(seed), usual, lessons], check=False, **options)
             if done.returncode == 0:
                 return target.read_bytes(), target.with_suffix(".maps").read_text()
             if done.returncode != 2:
                 raise SystemExit("seal: the launcher took no snapshot of itself")
         raise SystemExit("seal: each snapshot of the launcher differs from the one before")
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """The usual commands, and a bundle for them in the folder.
+
+    As root they really start containers, in no cgroup and under a --root in the folder. Else they fail where root is
+    needed first, and what comes behind is not laid out for speed.
+    """
+    for name, words in (("ends", ["/pause", "end"]), ("waits", ["/pause"])):
+        root = folder / name / "rootfs"
+        for inside in ("proc", "dev", "sys"):
+            (root / inside).mkdir(parents=True)
+        subprocess.run(["gcc", *TINY, "-o", root / "pause", Path(__file__).with_name("pause.c")], check=True)
+        config = docker_like(words)
+        del config["linux"]["resources"]
+        (folder / name / "config.json").write_text(json.dumps(config))
+    (folder / "state").mkdir(mode=0o700)
+    own = ["--root", str(folder / "state"), "--cgroup-manager", "disabled"]
+    ends, waits = (["--bundle", str(folder / name)] for name in ("ends", "waits"))
+    return [
+        ["--version"],
+        ["features"],
+        [*own, "run", *ends, "one"],
+        [*own, "create", *waits, "--pid-file", str(folder / "pid"), "two"],
+        [*own, "state", "two"],
+        [*own, "start", "two"],
+        [*own, "exec", "two", "/pause", "end"],
+        [*own, "list"],
+        [*own, "ps", "two"],
+        [*own, "kill", "two", "KILL"],
+        [*own, "wait", "two"],
+        [*own, "delete", "--force", "two"],
+        [*own, "state", "two"],
+    ]
 
 
 def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], maps: str, names: dict[str, int]) -> None:

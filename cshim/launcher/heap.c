@@ -28,6 +28,7 @@ int stele_key_create(pthread_key_t *ret_key, void (*destructor)(void *));
 #define SMALL 512UL
 #define LISTS (SMALL / 16 + 2)
 #define CHUNK (1UL << 20)
+#define LARGE (128UL << 10)
 
 /* Memory given out from its start; what was given back is kept by size in units of 16 bytes, [0] has the rest. */
 struct region {
@@ -43,6 +44,7 @@ static struct region parts[PARTS]; /* of the arena, side by side; GONE is behind
 static uint64_t number;            /* of the allocation, from 1 */
 static struct lesson *lessons;
 static uint64_t lessons_count;
+static bool settled;
 static size_t arena_size; /* up to its top only: the kernel puts brk right behind the last segment, which is the arena */
 
 static bool in_arena(const void *block)
@@ -52,18 +54,73 @@ static bool in_arena(const void *block)
 
 /* ---- regions ---- */
 
+static size_t stride_of(const void *block)
+{
+	return head_of((void *)(uintptr_t)block)->size + sizeof(struct head);
+}
+
+/* Joins the block before, in the list of large ones, with the one behind it if they touch. */
+static void join(char *before, char *behind)
+{
+	if (before + stride_of(before) != behind)
+		return;
+	*(void **)before = *(void **)behind;
+	head_of(before)->size += stride_of(behind);
+	*(void **)behind = NULL;
+	head_of(behind)->size = 0;
+}
+
+/* Large free blocks are kept in order of address and joined, so that the snapshot has few holes. */
+static void region_give(struct region *to, void *block)
+{
+	size_t list = stride_of(block) / 16;
+	void **link = &to->free[list < LISTS ? list : 0], *before = NULL;
+	if (link == &to->free[0])
+		for (; *link && *link < block; link = *link)
+			before = *link;
+	*(void **)block = *link;
+	*link = block;
+	if (link == &to->free[0] || before) {
+		if (*(void **)block)
+			join(block, *(void **)block);
+		if (before)
+			join(before, block);
+	}
+}
+
+/* The first of the large free blocks that is large enough, less what is left of it. */
+static void *large_take(struct region *from, size_t stride)
+{
+	void **link = &from->free[0];
+	while (*link && stride_of(*link) < stride)
+		link = *link;
+	char *block = *link;
+	if (!block)
+		return NULL;
+	void *next = *(void **)block;
+	*(void **)block = NULL;
+	size_t rest = stride_of(block) - stride;
+	if (rest < 2 * SMALL) {
+		*link = next;
+	} else {
+		head_of(block)->size = stride - sizeof(struct head);
+		head_of(block + stride)->size = rest - sizeof(struct head);
+		*(void **)(block + stride) = next;
+		*link = block + stride;
+	}
+	return block;
+}
+
 static void *region_take(struct region *from, size_t size)
 {
 	size_t stride = (size + sizeof(struct head) + 15) & ~15UL;
 	size_t list = stride / 16 < LISTS ? stride / 16 : 0;
-	void **link = &from->free[list];
-	if (!list)
-		while (*link && (head_of(*link)->size < size || head_of(*link)->size > size + size / 8))
-			link = *link;
-	void *block = *link;
+	void *block = list ? from->free[list] : large_take(from, stride);
 	if (block) {
-		*link = *(void **)block;
-		*(void **)block = NULL;
+		if (list) {
+			from->free[list] = *(void **)block;
+			*(void **)block = NULL;
+		}
 		return block;
 	}
 	if (stride > (size_t)(from->end - from->at))
@@ -75,14 +132,6 @@ static void *region_take(struct region *from, size_t size)
 	return block;
 }
 
-static void region_give(struct region *to, void *block)
-{
-	size_t list = (head_of(block)->size + sizeof(struct head)) / 16;
-	void **link = &to->free[list < LISTS ? list : 0];
-	*(void **)block = *link;
-	*link = block;
-}
-
 static char *region_start(char *at)
 {
 	return (char *)(((uintptr_t)at + 15) & ~15UL) + 8;
@@ -92,6 +141,8 @@ static char *region_start(char *at)
 
 static enum part part_for(size_t size)
 {
+	if (settled)
+		return size < LARGE ? REST : GONE;
 	if (number >= lessons_count)
 		return REST;
 	const struct lesson *lesson = &lessons[number];
@@ -108,7 +159,7 @@ static enum part part_of(const void *block)
 	return part;
 }
 
-/* At the end of a block in GONE: its number, 0 once it is freed. */
+/* At the end of a block in GONE, behind the link of free blocks: its number, 0 once it is freed. */
 static uint64_t *number_of(void *block)
 {
 	return (uint64_t *)((char *)block + head_of(block)->size) - 1;
@@ -121,7 +172,7 @@ static void *arena_take(size_t size)
 		return learn_take(number, size);
 	enum part part = part_for(size);
 	if (part == GONE) {
-		void *block = region_take(&parts[GONE], size + sizeof(number));
+		void *block = region_take(&parts[GONE], size + sizeof(void *) + sizeof(number));
 		return block ? *number_of(block) = number, block : NULL;
 	}
 	void *block = region_take(&parts[part], size);
@@ -183,6 +234,12 @@ int heap_learn(int fd)
 	return 0;
 }
 
+/* What is allocated from now on is not the same each time: no lesson is for it, but large blocks are for a moment. */
+void heap_settle(void)
+{
+	settled = true;
+}
+
 /* No block comes from the arena any more. `room` bytes behind it are for the first blocks of a later process.
    0, or how many blocks of a recording are still there though the lessons said they would be freed; the lessons are
    corrected. The reason: CPython's cache of attributes keeps the names it holds, and what it holds depends on their
@@ -197,7 +254,8 @@ uint64_t heap_close(size_t room)
 		char *first = region_start((char *)ARENA_BASE + ARENA_MAX / 2) + sizeof(struct head);
 		for (char *block = first; block < parts[GONE].at; block += head_of(block)->size + sizeof(struct head))
 			if (*number_of(block)) {
-				lessons[*number_of(block)].kept = true;
+				if (*number_of(block) < lessons_count)
+					lessons[*number_of(block)].kept = true;
 				surprises++;
 			}
 	}
@@ -336,8 +394,8 @@ static void python_free(void *context, void *block)
 		arena_give(block);
 	else if (head_of(block)->size & LIBC)
 		free((char *)block - 16);
-	else
-		region_give(&running, block);
+	else if (head_of(block)->size <= SMALL)
+		region_give(&running, block); /* larger ones came with the snapshot and are not used again */
 }
 
 static void *python_realloc(void *context, void *block, size_t size)

@@ -119,7 +119,8 @@ int interpreter_start(int argc, char **argv, const unsigned long *hash_seed)
 	return 0;
 }
 
-static PyObject *arguments(int argc, char **argv)
+/* A new list of str (PyObject), decoded as Python decodes the command line; NULL with an exception. */
+void *arguments(int argc, char *const *argv)
 {
 	PyObject *list = PyList_New(argc);
 	for (int i = 0; list && i < argc; i++) {

@@ -71,6 +71,7 @@ struct lesson {
 int heap_record(struct lesson *known, uint64_t count);
 int heap_learn(int fd);
 uint64_t heap_close(size_t room);
+void heap_settle(void);
 void heap_revive(void);
 void heap_python(void);
 int heap_restore_keys(void);
@@ -83,13 +84,14 @@ int learn_from(int argc, char **argv, int (*command)(int, char **));
 const struct lesson *learn_all(uint64_t *ret_count);
 
 /* interpreter.c */
+void *arguments(int argc, char *const *argv);
 int interpreter_start(int argc, char **argv, const unsigned long *hash_seed);
 int interpreter_renew(int argc, char **argv);
 int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
 
 /* snapshot.c */
 int snapshot_learn(const char *path, const char *seed, const char *commands);
-int snapshot_dump(const char *path, const char *seed, const char *lessons);
+int snapshot_dump(const char *path, const char *seed, const char *commands, const char *lessons);
 bool snapshot_revive(int argc, char **argv);
 void snapshot_forget(void);
 

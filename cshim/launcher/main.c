@@ -47,8 +47,8 @@ int main(int argc, char **argv)
 		/* Only as linked, in the builder's hands. */
 		if (argc == 5 && !strcmp(argv[1], "--learn"))
 			return snapshot_learn(argv[2], argv[3], argv[4]) < 0;
-		if (argc == 5 && !strcmp(argv[1], "--dump"))
-			return abs(snapshot_dump(argv[2], argv[3], argv[4]));
+		if (argc == 6 && !strcmp(argv[1], "--dump"))
+			return abs(snapshot_dump(argv[2], argv[3], argv[4], argv[5]));
 	}
 	if (fill_streams() < 0)
 		_exit(1);

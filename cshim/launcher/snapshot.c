@@ -24,6 +24,16 @@
 
 #define ROOM (1UL << 20)
 
+#define COMMANDS_MAX 64
+#define WORDS_MAX 32
+
+/* The usual commands, to exercise and to learn from. */
+struct commands {
+	int count;
+	int argc[COMMANDS_MAX];
+	char *argv[COMMANDS_MAX][WORDS_MAX];
+};
+
 static int write_all(int fd, const char *from, const char *to)
 {
 	while (from < to) {
@@ -37,6 +47,27 @@ static int write_all(int fd, const char *from, const char *to)
 	return 0;
 }
 
+/* Reads commands: one word a line, an empty line behind each command. 0 or -1. */
+static int read_commands(const char *path, struct commands *ret)
+{
+	static char text[1 << 16];
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	if (length < 0)
+		return -1;
+	close(file);
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = 0;
+		if (ret->count == COMMANDS_MAX || ret->argc[ret->count] == WORDS_MAX)
+			return -1;
+		if (*line)
+			ret->argv[ret->count][ret->argc[ret->count]++] = line;
+		else
+			ret->count++;
+	}
+	return 0;
+}
+
 /* Gives fds 0, 1 and 2 pipes, so that Python's streams are made neither seekable nor a terminal's. */
 static int plain_streams(void)
 {
@@ -46,8 +77,20 @@ static int plain_streams(void)
 	return dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0 || dup2(out[1], 2) < 0 ? -1 : 0;
 }
 
+static PyObject *command_list(const struct commands *commands)
+{
+	PyObject *list = PyList_New(0);
+	for (int i = 0; list && i < commands->count; i++) {
+		PyObject *words = arguments(commands->argc[i], commands->argv[i]);
+		if (!words || PyList_Append(list, words) < 0)
+			Py_CLEAR(list);
+		Py_XDECREF(words);
+	}
+	return list;
+}
+
 /* Starts Python and warms the application, while the heap records. Leaves in ARENA what a later process needs. */
-static int prepare(const char *seed)
+static int prepare(const char *seed, const struct commands *commands)
 {
 	static char name[] = "stele";
 	char *argv[] = {name, NULL};
@@ -60,6 +103,16 @@ static int prepare(const char *seed)
 		ARENA->main = ARENA->start ? PyObject_CallMethod(ARENA->start, "warm", NULL) : NULL;
 		PyObject *posix = ARENA->main ? PyImport_ImportModule("posix") : NULL;
 		ARENA->environment = posix ? PyDict_GetItemString(PyModule_GetDict(posix), "environ") : NULL;
+	}
+	if (ARENA->environment) {
+		heap_settle();
+		PyObject *list = command_list(commands);
+		PyObject *error = list ? PyObject_CallMethod(ARENA->start, "exercise", "N", list) : NULL;
+		PyObject *settled = error == Py_None ? PyObject_CallMethod(ARENA->start, "settle", NULL) : NULL;
+		if (error && error != Py_None)
+			PyErr_SetObject(PyExc_RuntimeError, error);
+		if (!settled)
+			ARENA->environment = NULL;
 	}
 	dup2(messages, 1);
 	dup2(messages, 2);
@@ -90,39 +143,17 @@ static int one_command(int argc, char **argv)
 	return interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
 }
 
-/* Reads the commands, one argument a line with an empty line behind each command, and learns from each. */
-static int learn_commands(const char *path)
-{
-	static char text[1 << 16];
-	char *argv[64];
-	int argc = 0;
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
-	if (length < 0)
-		return -1;
-	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
-		*end = 0;
-		if (*line && argc < 63) {
-			argv[argc++] = line;
-			continue;
-		}
-		argv[argc] = NULL;
-		if (learn_from(argc, argv, one_command) < 0)
-			return -1;
-		argc = 0;
-	}
-	return 0;
-}
-
 /* First recording: writes what the commands touch. 0 or -1. */
 int snapshot_learn(const char *path, const char *seed, const char *commands)
 {
+	static struct commands usual;
 	int file = create(path);
-	if (file < 0 || learn_open() < 0 || prepare(seed) < 0)
+	if (file < 0 || read_commands(commands, &usual) < 0 || learn_open() < 0 || prepare(seed, &usual) < 0)
 		return -1;
 	heap_close(0);
-	if (learn_commands(commands) < 0)
-		return -1;
+	for (int i = 0; i < usual.count; i++)
+		if (learn_from(usual.argc[i], usual.argv[i], one_command) < 0)
+			return -1;
 	uint64_t count;
 	const struct lesson *all = learn_all(&count);
 	return write_all(file, (const char *)all, (const char *)(all + count));
@@ -144,11 +175,12 @@ static int copy_maps(const char *path)
 
 /* Second recording: writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn wrote, or an empty
    file. 0, -1, or 2 if the lessons were wrong: they are corrected, and the same call may succeed. */
-int snapshot_dump(const char *path, const char *seed, const char *lessons)
+int snapshot_dump(const char *path, const char *seed, const char *commands, const char *lessons)
 {
+	static struct commands usual;
 	int file = create(path), learnt = open(lessons, O_RDWR | O_CLOEXEC);
 	struct stat st;
-	if (file < 0 || learnt < 0 || fstat(learnt, &st) < 0)
+	if (file < 0 || learnt < 0 || fstat(learnt, &st) < 0 || read_commands(commands, &usual) < 0)
 		return -1;
 	struct lesson *known = NULL;
 	if (st.st_size) {
@@ -156,7 +188,7 @@ int snapshot_dump(const char *path, const char *seed, const char *lessons)
 		if (known == MAP_FAILED)
 			return -1;
 	}
-	if (heap_record(known, (uint64_t)st.st_size / sizeof(*known)) < 0 || prepare(seed) < 0)
+	if (heap_record(known, (uint64_t)st.st_size / sizeof(*known)) < 0 || prepare(seed, &usual) < 0)
 		return -1;
 	if (heap_close(ROOM))
 		return 2;

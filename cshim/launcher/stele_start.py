@@ -5,6 +5,7 @@ is a package)), then each module's code, marshalled and deflated. Resources are 
 """
 
 import marshal
+import posix
 import sys
 import zlib
 from _frozen_importlib import ModuleSpec
@@ -13,6 +14,12 @@ import _stele_modules
 
 # Nothing can ever be found below a file: no import, no __file__ and no traceback reaches the host's file system.
 ROOT = "/proc/self/exe"
+
+# Not imported by the application when it loads, but wanted by commands that should be quick.
+WARM = ("jeepney", "jeepney.io.blocking", "traceback")
+# Loaded when it is wanted: what draws in a large package, for commands of which nobody expects speed.
+COLD = ("runtime.cli.clicked", "runtime.images")
+ROUNDS = 12  # CPython specialises a function at its eighth call
 
 _size = int.from_bytes(_stele_modules.bundle[:4], "little")
 _index = marshal.loads(_stele_modules.bundle[4 : 4 + _size])
@@ -83,16 +90,60 @@ def cold():
 
 
 def warm():
-    """The application's main with all that it uses imported and run once, ready for the snapshot."""
-    import gc
-    import posix
+    """The application's main with every module of the application loaded: what the snapshot holds."""
+    from importlib import import_module
+
+    for name in sorted(_index):
+        if name.startswith("runtime.") and "/" not in name and not name.startswith(COLD):
+            import_module(name)
+    for name in WARM:
+        import_module(name)
+    posix.environ.clear()
+    return cold()
+
+
+def exercise(commands):
+    """Run the usual commands over and over in the builder's process: CPython then has specialised their code and
+    filled its caches, and what they import late is there. Returns an error, or None."""
+    import signal
 
     main = cold()
-    posix.environ.clear()
+    kept = [posix.dup(1), posix.dup(2)]
+    nothing = posix.open("/dev/null", posix.O_RDWR)
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        posix.dup2(nothing, 1)
+        posix.dup2(nothing, 2)
+        for _ in range(ROUNDS):
+            for command in commands:
+                try:
+                    main(command[1:])
+                except SystemExit:
+                    pass
+    finally:
+        for number, fd in enumerate(kept, 1):
+            posix.dup2(fd, number)
+            posix.close(fd)
+        posix.close(nothing)
+    changed = [n for n, handler in handlers.items() if signal.getsignal(n) is not handler]
+    if changed or signal.set_wakeup_fd(-1) != -1:
+        return f"a command left signal handlers behind: {changed}"
+    return None
+
+
+def settle():
+    """The last thing before the snapshot: garbage and free lists go, and no collection will look at what is left."""
+    import gc
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._active.clear()  # renew() puts this process's main thread there
+        threading._main_thread._ident = threading._main_thread._native_id = 0
     gc.collect()
     gc.collect()
     gc.freeze()
-    return main
 
 
 def renew():
