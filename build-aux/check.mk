@@ -1,15 +1,15 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
 .PHONY: check-python check-c test-unit test-sanitized test-kernel offered-c-test offered-vm-test
 
+# All steps run, also after one has failed, so that one run tells everything; the last line says which did.
+CHECKS = check-python check-c test-unit test-sanitized test-kernel offered-vm-test
 test:
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
 	@build-aux/timed "build" $(MAKE) --no-print-directory build
-	@build-aux/timed "check Python" $(MAKE) --no-print-directory check-python
-	@build-aux/timed "check C" $(MAKE) --no-print-directory check-c
-	@build-aux/timed "unit tests" $(MAKE) --no-print-directory test-unit
-	@build-aux/timed "unit tests of C under sanitizers" $(MAKE) --no-print-directory test-sanitized
-	@build-aux/timed "kernel tests" $(MAKE) --no-print-directory test-kernel
-	@build-aux/timed "tests in the VM" $(MAKE) --no-print-directory offered-vm-test
+	@failed=; for check in $(CHECKS); do \
+		build-aux/timed $$check $(MAKE) --no-print-directory $$check || failed="$$failed $$check"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make test: failed:$$failed"; exit 1; fi; echo "make test: all is well"
 
 lint: check-python check-c
 
