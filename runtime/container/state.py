@@ -227,7 +227,7 @@ class Store:
         """The second record of the cgroup, for a container whose state.json is damaged; None when it is too."""
         try:
             with open(f"{self.path(container_id)}/{CGROUP_FILE}", "rb") as f:
-                value = json.loads(f.read(STATE_MAX))
+                value = json.loads(f.read(STATE_MAX).decode("utf-8"))
         except (OSError, ValueError):
             return None
         return value if isinstance(value, dict) else None
@@ -270,7 +270,7 @@ def _replace(directory: int, name: str, content: bytes) -> None:
 def _parse(container_id: str, path: str, content: bytes) -> Record:
     damaged = f'the state of container "{container_id}" is damaged ({path}); remove the container: stele delete --force {container_id}'
     try:
-        value = json.loads(content)
+        value = json.loads(content.decode("utf-8"))  # bytes would be tried as other encodings too
     except ValueError:
         raise StateError(damaged) from None
     if not isinstance(value, dict):
