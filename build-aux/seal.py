@@ -145,8 +145,8 @@ def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], maps: str, name
         ) = line.split()
         low, high = (int(x, 16) for x in area.split("-"))
         what = line.split(maxsplit=5)[5] if len(line.split()) > 5 else "anonymous"
-        if "w" not in mode and not what.startswith("["):
-            continue
+        if what == "[heap]" or ("w" not in mode and not what.startswith("[")):
+            continue  # brk is small and at low addresses, which much looks like; see copy_maps in snapshot.c
         for start, end in [*kept, (ARENA_BASE, ARENA_BASE + ARENA_MAX)]:
             if start <= low < end:
                 low = min(end, high)

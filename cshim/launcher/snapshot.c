@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +96,7 @@ static int prepare(const char *seed, const struct commands *commands)
 	static char name[] = "stele";
 	char *argv[] = {name, NULL};
 	unsigned long hash_seed = strtoul(seed, NULL, 10);
+	mallopt(M_MMAP_THRESHOLD, 0); /* libc's blocks get addresses that no other number looks like */
 	int messages = fcntl(2, F_DUPFD_CLOEXEC, 3);
 	if (messages < 0 || plain_streams() < 0)
 		return -1;
@@ -159,7 +161,8 @@ int snapshot_learn(const char *path, const char *seed, const char *commands)
 	return write_all(file, (const char *)all, (const char *)(all + count));
 }
 
-/* Writes this process's memory map beside the file, for build-aux/seal.py to check pointers by. */
+/* Writes this process's memory map beside the file, for build-aux/seal.py to check pointers by. brk holds nothing but
+   what libc made before main, as the thread's own block, which gets a line of its own. */
 static int copy_maps(const char *path)
 {
 	char name[4096], text[4096];
@@ -170,6 +173,7 @@ static int copy_maps(const char *path)
 	while (from >= 0 && to >= 0 && (n = read(from, text, sizeof(text))) > 0)
 		if (write_all(to, text, text + n) < 0)
 			return -1;
+	n = n < 0 ? n : dprintf(to, "%lx-%lx rw-p 0 00:00 0 [thread]\n", pthread_self(), pthread_self() + 1);
 	return n < 0 ? -1 : 0;
 }
 
