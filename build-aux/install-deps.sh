@@ -56,19 +56,21 @@ if sys.argv[1] == "test":
 print("\n".join(wanted))
 PYTHON
 )
-# The stamp says what was installed last, so that nothing is asked of the network when nothing changed.
-# What tests want includes what run wants.
-stamp=$venv/stele-installed.$goal
+# The list of what was installed, so that nothing is asked of the network when nothing is new.
+installed=$venv/stele-installed
 if [ ! -x $venv/bin/python ]; then
 	echo "making $venv"
 	mkdir -p build
 	/usr/bin/python3 -m venv $venv
 fi
-if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-	echo "installing into $venv:" $wanted
-	printf '%s\n' "$wanted" >"$venv/requirements.txt"
-	$venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$venv/requirements.txt"
-	printf '%s\n' "$wanted" >"$stamp"
+touch $installed
+new=$(printf '%s\n' "$wanted" | grep -Fxv -f $installed || true)
+if [ -n "$new" ]; then
+	# shellcheck disable=SC2086  # told on one line
+	echo "installing into $venv:" $new
+	printf '%s\n' "$new" >$venv/requirements.txt
+	$venv/bin/python -m pip install --quiet --disable-pip-version-check -r $venv/requirements.txt
+	cat $venv/requirements.txt >>$installed
 fi
 # The working tree and the compiled shim are importable, nothing is copied into the venv.
 site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
