@@ -1,0 +1,314 @@
+"""Planning: rows of config.json and the steps or the exact fault that they give. No root, no kernel."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from runtime.errors import ConfigError
+from runtime.oci.template import spec_template
+from runtime.plan import compile as planning
+from runtime.plan import explain, model, wire
+from runtime.plan.identity import capability_mask
+from runtime.plan.mounts import parse_options
+from runtime.plan.process import cpu_mask
+
+FACTS = model.Facts()
+NO_SLOT = model.NO_SLOT
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """A small config.json; a dotted name (with __) reaches inside."""
+    document = json.loads(json.dumps(spec_template(rootless=False)))
+    document["process"]["terminal"] = False
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        place = document
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return document
+
+
+def plan(document: dict[str, Any], facts: model.Facts = FACTS, **request: Any) -> model.Plan:
+    defaults = {"bundle": "/b", "container_id": "c", "state": {"id": "c"}}
+    made = planning.Request(**{**defaults, **request})
+    return planning.compile_create(document, made, facts, lambda rules: b"\6\0\0\0\0\0\377\177")
+
+
+def only(made: model.Plan, kind: type[model.Step]) -> list[Any]:
+    return [step for step in made.steps if type(step) is kind]
+
+
+def test_planning_is_a_function_and_its_bytes_say_the_same() -> None:
+    document = config()
+    before = copy.deepcopy(document)
+    assert plan(document) == plan(document)
+    assert document == before
+    assert wire.decode(wire.encode(plan(document).steps)) == plan(document).steps
+
+
+def mount(**fields: Any) -> dict[str, Any]:
+    return {"destination": "/d", **fields}
+
+
+@pytest.mark.parametrize(
+    ("entry", "step"),
+    [
+        pytest.param(
+            mount(source="/s", options=["bind", "ro"]),
+            model.BindMount(NO_SLOT, False, False, 1, 0, 0, 0, 0, "/s", "/d"),
+            id="ro-bind",
+        ),
+        pytest.param(
+            mount(source="s", options=["rbind", "rro", "rslave"], type="none"),
+            model.BindMount(NO_SLOT, True, False, 0, 0, 1, 0, 0x84000, "/b/s", "/d"),
+            id="relative-source-recursive-ro",
+        ),
+        pytest.param(
+            mount(source="/s", options=["bind", "ro", "rw", "nosuid", "suid"]),
+            model.BindMount(NO_SLOT, False, False, 0, 3, 0, 0, 0, "/s", "/d"),
+            id="the-later-option-wins",
+        ),
+        pytest.param(
+            mount(type="bind", source="/s"),
+            model.BindMount(NO_SLOT, False, False, 0, 0, 0, 0, 0, "/s", "/d"),
+            id="bind-by-its-type",
+        ),
+        pytest.param(
+            mount(source="/s", options=["bind", "src-nofollow", "noatime"]),
+            model.BindMount(NO_SLOT, False, True, 0x10, 0x70, 0, 0, 0, "/s", "/d"),
+            id="nofollow-and-atime-clears-the-field",
+        ),
+        pytest.param(
+            mount(type="tmpfs", source="tmpfs", options=["nosuid", "size=1m", "mode=700"]),
+            model.NewMount(2, 0, 0, False, False, "tmpfs", "tmpfs", "/d", ("size=1m", "mode=700")),
+            id="tmpfs",
+        ),
+        pytest.param(
+            mount(type="tmpfs", options=["tmpcopyup"]),
+            model.NewMount(0, 0, 0, False, True, "tmpfs", "tmpfs", "/d", ()),
+            id="tmpcopyup",
+        ),
+        pytest.param(
+            mount(type="overlay", source="o", options=["lowerdir=/a:/b"]),
+            model.NewMount(0, 0, 0, False, False, "overlay", "o", "/d", ("lowerdir=/a:/b",)),
+            id="overlay",
+        ),
+        pytest.param(
+            mount(type="sysfs", source="sysfs", options=["ro"]),
+            model.NewMount(1, 0, 0, True, False, "sysfs", "sysfs", "/d", ()),
+            id="sysfs-is-strict",
+        ),
+        pytest.param(
+            mount(type="cgroup", source="cgroup", options=["ro"]),
+            model.NewMount(1, 0, 0, False, False, "cgroup2", "cgroup", "/d", ()),
+            id="cgroup-with-its-namespace",
+        ),
+    ],
+)
+def test_a_mount_becomes_a_step(entry: dict[str, Any], step: model.Step) -> None:
+    made = plan(config(mounts=[entry]))
+    assert [s for s in made.steps if isinstance(s, (model.BindMount, model.NewMount))] == [step]
+
+
+def test_a_relative_destination_counts_from_the_root() -> None:
+    made = plan(config(mounts=[{"destination": "data", "type": "tmpfs"}]))
+    assert only(made, model.NewMount)[0].target == "/data"
+
+
+def test_a_read_only_tmpfs_is_made_read_only_after_its_mount_points() -> None:
+    made = plan(
+        config(
+            mounts=[
+                {"destination": "/run", "type": "tmpfs", "options": ["ro"]},
+                {"destination": "/run/secrets", "source": "/s", "options": ["bind"]},
+            ]
+        )
+    )
+    order = [type(s) for s in made.steps if isinstance(s, (model.NewMount, model.BindMount, model.MountAttributes))]
+    assert order == [model.NewMount, model.BindMount, model.MountAttributes]
+    assert only(made, model.NewMount)[0].attr_set == 0
+
+
+def test_without_a_cgroup_namespace_the_hosts_hierarchy_is_bound() -> None:
+    namespaces = [{"type": "mount"}, {"type": "uts"}]
+    made = plan(config(mounts=[mount(type="cgroup", options=["ro"])], linux__namespaces=namespaces))
+    (bind,) = only(made, model.BindMount)
+    assert (bind.source, bind.recursive, bind.attr_set) == ("/sys/fs/cgroup", True, 1)
+
+
+def test_private_layer_lists_mount_points_of_the_root_only() -> None:
+    (layer,) = only(plan(config()), model.PrivateLayer)
+    assert layer.readonly
+    assert layer.targets == ("/proc", "/dev", "/sys")
+
+
+def test_id_mapped_and_shared_binds_are_made_on_the_host_side() -> None:
+    maps = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    made = plan(config(mounts=[mount(source="/s", options=["bind", "idmap"], uidMappings=maps, gidMappings=maps)]))
+    (bind,) = only(made, model.BindMount)
+    assert bind.slot == 1
+    line = model.IdMapping(0, 1000, 10)
+    assert made.fds == (
+        model.ListenerFd(),
+        model.TreeFd("/s", False, model.IdMaps((line,), (line,)), False, "mounts[0].source"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "flags", "kinds"),
+    [
+        pytest.param(["pid", "mount", "ipc"], 0x28020000, [], id="all-at-once"),
+        pytest.param(["mount", "cgroup"], 0x20000, [model.Unshare], id="cgroup-from-inside"),
+        pytest.param(["mount", ("network", "/n")], 0x20000, [model.JoinNamespace], id="joins-need-no-stage"),
+        pytest.param(
+            ["mount", ("pid", "/p")],
+            0,
+            [model.JoinNamespace, model.Unshare, model.Fork],
+            id="a-pid-namespace-needs-a-child",
+        ),
+        pytest.param(["mount", "time"], 0, [model.Unshare, model.TimeOffsets, model.Fork], id="time"),
+    ],
+)
+def test_the_way_into_namespaces(namespaces: list[Any], flags: int, kinds: list[type]) -> None:
+    listed = [{"type": n} if isinstance(n, str) else {"type": n[0], "path": n[1]} for n in [*namespaces, "uts"]]
+    document = config(linux__namespaces=listed)
+    if "time" in namespaces:
+        document["linux"]["timeOffsets"] = {"boottime": {"secs": 5}}
+    made = plan(document)
+    assert made.clone_flags == (flags | 0x4000000 if flags else 0)
+    ways = (model.JoinNamespace, model.Unshare, model.Fork, model.TimeOffsets)
+    assert [type(s) for s in made.steps if isinstance(s, ways)] == kinds
+
+
+def test_a_user_namespace_is_mapped_before_anything_else() -> None:
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    document = config(linux__uidMappings=maps, linux__gidMappings=maps)
+    document["linux"]["namespaces"].append({"type": "user"})
+    made = plan(document)
+    assert made.steps[:2] == (model.Sync(model.SYNC_MAPPED), model.BecomeRoot(True))
+    assert made.id_maps == model.IdMaps((model.IdMapping(0, 100000, 65536),), (model.IdMapping(0, 100000, 65536),))
+    assert all(device.bind for device in only(made, model.Device)), "no node can be made in a user namespace"
+    assert made.rlimits and not only(made, model.Rlimit), "limits are raised from the host side"
+
+
+def test_what_is_absent_is_denied() -> None:
+    document = config()
+    del document["process"]["capabilities"]
+    (credentials,) = only(plan(document), model.Credentials)
+    sets = ("bounding", "permitted", "effective", "inheritable", "ambient")
+    assert [getattr(credentials, name) for name in sets] == [0] * 5
+
+
+def test_inheritable_and_ambient_only_if_asked() -> None:
+    (credentials,) = only(plan(config()), model.Credentials)
+    assert credentials.inheritable == credentials.ambient == 0
+    assert credentials.bounding == capability_mask(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"], "x")
+
+
+def test_a_capability_the_host_lacks_is_left_out_and_told() -> None:
+    made = plan(config(), model.Facts(capabilities=0))
+    assert only(made, model.Credentials)[0].bounding == 0
+    assert "CAP_KILL is not given: the host does not have it" in made.notes
+
+
+def test_seccomp_comes_last_with_no_new_privs_and_before_credentials_without() -> None:
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
+    for no_new_privs, order in (
+        (True, [model.Credentials, model.Seccomp]),
+        (False, [model.Seccomp, model.Credentials]),
+    ):
+        made = plan(config(linux__seccomp=profile, process__noNewPrivileges=no_new_privs))
+        assert [type(s) for s in made.steps if isinstance(s, (model.Credentials, model.Seccomp))] == order
+
+
+def test_hooks_get_the_state_with_room_for_the_pid() -> None:
+    hooks = {
+        "createContainer": [{"path": "/h", "args": ["h", "a"], "env": ["X=1"], "timeout": 3}],
+        "startContainer": [{"path": "/i"}],
+    }
+    first, second = only(plan(config(hooks=hooks)), model.Hook)
+    assert (first.timeout, first.n_args, first.words) == (3, 2, ("h", "a", "X=1"))
+    assert json.loads(first.state_head + "42" + first.state_tail) == {"id": "c", "status": "creating", "pid": 42}
+    assert json.loads(second.state_head + "1" + second.state_tail)["status"] == "created"
+    assert (second.n_args, second.words) == (1, ("/i",))
+
+
+def test_the_last_environment_entry_for_a_name_wins() -> None:
+    made = plan(config(process__env=["A=1", "PATH=/x", "A=2"]))
+    (execute,) = only(made, model.Execute)
+    assert execute.words[execute.n_args :] == ("PATH=/x", "A=2")
+    assert execute.path == "/x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"mounts": [mount(destination="/", type="tmpfs")]}, "mounts[0].destination", "is the root itself"),
+        ({"mounts": [mount(destination="/proc", type="tmpfs")]}, "mounts[0].destination", "only a procfs"),
+        ({"mounts": [mount(destination="/proc/sys", type="tmpfs")]}, "mounts[0].destination", "inside /proc"),
+        ({"mounts": [mount(options=["bind"])]}, "mounts[0].source", "is missing"),
+        ({"mounts": [mount(source="/s", options=["bind", "size=1"])]}, "mounts[0].options", "option of a file system"),
+        ({"mounts": [mount()]}, "mounts[0].type", "is missing"),
+        ({"mounts": [mount(source="/s", options=["bind", "idmap"])]}, "mounts[0]", "needs both"),
+        ({"linux__devices": [{"type": "c", "path": "/dev/x"}]}, "linux.devices[0]", "major or minor is missing"),
+        ({"linux__devices": [{"type": "c", "path": "x", "major": 1, "minor": 1}]}, "linux.devices[0].path", "not absolute"),
+        ({"linux__devices": [{"type": "c", "path": "/x", "major": 5000, "minor": 1}]}, "linux.devices[0]", "no device number"),
+        ({"process__env": ["A"]}, "process.env[0]", "is not NAME=VALUE"),
+        ({"process__rlimits": [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]}, "process.rlimits[0]", "above hard"),
+        ({"process__apparmorProfile": "p"}, "process.apparmorProfile", "AppArmor is off"),
+        ({"process__selinuxLabel": "l"}, "process.selinuxLabel", "SELinux is off"),
+        ({"process__execCPUAffinity": {"initial": "a"}}, "process.execCPUAffinity.initial", "no list of CPUs"),
+        ({"linux__personality": {"domain": "LINUX", "flags": ["x"]}}, "linux.personality.flags", "no flag is defined"),
+        ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt", "needs resctrl"),
+        ({"linux__memoryPolicy": {"mode": "MPOL_X"}}, "linux.memoryPolicy.mode", "no mode"),
+        ({"hooks": {"createContainer": [{"path": "x"}]}}, "hooks.createContainer[0].path", "not absolute"),
+        ({"linux__namespaces": [{"type": "mount"}, {"type": "uts"}], "linux__netDevices": {"e": {}}}, "linux.netDevices", "network namespace"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)  # fmt: skip
+def test_a_fault_names_its_field(changes: dict[str, Any], field: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(config(**changes))
+    assert caught.value.path == field
+    assert words in caught.value.problem
+
+
+def test_an_ordinary_user_needs_a_user_namespace() -> None:
+    with pytest.raises(ConfigError, match="needs a user namespace"):
+        plan(config(), model.Facts(euid=1000), rootless=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "mask"), [("0", b"\1" + b"\0" * 7), ("0-3,7", b"\x8f" + b"\0" * 7), ("64", b"\0" * 8 + b"\1" + b"\0" * 7)]
+)
+def test_cpu_lists(text: str, mask: bytes) -> None:
+    assert cpu_mask(text, "x") == mask
+
+
+def test_options_without_effect_are_taken() -> None:
+    assert parse_options(["defaults", "loud", "async"]).data == []
+
+
+def test_the_words_of_every_step_say_something() -> None:
+    made = plan(config(process__terminal=True, hooks={"createContainer": [{"path": "/h"}]}))
+    text = explain.render(made, wire.encode(made.steps))
+    assert "mount proc on /proc" in text
+    assert 'execute ["sh"]' in text
+    document = json.loads(explain.to_json(made, wire.encode(made.steps)))
+    assert [step["step"] for step in document["init"]] == [type(s).__name__ for s in made.steps]
+
+
+def test_exec_joins_all_namespaces_at_once_through_a_pidfd() -> None:
+    document = config()
+    made = planning.compile_exec(
+        document["process"], document["linux"], FACTS, lambda rules: b"", rootless=False, keep_fds=0
+    )
+    assert made.fds == (model.PidFd(),)
+    (join,) = only(made, model.JoinNamespace)
+    assert join.flags == 0x6E020000
+    assert [type(s) for s in made.steps][:2] == [model.JoinNamespace, model.Fork]
