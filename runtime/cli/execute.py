@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.container.exec import execute as execute_in
-from runtime.container.foreground import exit_code, follow
+from runtime.container.foreground import Forwarding, exit_code, follow
 from runtime.container.requests import ExecRequest
 from runtime.container.state import Record, check_id
 from runtime.errors import UsageError
@@ -21,23 +21,22 @@ def execute(options: Globals, values: dict[str, Any]) -> int:
     container_id = check_id(values["id"])
     process = process_of(store.read(container_id), values)
     cgroups = values["cgroup"]
-    started = execute_in(
-        store,
-        container_id,
-        ExecRequest(
-            process=process,
-            pid_file=values["pid_file"],
-            console_socket=values["console_socket"],
-            pidfd_socket=values["pidfd_socket"],
-            preserve_fds=values["preserve_fds"],
-            cgroup=cgroups[-1].rpartition(":")[2] if cgroups else "",
-            ignore_paused=values["ignore_paused"],
-        ),
+    request = ExecRequest(
+        process=process,
+        pid_file=values["pid_file"],
+        console_socket=values["console_socket"],
+        pidfd_socket=values["pidfd_socket"],
+        preserve_fds=values["preserve_fds"],
+        cgroup=cgroups[-1].rpartition(":")[2] if cgroups else "",
+        ignore_paused=values["ignore_paused"],
     )
     if values["detach"]:
-        os.close(started.pidfd)
+        os.close(execute_in(store, container_id, request).pidfd)
         return 0
-    return exit_code(follow(started))
+    with Forwarding() as forwarding:
+        started = execute_in(store, container_id, request)
+        forwarding.to(started.pidfd)
+        return exit_code(follow(started))
 
 
 def identity(text: str, what: str) -> int:

@@ -18,6 +18,7 @@ from runtime.errors import SteleError, UsageError
 
 VERSION = "0.1.0"
 DEFAULT_ROOT = "/run/stele"
+ROLLED_BACK = frozenset({"create", "run", "exec", "start"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f'unknown command "{name}"; `stele --help` lists all')
         failure = command.failure
         values = parse_command(command, parsed.rest[1:])
+        if name in ROLLED_BACK:
+            _interruptible()
         result: int = _function(command)(options, values)
         return result
     except HelpWanted:
@@ -97,6 +100,18 @@ _PREFIX = {
 def _function(command: Command) -> Any:
     module, _, function = command.run.partition(":")
     return getattr(import_module(f"runtime.cli.{module}"), function)
+
+
+def _interruptible() -> None:
+    """A TERM, HUP or INT while a container is made is a failure like any other: all of it is taken back."""
+    import signal
+
+    def stop(number: int, _: object) -> None:
+        raise SteleError(f"interrupted by {signal.Signals(number).name}; nothing of it is left")
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 def _settle(values: dict[str, Any]) -> Globals:

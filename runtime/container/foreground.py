@@ -39,14 +39,18 @@ def run(store: Store, container_id: str, request: CreateRequest, *, detach: bool
     if subreaper and not detach:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     created = create(store, container_id, request)
+    pid = created.record.pid
     try:
-        record = start(store, container_id)
+        if detach:
+            start(store, container_id)
+            return 0
+        with Forwarding() as forwarding:
+            forwarding.to(os.pidfd_open(pid))
+            record = start(store, container_id)
+            status = follow(Started(pid, forwarding.pidfd, created.master))
     except BaseException:
         delete(store, container_id, force=True)
         raise
-    if detach:
-        return 0
-    status = follow(Started(record.pid, os.pidfd_open(record.pid), created.master))
     if keep:
         _remember(store, container_id, record, status)
     else:
@@ -60,31 +64,54 @@ def exit_code(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def follow(process: Started) -> int:
-    """Wait for our child; returns its wait status."""
+class Forwarding:
+    """Passes the signals that this process gets on to another one, from before that one can show that it lives."""
 
-    def forward(number: int, _: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self.pidfd = -1
+        self.early: list[int] = []
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> Forwarding:
+        for number in signal.valid_signals() - KEPT:
+            try:
+                self.before[number] = signal.signal(number, self._forward)
+            except (OSError, ValueError):
+                continue  # glibc keeps two for itself
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # type: ignore[arg-type]
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+    def to(self, pidfd: int) -> None:
+        """Pass them on to this process; the pidfd is ours now."""
+        self.pidfd = pidfd
+        for number in self.early:
+            self._send(number)
+
+    def _forward(self, number: int, _: FrameType | None) -> None:
+        if self.pidfd < 0:
+            self.early.append(number)
+        else:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
         try:
-            signal.pidfd_send_signal(process.pidfd, number)
+            signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             pass  # it has ended; its status is about to be read
 
-    before = {}
-    for number in signal.valid_signals() - KEPT:
-        try:
-            before[number] = signal.signal(number, forward)
-        except (OSError, ValueError):
-            continue  # glibc keeps two for itself
-    try:
-        if process.master >= 0:
-            with Relay(process.master, process.pidfd) as relay:
-                relay.run()
-        _, status = os.waitpid(process.pid, 0)
-        return status
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        os.close(process.pidfd)
+
+def follow(process: Started) -> int:
+    """Wait for our child, relaying its terminal; returns its wait status."""
+    if process.master >= 0:
+        with Relay(process.master, process.pidfd) as relay:
+            relay.run()
+    _, status = os.waitpid(process.pid, 0)
+    return status
 
 
 def _remember(store: Store, container_id: str, record: Record, status: int) -> None:

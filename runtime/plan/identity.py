@@ -57,6 +57,13 @@ def plan_credentials(
     for name in SETS:
         missing |= masks[name] & ~available
         masks[name] &= available
+    beyond = masks["inheritable"] & ~masks["bounding"]
+    if beyond:
+        name = next(n for n, bit in CAPABILITIES.items() if beyond >> bit & 1)
+        raise ConfigError(
+            "process.capabilities.inheritable",
+            f"{name} is not in the bounding set, without which the kernel refuses it; add it there",
+        )
     masks["effective"] &= masks["permitted"]
     masks["ambient"] &= masks["permitted"] & masks["inheritable"]
     notes = tuple(
