@@ -29,8 +29,10 @@ check-c:
 	done; echo "$(words $(C_FILES)) C files compile without a warning"
 	@$(MAKE) --no-print-directory offered-c-test
 
+# A test that hangs is told, with every thread's stack, and ends the run.
+PYTEST = $(PY) -m pytest --durations=5 -o faulthandler_timeout=240 -o faulthandler_exit_on_timeout=true
 test-unit:
-	$(PY) -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 # The unit tests that call C, with the shim built for the address and undefined-behaviour sanitizers. Python itself is
 # not, so its runtime is loaded first, and what Python never frees is not counted as a leak.
@@ -38,10 +40,10 @@ SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 test-sanitized: init
 	@CFLAGS="$(SANITIZE) -fno-omit-frame-pointer -g" LDFLAGS="$(SANITIZE)" $(PY) cshim/build_shim.py build/sanitized
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		PYTHONPATH=build/sanitized $(PY) -m pytest $$(grep -lrE 'stele_shim|runtime[. ].*host' tests/unit --include='test_*.py')
+		PYTHONPATH=build/sanitized $(PYTEST) $$(grep -lrE 'stele_shim|runtime[. ].*host' tests/unit --include='test_*.py')
 
 test-kernel:
-	$(PY) -m pytest tests/kernel tests/callers_local
+	$(PYTEST) tests/kernel tests/callers_local
 
 # c-test (build-aux/build.mk: the C code's own tests under ASan and UBSan) and vm-test (build-aux/vm.mk) where offered.
 offered-c-test offered-vm-test: offered-%:
