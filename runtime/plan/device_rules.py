@@ -26,6 +26,9 @@ ALL = READ | WRITE | MKNOD
 _TYPES = {"b": 1, "c": 2}  # BPF_DEVCG_DEV_*
 ANY = -1
 """A major or minor number that matches all."""
+MINOR_BITS = 20
+MAX_MAJOR, MAX_MINOR = (1 << 12) - 1, (1 << MINOR_BITS) - 1
+"""The kernel's largest device numbers (<linux/kdev_t.h>). Rules may name larger ones; they match nothing."""
 _LARGEST = 0xFFFF_FFFF
 
 
@@ -114,63 +117,97 @@ def _device_number(rule: Mapping[str, Any], name: str, field: str) -> int:
 # --- eBPF ---
 
 _INSTRUCTION = struct.Struct("=BBhi")
-# Registers of the program.
-_RESULT, _CONTEXT, _TYPE, _WANTED, _MAJOR, _MINOR = range(6)
+# Registers of the program. _DEVICE is major << 20 | minor: the kernel's own form of a device number.
+_RESULT, _CONTEXT, _TYPE, _WANTED, _MAJOR, _MINOR, _DEVICE = range(7)
 # Operations of <linux/bpf_common.h> and <linux/bpf.h>; those on numbers are the 32-bit ones.
 _LOAD_WORD = 0x61
-_MOVE, _AND, _SHIFT_RIGHT = 0xB4, 0x54, 0x74
-_MOVE_REGISTER = 0xBC
-_UNLESS_EQUAL, _UNLESS_ANY = 0x56, 0x46  # JNE; JSET jumps if any of the bits is there
+_MOVE, _AND, _SHIFT_LEFT, _SHIFT_RIGHT = 0xB4, 0x54, 0x64, 0x74
+_MOVE_REGISTER, _OR_REGISTER = 0xBC, 0x4C
+_JUMP, _IF_EQUAL, _UNLESS_EQUAL, _IF_ANY = 0x05, 0x16, 0x56, 0x46  # JA, JEQ, JNE, and JSET: any of the bits
 _EXIT = 0x95
+_FAR = 0x7FFF
+"""The farthest that a jump reaches."""
 
+_Line = tuple[int, int, int, str]
+"""(operation, register, value, where it jumps to: a label, "next" for the next rule, "" for no jump)."""
 
-def _instruction(code: int, target: int, source: int = 0, jump: int = 0, value: int = 0) -> bytes:
-    return _INSTRUCTION.pack(code, target | source << 4, jump, value - (1 << 32) if value > 0x7FFF_FFFF else value)
-
-
-def _answer(value: int) -> list[bytes]:
-    return [_instruction(_MOVE, _RESULT, value=value), _instruction(_EXIT, 0)]
+_ALWAYS: list[_Line] = [(_JUMP, 0, 0, "yes")]
 
 
 def device_program(rules: Sequence[Mapping[str, Any]]) -> bytes:
-    """linux.resources.devices as an array of struct bpf_insn. Raises as `explain` does.
+    """linux.resources.devices as an array of struct bpf_insn.
 
-    Its context is struct bpf_cgroup_dev_ctx: u32 access << 16 | type, u32 major, u32 minor. It answers 1 or 0.
+    Its context is struct bpf_cgroup_dev_ctx: u32 access << 16 | type, u32 major, u32 minor. It answers 1 or 0. A rule
+    costs as few branches as it can: the verifier's time is what loading takes, and it grows with their number.
+
+    Raises:
+        ConfigError: as `explain` does, and for more rules than jumps can span.
     """
-    program = [
-        _instruction(_LOAD_WORD, _TYPE, _CONTEXT, 0),
+    counting = explain(rules)
+    chains = {kind: _chain([rule for rule in reversed(counting) if rule.type in ("a", kind)]) for kind in "cb"}
+    head = [
+        _instruction(_LOAD_WORD, _TYPE, _CONTEXT, jump=0),
         _instruction(_MOVE_REGISTER, _WANTED, _TYPE),
         _instruction(_AND, _TYPE, value=0xFFFF),
         _instruction(_SHIFT_RIGHT, _WANTED, value=16),
-        _instruction(_LOAD_WORD, _MAJOR, _CONTEXT, 4),
-        _instruction(_LOAD_WORD, _MINOR, _CONTEXT, 8),
+        _instruction(_LOAD_WORD, _MAJOR, _CONTEXT, jump=4),
+        _instruction(_LOAD_WORD, _MINOR, _CONTEXT, jump=8),
+        _instruction(_MOVE_REGISTER, _DEVICE, _MAJOR),
+        _instruction(_SHIFT_LEFT, _DEVICE, value=MINOR_BITS),
+        _instruction(_OR_REGISTER, _DEVICE, _MINOR),
     ]
-    for rule in reversed(explain(rules)):
-        program += _code(rule)
-    program += _answer(0)
-    return b"".join(program)
+    lines: list[list[_Line]] = [
+        [(_IF_EQUAL, _TYPE, _TYPES["c"], "c"), (_UNLESS_EQUAL, _TYPE, _TYPES["b"], "no")],
+        *chains["b"],
+        *chains["c"],
+    ]
+    starts = [0]
+    for rule in lines:
+        starts.append(starts[-1] + len(rule))
+    end = starts[-1]
+    labels = {"c": starts[len(chains["b"]) + 1], "no": end, "yes": end + 2}
+    if end > _FAR:
+        raise ConfigError("linux.resources.devices", f"{len(rules)} rules are too many for a program; use fewer")
+    body = [
+        _instruction(op, register, value=value, jump=(labels | {"next": after})[to] - at - 1 if to else 0)
+        for rule, start, after in zip(lines, starts, starts[1:], strict=False)
+        for at, (op, register, value, to) in enumerate(rule, start)
+    ]
+    answers = [_instruction(op, _RESULT, value=value) for value in (0, 1) for op in (_MOVE, _EXIT)]
+    return b"".join([*head, *body, *answers])
 
 
-def _code(rule: DeviceRule) -> list[bytes]:
-    """Allow: take its access off what is wanted, and answer 1 when nothing is left. Deny: answer 0 if any is wanted."""
+def _instruction(code: int, target: int, source: int = 0, *, jump: int = 0, value: int = 0) -> bytes:
+    # exit has neither register nor value
+    fields = (0, 0, 0) if code == _EXIT else (target | source << 4, jump, value)
+    return _INSTRUCTION.pack(code, *fields)
+
+
+def _chain(rules: Sequence[DeviceRule]) -> list[list[_Line]]:
+    """The rules up to one that decides whatever is asked: the verifier refuses what nothing leads to."""
+    chain: list[list[_Line]] = []
+    for rule in rules:
+        chain.append(_lines(rule))
+        if chain[-1] == _ALWAYS:
+            return chain
+    return [*chain, [(_JUMP, 0, 0, "no")]]
+
+
+def _lines(rule: DeviceRule) -> list[_Line]:
+    """Allow: take its access off what is wanted; it is "yes" when nothing is left. Deny: "no" if any is wanted."""
+    if rule.major > MAX_MAJOR or rule.minor > MAX_MINOR:
+        return []  # there is no such device
+    tests: list[tuple[int, int]] = []
+    if rule.major != ANY and rule.minor != ANY:
+        number = rule.major << MINOR_BITS | rule.minor
+        tests.append((_DEVICE, number - (1 << 32) if number > 0x7FFF_FFFF else number))
+    elif rule.major != ANY:
+        tests.append((_MAJOR, rule.major))
+    elif rule.minor != ANY:
+        tests.append((_MINOR, rule.minor))
+    if rule.allow and rule.access == ALL:
+        return [(_IF_EQUAL, *test, "yes") for test in tests] or _ALWAYS
+    body: list[_Line] = [(_IF_ANY, _WANTED, rule.access, "no")]
     if rule.allow:
-        body = [
-            _instruction(_AND, _WANTED, value=~rule.access & ALL),
-            _instruction(_UNLESS_EQUAL, _WANTED, jump=2, value=0),
-            *_answer(1),
-        ]
-    else:
-        body = [
-            _instruction(_UNLESS_ANY, _WANTED, jump=1, value=rule.access),
-            _instruction(0x05, 0, jump=2),  # JA, over the answer
-            *_answer(0),
-        ]
-    tests = [(_TYPE, _TYPES.get(rule.type, ANY)), (_MAJOR, rule.major), (_MINOR, rule.minor)]
-    wanted = [(register, value) for register, value in tests if value != ANY]
-    return [
-        *(
-            _instruction(_UNLESS_EQUAL, register, jump=len(wanted) - at - 1 + len(body), value=value)
-            for at, (register, value) in enumerate(wanted)
-        ),
-        *body,
-    ]
+        body = [(_AND, _WANTED, ~rule.access & ALL, ""), (_IF_EQUAL, _WANTED, 0, "yes")]
+    return [*((_UNLESS_EQUAL, *test, "next") for test in tests), *body]

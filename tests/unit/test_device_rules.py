@@ -43,6 +43,12 @@ def evaluate(program: bytes, kind: str, major: int, minor: int, access: int) -> 
                 registers[to] = registers[source]
             case 0x54:  # and32
                 registers[to] &= value
+            case 0x64:  # lsh32
+                registers[to] = registers[to] << value & 0xFFFFFFFF
+            case 0x4C:  # or32 reg
+                registers[to] |= registers[source]
+            case 0x16:  # jeq32
+                at += jump if registers[to] == value else 0
             case 0x74:  # rsh32
                 registers[to] >>= value
             case 0x05:  # ja
@@ -83,8 +89,8 @@ def rule_of(r: random.Random) -> dict[str, Any]:
     rule: dict[str, Any] = {"allow": r.random() < 0.5}
     for key, choices in (
         ("type", ("a", "b", "c", "c", None)),
-        ("major", (None, -1, 1, 5, 8, 10, 0xFFFFFFFF)),
-        ("minor", (None, -1, 0, 3, 200, 0x80000000)),
+        ("major", (None, -1, 1, 5, 8, 10, 4095, 4096 + 8, 0xFFFFFFFF)),
+        ("minor", (None, -1, 0, 3, 200, 0xFFFFF, 1 << 20, 0x80000000)),
         ("access", ("rwm", "r", "w", "m", "rw", "wm", "", None)),
     ):
         value = r.choice(choices)
@@ -101,7 +107,7 @@ def test_program_agrees_with_rules(seed: int) -> None:
         r = random.Random(f"{seed}.{i}")
         rules = [rule_of(r) for _ in range(r.randrange(r.choice((2, 5, 20))))]
         program = device_program(rules)
-        for access in itertools.product("bc", (1, 5, 7, 8, 10, 0xFFFFFFFF), (0, 3, 200, 0x80000000), range(1, 8)):
+        for access in itertools.product("bc", (1, 5, 7, 8, 10, 4095), (0, 3, 200, 0xFFFFF), range(1, 8)):
             answer = evaluate(program, *access)
             assert answer == allowed(rules, *access), (rules, access)
             answers.add(answer)
