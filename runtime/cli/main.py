@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -57,9 +59,8 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f'unknown command "{name}"; `stele --help` lists all')
         failure = command.failure
         values = parse_command(command, parsed.rest[1:])
-        if name in ROLLED_BACK:
-            _interruptible()
-        result: int = _function(command)(options, values)
+        with interruptible() if name in ROLLED_BACK else nullcontext():
+            result: int = _function(command)(options, values)
         return result
     except HelpWanted:
         from runtime.cli.clicked import help_text
@@ -102,16 +103,20 @@ def _function(command: Command) -> Any:
     return getattr(import_module(f"runtime.cli.{module}"), function)
 
 
-def _interruptible() -> None:
+@contextmanager
+def interruptible() -> Iterator[None]:
     """A TERM, HUP or INT while a container is made is a failure like any other: all of it is taken back."""
-    import signal
 
     def stop(number: int, _: object) -> None:
         raise SteleError(f"interrupted by {signal.Signals(number).name}; nothing of it is left")
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {n: signal.signal(n, stop) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _settle(values: dict[str, Any]) -> Globals:
