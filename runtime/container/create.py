@@ -126,7 +126,11 @@ class Creation:
         resources = linux.get("resources") or {}
         request = self.request
         self.manager = cgroups.open_manager(
-            request.cgroup_manager, linux.get("cgroupsPath"), self.container_id, rootless=request.rootless
+            request.cgroup_manager,
+            linux.get("cgroupsPath"),
+            self.container_id,
+            rootless=request.rootless,
+            annotations=self.config.get("annotations"),
         )
         facts = probe(cgroup_mount=cgroups.mount_point())
         self.plan = plan_create(self.config, self.container_id, self.bundle, request, facts, compiler(self.store.root))

@@ -1,178 +1,296 @@
-"""A cgroup made and removed by us, through fds of directories: no path is resolved twice (cgroup-v2.rst)."""
+"""A cgroup made and removed by us (cgroup-v2.rst)."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import select
-import signal
-import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from runtime.errors import ConfigError, HostError, StateError
-from runtime.host.cgroups.mount import mount_point
+from runtime.errors import HostError, StateError
+from runtime.host.cgroups import limits, tree
+from runtime.host.cgroups.mount import DIRECTORY, mount_point, open_root
+from runtime.host.shim import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from runtime.plan.resources import CgroupWrite
 
 FREEZE_TIMEOUT = 10.0
 KILL_TIMEOUT = 10.0
+REMOVE_TIMEOUT = 5.0
 """Seconds to wait for the kernel; a process in an uninterruptible sleep may take longer than anybody wants to wait."""
 
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+MARK = "user.stele"
+"""Extended attribute of a container's cgroup: the token of the record that it belongs to."""
+
+ACCOUNTING = ("cpu", "io", "memory", "pids")
+"""Controllers that are enabled wherever that is possible: what callers read of them (docker stats, the kubelet) counts
+only while they are on. That they are missing is no error unless a limit needs one."""
+
+DELEGATE = "/sys/kernel/cgroup/delegate"
+BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
+NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def open_below(root: int, relative: str) -> int:
+    """A cgroup's directory by its path below an open one; the caller's. Raises FileNotFoundError."""
+    return openat2(root, relative or ".", DIRECTORY, resolve=BENEATH)
+
+
+def _unmake(parts: Sequence[str], made: Sequence[int]) -> None:
+    """Remove the cgroups that are the path's first `made` + 1 components, unless somebody uses them by now."""
+    root, _ = open_root()
+    try:
+        for depth in reversed(made):
+            # Not there, busy, or another's: then it is not ours to remove.
+            with contextlib.suppress(OSError):
+                parent = open_below(root, "/".join(parts[:depth]))
+                try:
+                    os.rmdir(parts[depth], dir_fd=parent)
+                finally:
+                    os.close(parent)
+    finally:
+        os.close(root)
 
 
 class CgroupfsManager:
     """The cgroup `relative` below the mount.
 
+    A cgroup at that path is the container's only if it has the id (the directory's inode) that the record keeps; or,
+    when the creator died before it could record that, if it carries the record's token. So nothing of another
+    container is ever killed or removed, whoever else uses the path.
+
     Args:
         relative: path without slashes at its ends.
         rootless: limits that cannot be set for want of delegation say how to get it.
+        token: a random word for a new container.
+        ident: the cgroup's id, 0 while it is not known.
     """
 
-    __slots__ = ("_fd", "path", "relative", "rootless")
+    kind: Literal["cgroupfs", "systemd"] = "cgroupfs"
+    __slots__ = ("_fd", "ident", "relative", "rootless", "token")
 
-    def __init__(self, relative: str, *, rootless: bool) -> None:
-        self.relative, self.rootless = relative, rootless
-        self.path = f"{mount_point()}/{relative}"
+    def __init__(self, relative: str, *, rootless: bool, token: str = "", ident: int = 0) -> None:
+        self.relative, self.rootless, self.token, self.ident = relative, rootless, token, ident
         self._fd = -1
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> CgroupfsManager:
+        return cls(
+            record["path"],
+            rootless=bool(record.get("rootless")),
+            token=record.get("token", ""),
+            ident=record.get("id", 0),
+        )
+
     def record(self) -> dict[str, Any]:
-        return {"manager": "cgroupfs", "path": self.relative, "rootless": self.rootless}
+        return {
+            "manager": self.kind,
+            "path": self.relative,
+            "rootless": self.rootless,
+            "token": self.token,
+            "id": self.ident,
+        }
+
+    @property
+    def path(self) -> str:
+        return f"{mount_point()}/{self.relative}"
 
     # --- making it ---
 
     def prepare(self, writes: Sequence[CgroupWrite]) -> None:
-        wanted = {w.controller: w.field for w in writes if w.controller}
-        fd = os.open(mount_point(), DIRECTORY)
+        try:
+            fd = self._make({w.controller: w.field for w in writes if w.controller})
+        except OSError as e:
+            if self.rootless and not writes and e.errno in NOT_PERMITTED:
+                return  # nothing is asked of the cgroup, so the caller's own will do
+            raise self._cannot_make(e) from e
+        self._fd = fd
+        limits.apply(fd, limits.concrete(fd, writes))
+
+    def _cannot_make(self, e: OSError) -> HostError:
+        number = e.errno or 0
+        advice = "correct linux.cgroupsPath"
+        if number in NOT_PERMITTED:
+            advice = "run stele in a cgroup that is delegated to you (systemd-run --user --scope -p Delegate=yes), or choose one"
+        elif number == errno.EAGAIN:
+            advice = "a cgroup above allows no more below it (cgroup.max.descendants, cgroup.max.depth)"
+        return HostError(
+            f"linux.cgroupsPath: cannot make the cgroup {self.path}: {os.strerror(number)}; {advice}", number
+        )
+
+    def _make(self, wanted: Mapping[str, str]) -> int:
+        """Make the cgroup and those above it that are missing, and claim it; its fd, the caller's.
+
+        On failure those that it made are gone again.
+        """
         parts = self.relative.split("/")
+        here, _ = open_root()
+        made: list[int] = []
         try:
             for depth, name in enumerate(parts):
-                if wanted:
-                    self._enable(fd, wanted, "/".join(parts[:depth]))
-                child = self._enter(fd, name, last=depth == len(parts) - 1)
-                os.close(fd)
-                fd = child
-        except OSError as e:
-            os.close(fd)
-            if self.rootless and not wanted and e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                return  # nothing is asked of the cgroup, so the caller's own will do
-            raise HostError(
-                f"linux.cgroupsPath: cannot make the cgroup {self.path}: {os.strerror(e.errno or 0)}; "
-                "run stele where the cgroup is delegated to you, or correct linux.cgroupsPath",
-                e.errno or 0,
-            ) from e
+                self._enable(here, wanted, "/".join(parts[:depth]))
+                try:
+                    os.mkdir(name, 0o755, dir_fd=here)
+                    made.append(depth)
+                except FileExistsError:
+                    pass
+                child = os.open(name, DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = child
+            self._claim(here)
         except BaseException:
-            os.close(fd)
+            os.close(here)
+            _unmake(parts, made)
             raise
-        self._fd = fd
-        self.apply(writes)
+        return here
 
-    def _enter(self, parent: int, name: str, *, last: bool) -> int:
-        made = True
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        except FileExistsError:
-            made = False
-        fd = os.open(name, DIRECTORY, dir_fd=parent)
-        if last and not made:
-            self._refuse_used(fd)
-        return fd
+    def _claim(self, fd: int) -> None:
+        """Make sure that the cgroup is free for us, and mark it.
 
-    def _refuse_used(self, fd: int) -> None:
-        events = self._read(fd, "cgroup.events")
+        Raises:
+            HostError: it is used, frozen (a process born there would never run), or cannot hold processes.
+        """
+        events = tree.read(fd, "cgroup.events")
         problem = ""
-        if "populated 1" in events:
-            problem = "is not empty"
-        elif "frozen 1" in events or self._read(fd, "cgroup.freeze").strip() == "1":
-            problem = "is frozen"
-        if problem:
-            os.close(fd)
-            raise HostError(
-                f"linux.cgroupsPath: the cgroup {self.path} exists and {problem}; choose another, or end what is in it"
-            )
-
-    def _enable(self, fd: int, wanted: dict[str, str], where: str) -> None:
-        """Give the controllers to the children of a cgroup, those that are not yet."""
-        have = set(self._read(fd, "cgroup.subtree_control").split())
-        offered = set(self._read(fd, "cgroup.controllers").split())
-        for controller, field in wanted.items():
-            if controller in have:
-                continue
-            if controller not in offered:
-                raise ConfigError(
-                    field,
-                    f'needs the cgroup controller "{controller}", which {mount_point()}/{where} does not have; '
-                    "let the parent cgroup delegate it (cgroup.subtree_control), or remove the limit",
-                )
+        if tree.flag(events, "populated"):
+            problem = "has processes; end them, or choose another path"
+        elif tree.flag(events, "frozen"):
+            problem = "is frozen; write 0 to its cgroup.freeze or to that of the cgroups above, or choose another path"
+        elif tree.read(fd, "cgroup.type").strip() not in ("domain", "domain threaded"):
+            problem = "is in a threaded cgroup, which takes no new processes; choose another path"
+        else:
             try:
-                self._write(fd, "cgroup.subtree_control", f"+{controller}")
-            except OSError as e:
-                raise HostError(
-                    f'{field}: cannot enable the cgroup controller "{controller}" in {mount_point()}/{where}: {os.strerror(e.errno or 0)}; '
-                    "a cgroup that has processes itself cannot share out controllers (cgroup-v2.rst)",
-                    e.errno or 0,
-                ) from e
+                os.setxattr(fd, MARK, self.token.encode(), os.XATTR_CREATE)
+            except FileExistsError:
+                problem = "belongs to another container of stele; delete that, or choose another path (of a container that is lost: rmdir it)"
+        if problem:
+            raise HostError(f"linux.cgroupsPath: the cgroup {self.path} {problem}")
+        self.ident = os.fstat(fd).st_ino
+
+    def _enable(self, fd: int, wanted: Mapping[str, str], where: str) -> None:
+        """Give controllers to the children of a cgroup: those that limits need, and for accounting those it has."""
+        have = set(tree.read(fd, "cgroup.subtree_control").split())
+        if have.issuperset(wanted) and have.issuperset(ACCOUNTING):
+            return
+        offered = tree.read(fd, "cgroup.controllers").split()
+        for controller in wanted.keys() - have - set(offered):
+            raise limits.missing_controller(controller, wanted[controller], where, rootless=self.rootless)
+        missing = [c for c in offered if c not in have and (c in wanted or c in ACCOUNTING)]
+        if not missing:
+            return
+        try:
+            tree.write(fd, "cgroup.subtree_control", " ".join(f"+{c}" for c in missing))
+        except OSError:
+            for controller in missing:  # all or none it was: now those that can be, and the error for one that must be
+                self._enable_one(fd, controller, wanted.get(controller, ""), where)
+
+    def _enable_one(self, fd: int, controller: str, field: str, where: str) -> None:
+        try:
+            tree.write(fd, "cgroup.subtree_control", f"+{controller}")
+        except OSError as e:
+            if not field:
+                return  # for accounting only: "wherever that is possible"
+            number = e.errno or 0
+            advice = {
+                errno.EBUSY: "a cgroup with processes of its own cannot share out controllers; move them below it, or choose another path",
+                errno.EACCES: "have it delegated to you (Delegate= of user@.service), or remove the limit",
+                errno.EPERM: "have it delegated to you (Delegate= of user@.service), or remove the limit",
+            }.get(number, "the kernel does not allow it there; remove the limit")
+            raise HostError(
+                f'{field}: cannot enable the cgroup controller "{controller}" in {mount_point()}/{where}: '
+                f"{os.strerror(number)} ({errno.errorcode.get(number, number)}); {advice}",
+                number,
+            ) from e
 
     def fd(self) -> int:
         return self._fd
 
     def attach(self, pid: int) -> None:
-        self._write(self._directory(), "cgroup.procs", str(pid))
+        tree.write(self._directory(), "cgroup.procs", str(pid))
 
-    def open(self, below: str) -> int:
+    def delegate(self, uid: int) -> None:
+        """Give the cgroup to a user, so that the payload can make cgroups in it, without changing its own limits.
+
+        Args:
+            uid: the owner of the container's user namespace, as the host numbers it.
+        """
+        fd = self._directory()
+        os.chown(fd, uid, -1)
+        try:
+            with open(DELEGATE) as f:  # the kernel's own list of the files that are safe to give away
+                names = f.read().split()
+        except FileNotFoundError:
+            names = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # of a controller that is not enabled here
+                os.chown(name, uid, -1, dir_fd=fd, follow_symlinks=False)
+
+    # --- using it ---
+
+    def _is_ours(self, fd: int) -> bool:
+        if self.ident:
+            return os.fstat(fd).st_ino == self.ident
+        try:
+            return os.getxattr(fd, MARK) == self.token.encode()
+        except OSError:  # unmarked
+            return False
+
+    def _directory(self) -> int:
+        """The container's cgroup, open. Raises FileNotFoundError when there is none that is the container's."""
+        if self._fd < 0:
+            root, _ = open_root()
+            try:
+                fd = open_below(root, self.relative)
+            finally:
+                os.close(root)
+            if not self._is_ours(fd):
+                os.close(fd)
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+            self._fd = fd
+        return self._fd
+
+    def open(self, below: str = "") -> int:
         parts = [p for p in below.split("/") if p and p != "."]
         if ".." in parts:
             raise StateError(f'--cgroup "{below}" leaves the container\'s cgroup; name one below it')
         try:
-            return os.open("/".join(parts) or ".", DIRECTORY, dir_fd=self._directory())
+            directory = self._directory()
         except FileNotFoundError:
-            if not parts and self.rootless:
-                return -1
-            raise StateError(f'--cgroup "{below}": the container has no such cgroup') from None
-
-    # --- reading and writing ---
-
-    def _directory(self) -> int:
-        if self._fd < 0:
-            self._fd = os.open(self.path, DIRECTORY)
-        return self._fd
-
-    @staticmethod
-    def _read(fd: int, name: str) -> str:
+            if self.rootless and not parts and not self.ident:
+                return -1  # it never had one: `prepare` was not permitted to
+            raise StateError(f"the container's cgroup {self.path} is gone") from None
         try:
-            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+            return open_below(directory, "/".join(parts))
         except FileNotFoundError:
-            return ""
-        try:
-            return os.read(file, 65536).decode()
-        except OSError as e:
-            if e.errno == errno.ENODEV:  # removed meanwhile
-                return ""
-            raise
-        finally:
-            os.close(file)
-
-    @staticmethod
-    def _write(fd: int, name: str, value: str) -> None:
-        file = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=fd)
-        try:
-            os.write(file, value.encode())
-        finally:
-            os.close(file)
+            raise StateError(f'--cgroup "{below}": the container has no such cgroup; name one that it has') from None
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
-        for w in writes:
-            try:
-                self._write(self._directory(), w.file, w.value)
-            except OSError as e:
-                reason = os.strerror(e.errno or 0)
-                advice = "the kernel or its parent cgroup does not allow this value"
-                if e.errno in (errno.ENOENT, errno.EACCES):
-                    advice = f'the controller "{w.controller}" is not there for this cgroup; let the parent delegate it'
-                raise HostError(
-                    f"{w.field}: cannot write {w.value!r} to {w.file}: {reason}; {advice}", e.errno or 0
-                ) from e
+        if not writes:
+            return
+        try:
+            fd = self._directory()
+        except FileNotFoundError as e:
+            raise HostError(
+                f"{writes[0].field}: the container has no cgroup {self.path}, so it cannot be limited", errno.ENOENT
+            ) from e
+        self._enable_above(fd, writes)
+        limits.apply(fd, limits.concrete(fd, writes))
+
+    def _enable_above(self, fd: int, writes: Sequence[CgroupWrite]) -> None:
+        """Enable, from the top down, controllers that the cgroup has not yet: nothing needed them when it was made."""
+        wanted = {w.controller: w.field for w in writes if w.controller}
+        if wanted.keys() <= set(tree.read(fd, "cgroup.controllers").split()):
+            return
+        here, _ = open_root()
+        parts = self.relative.split("/")
+        try:
+            for depth, name in enumerate(parts):
+                self._enable(here, wanted, "/".join(parts[:depth]))
+                child = os.open(name, DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = child
+        finally:
+            os.close(here)
 
     def apply_devices(self, program: bytes) -> None:
         from runtime.host.bpf import attach_devices
@@ -182,143 +300,104 @@ class CgroupfsManager:
     # --- its processes ---
 
     def pids(self, *, recursive: bool = True) -> list[int]:
-        found: list[int] = []
-        with contextlib.suppress(FileNotFoundError):
-            for fd in self._walk(self._directory()) if recursive else [self._directory()]:
-                found += [int(line) for line in self._read(fd, "cgroup.procs").split()]
-        return found
-
-    def _walk(self, fd: int) -> Iterator[int]:
-        """fds of the cgroup and all below it, each valid until the next is asked for; deepest last."""
-        yield fd
-        with os.scandir(fd) as entries:
-            names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
-        for name in names:
-            try:
-                child = os.open(name, DIRECTORY, dir_fd=fd)
-            except FileNotFoundError:
-                continue
-            try:
-                yield from self._walk(child)
-            finally:
-                os.close(child)
-
-    def _events(self, field: str) -> bool:
-        return f"{field} 1" in self._read(self._directory(), "cgroup.events")
-
-    def _await(self, field: str, *, value: bool, timeout: float) -> bool:
-        """Wait until cgroup.events says so; the kernel wakes pollers of that file on each change."""
         try:
-            file = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory())
+            return tree.processes(self._directory(), recursive=recursive)
         except FileNotFoundError:
-            return not value
+            return []
+
+    def signal(self, number: int) -> int:
         try:
-            poller = select.poll()
-            poller.register(file, select.POLLPRI)
-            end = time.monotonic() + timeout
-            while True:
-                try:
-                    text = os.pread(file, 4096, 0).decode()
-                except OSError:
-                    return not value
-                if (f"{field} 1" in text) == value:
-                    return True
-                left = end - time.monotonic()
-                if left <= 0:
-                    return False
-                poller.poll(left * 1000)
-        finally:
-            os.close(file)
+            return tree.signal_all(self._directory(), number)
+        except FileNotFoundError:
+            return 0
 
     def freeze(self) -> None:
-        self._write(self._directory(), "cgroup.freeze", "1")
-        if not self._await("frozen", value=True, timeout=FREEZE_TIMEOUT):
-            self._write(self._directory(), "cgroup.freeze", "0")
-            raise HostError(f"the container could not be paused within {FREEZE_TIMEOUT:.0f} s: a process does not stop")
+        fd = self._existing("paused")
+        tree.write(fd, "cgroup.freeze", "1")
+        if not tree.wait_event(fd, "frozen", value=True, timeout=FREEZE_TIMEOUT):
+            tree.write(fd, "cgroup.freeze", "0")
+            raise HostError(
+                f"the container could not be paused within {FREEZE_TIMEOUT:.0f} s: a process in it does not stop (it waits "
+                "for a device, or a tracer holds it); it goes on as before"
+            )
 
     def thaw(self) -> None:
-        self._write(self._directory(), "cgroup.freeze", "0")
-        self._await("frozen", value=False, timeout=FREEZE_TIMEOUT)
+        fd = self._existing("resumed")
+        tree.write(fd, "cgroup.freeze", "0")
+        if not tree.wait_event(fd, "frozen", value=False, timeout=FREEZE_TIMEOUT):
+            raise HostError(f"the container is still frozen: a cgroup above {self.path} is; resume that")
+
+    def _existing(self, done: str) -> int:
+        try:
+            return self._directory()
+        except FileNotFoundError:
+            raise StateError(f"the container has no cgroup {self.path}, so it cannot be {done}") from None
 
     def paused(self) -> bool:
         try:
-            return self._read(self._directory(), "cgroup.freeze").strip() == "1"
+            return tree.read_if_there(self._directory(), "cgroup.freeze").strip() == "1"
         except FileNotFoundError:
             return False
 
     def kill(self) -> None:
         try:
-            directory = self._directory()
+            fd = self._directory()
         except FileNotFoundError:
             return
         try:
-            self._write(directory, "cgroup.kill", "1")
-        except FileNotFoundError:
-            self._kill_one_by_one(directory)
-        if not self.wait_empty(KILL_TIMEOUT):
+            tree.write(fd, "cgroup.kill", "1")
+            ended = tree.wait_event(fd, "populated", value=False, timeout=KILL_TIMEOUT)
+        except OSError as e:
+            if e.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
+                raise
+            ended = tree.kill_one_by_one(fd, KILL_TIMEOUT)
+        if not ended:
             raise HostError(
-                f"processes of the container are still there {KILL_TIMEOUT:.0f} s after SIGKILL: {self.pids()}"
+                f"processes of the container are still there {KILL_TIMEOUT:.0f} s after SIGKILL: {self.pids()}; "
+                "they wait for a device or a file system; try again when it answers"
             )
-
-    def _kill_one_by_one(self, directory: int) -> None:
-        """A kernel before 5.14 has no cgroup.kill; a frozen cgroup cannot fork away from us."""
-        with contextlib.suppress(OSError):
-            self._write(directory, "cgroup.freeze", "1")
-        for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            self._write(directory, "cgroup.freeze", "0")
 
     def wait_empty(self, timeout: float) -> bool:
         try:
-            return self._await("populated", value=False, timeout=timeout)
+            return tree.wait_event(self._directory(), "populated", value=False, timeout=timeout)
         except FileNotFoundError:
             return True
 
     def oom_kills(self) -> int:
         try:
-            text = self._read(self._directory(), "memory.events")
+            text = tree.read_if_there(self._directory(), "memory.events")
         except FileNotFoundError:
             return 0
         return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
 
     # --- removing it ---
 
-    def destroy(self) -> None:
+    def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        parent, _, name = self.path.rpartition("/")
+
+    def destroy(self) -> None:
         try:
-            fd = os.open(parent, DIRECTORY)
+            self._directory()
         except FileNotFoundError:
             return
+        self.close()
+        above, _, name = self.relative.rpartition("/")
+        root, _ = open_root()
         try:
-            self._remove(fd, name)
+            parent = open_below(root, above)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(root)
+        try:
+            tree.remove(parent, name, REMOVE_TIMEOUT)
         except OSError as e:
             raise HostError(
-                f"cannot remove the cgroup {self.path}: {os.strerror(e.errno or 0)}; end what is in it", e.errno or 0
+                f"cannot remove the cgroup {self.path}: {os.strerror(e.errno or 0)}; "
+                f"it has processes {self.pids()[:10]}: end them and try again",
+                e.errno or 0,
             ) from e
         finally:
-            os.close(fd)
-
-    def _remove(self, parent: int, name: str) -> None:
-        """Remove a cgroup and what the payload made below it, deepest first."""
-        try:
-            os.rmdir(name, dir_fd=parent)
-            return
-        except FileNotFoundError:
-            return
-        except OSError as e:
-            if e.errno != errno.EBUSY:
-                raise
-        fd = os.open(name, DIRECTORY, dir_fd=parent)
-        try:
-            with os.scandir(fd) as entries:
-                names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
-            for child in names:
-                self._remove(fd, child)
-        finally:
-            os.close(fd)
-        os.rmdir(name, dir_fd=parent)
+            os.close(parent)

@@ -26,6 +26,9 @@ class DisabledManager:
     def attach(self, pid: int) -> None:
         return
 
+    def delegate(self, uid: int) -> None:
+        return
+
     def open(self, below: str) -> int:
         if below:
             raise StateError("the container has no cgroup (--cgroup-manager disabled), so --cgroup cannot be used")
@@ -51,6 +54,9 @@ class DisabledManager:
 
     def kill(self) -> None:
         return
+
+    def signal(self, number: int) -> int:
+        return 0
 
     def pids(self, *, recursive: bool = True) -> list[int]:
         return []

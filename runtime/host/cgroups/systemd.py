@@ -1,102 +1,102 @@
-"""Cgroups as systemd's transient scopes, over D-Bus (org.freedesktop.systemd1(5)).
+"""Cgroups as systemd's transient scopes (org.freedesktop.systemd1(5), "Control Group APIs and Delegation").
 
-systemd makes the scope around a process that exists, so the container's init waits while it is put in. Limits that
-systemd has a property for are given to it too, so that a daemon-reload keeps them; all are written to the cgroup itself.
+systemd makes the scope around a process that exists, so the container's init waits while it is put in. The scope is
+delegated to us: in it, everything goes as with cgroupfs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from runtime.errors import HostError
-from runtime.host.cgroups.cgroupfs import CgroupfsManager
-from runtime.host.cgroups.mount import mount_point
-from runtime.host.cgroups.paths import systemd_unit
+from runtime.host.cgroups import limits
+from runtime.host.cgroups.bus import Bus, Refused
+from runtime.host.cgroups.cgroupfs import CgroupfsManager, open_below
+from runtime.host.cgroups.mount import open_root
+from runtime.host.cgroups.paths import slice_path, systemd_unit
+from runtime.host.cgroups.properties import Property, annotated, limit_properties, unit_properties
 from runtime.plan.resources import CgroupWrite
 
-JOB_TIMEOUT = 30.0
-"""Seconds for systemd to start or stop a scope."""
-
-UNLIMITED = (1 << 64) - 1
-NUMBERS = {
-    "cpu.weight": "CPUWeight",
-    "memory.max": "MemoryMax",
-    "memory.low": "MemoryLow",
-    "memory.high": "MemoryHigh",
-    "memory.swap.max": "MemorySwapMax",
-    "pids.max": "TasksMax",
-}
-MASKS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
-Property = tuple[str, tuple[str, Any]]
+RUNNING = "/run/systemd/system"
+UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 
 
-def properties_of(writes: Sequence[CgroupWrite]) -> list[Property]:
-    """Writes to cgroup files as properties of a unit; what systemd has no property for is left out."""
-    properties: list[Property] = []
-    for w in writes:
-        if w.file in NUMBERS:
-            properties.append((NUMBERS[w.file], ("t", UNLIMITED if w.value == "max" else int(w.value))))
-        elif w.file in MASKS:
-            properties.append((MASKS[w.file], ("ay", _mask(w.value))))
-        elif w.file == "cpu.max":
-            quota, _, period = w.value.partition(" ")
-            microseconds = int(period or 100_000)
-            if period:
-                properties.append(("CPUQuotaPeriodUSec", ("t", microseconds)))
-            per_second = UNLIMITED if quota == "max" else -(-int(quota) * 1_000_000 // microseconds)
-            properties.append(("CPUQuotaPerSecUSec", ("t", per_second)))
-        elif w.file == "io.weight" and w.value.startswith("default "):
-            properties.append(("IOWeight", ("t", int(w.value.split()[1]))))
-    return properties
-
-
-def _mask(listed: str) -> bytes:
-    mask = 0
-    for part in listed.split(","):
-        first, _, last = part.strip().partition("-")
-        for number in range(int(first), int(last or first) + 1):
-            mask |= 1 << number
-    return mask.to_bytes((mask.bit_length() + 7) // 8 or 1, "little")
-
-
-def slice_path(name: str) -> str:
-    """ "a-b.slice" as the path of its cgroup: a.slice/a-b.slice (systemd.slice(5))."""
-    if name == "-.slice":
-        return ""
-    parts = name.removesuffix(".slice").split("-")
-    return "/".join("-".join(parts[: i + 1]) + ".slice" for i in range(len(parts)))
+def systemd_running() -> bool:
+    """Whether systemd is this host's init (sd_booted(3))."""
+    return os.path.isdir(RUNNING)
 
 
 class SystemdManager(CgroupfsManager):
-    """A scope. Its cgroup is ours to write in (Delegate=yes) once systemd has made it."""
+    """A scope.
 
-    __slots__ = ("slice", "unit", "writes")
+    Args:
+        parent: the slice that it is in.
+        unit: its name.
+        relative: the cgroup's path; a guess until the scope is there.
+        extra: properties that annotations ask for.
+    """
 
-    def __init__(self, parent: str, unit: str, relative: str, *, rootless: bool) -> None:
-        super().__init__(relative, rootless=rootless)
-        self.slice, self.unit = parent, unit
+    kind: Literal["cgroupfs", "systemd"] = "systemd"
+    __slots__ = ("extra", "program", "slice", "unit", "writes")
+
+    def __init__(
+        self,
+        parent: str,
+        unit: str,
+        relative: str,
+        *,
+        rootless: bool,
+        token: str = "",
+        ident: int = 0,
+        extra: Sequence[Property] = (),
+    ) -> None:
+        super().__init__(relative, rootless=rootless, token=token, ident=ident)
+        self.slice, self.unit, self.extra = parent, unit, extra
         self.writes: Sequence[CgroupWrite] = ()
+        self.program: bytes | None = None
 
     @classmethod
-    def new(cls, cgroups_path: str | None, container_id: str, *, rootless: bool) -> SystemdManager:
+    def new(
+        cls,
+        cgroups_path: str | None,
+        container_id: str,
+        *,
+        rootless: bool,
+        token: str,
+        annotations: Mapping[str, str],
+    ) -> SystemdManager:
+        """The manager of a new container.
+
+        Raises:
+            ConfigError: cgroupsPath or an annotation. HostError: no systemd.
+        """
+        if not systemd_running():
+            raise HostError(
+                f"--systemd-cgroup: systemd does not run here ({RUNNING} is missing); use --cgroup-manager cgroupfs"
+            )
         parent, unit = systemd_unit(cgroups_path, container_id, rootless=rootless)
-        return cls(parent, unit, f"{slice_path(parent)}/{unit}".lstrip("/"), rootless=rootless)
+        path = f"{slice_path(parent)}/{unit}".lstrip("/")
+        return cls(parent, unit, path, rootless=rootless, token=token, extra=annotated(annotations))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> SystemdManager:
-        return cls(record["slice"], record["unit"], record["path"], rootless=bool(record.get("rootless")))
+        return cls(
+            record["slice"],
+            record["unit"],
+            record["path"],
+            rootless=bool(record.get("rootless")),
+            token=record.get("token", ""),
+            ident=record.get("id", 0),
+        )
 
     def record(self) -> dict[str, Any]:
-        return {
-            "manager": "systemd",
-            "slice": self.slice,
-            "unit": self.unit,
-            "path": self.relative,
-            "rootless": self.rootless,
-        }
+        return {**super().record(), "slice": self.slice, "unit": self.unit}
+
+    # --- making it ---
 
     def prepare(self, writes: Sequence[CgroupWrite]) -> None:
         self.writes = writes
@@ -105,114 +105,105 @@ class SystemdManager(CgroupfsManager):
         return -1
 
     def attach(self, pid: int) -> None:
-        properties: list[Property] = [
-            ("Description", ("s", f"stele container {self.unit}")),
-            ("Delegate", ("b", True)),
-            ("DefaultDependencies", ("b", False)),
-            ("PIDs", ("au", [pid])),
-            *([] if self.unit.endswith(".slice") else [("Slice", ("s", self.slice))]),
-            *properties_of(self.writes),
-        ]
-        with _Bus(user=self.rootless) as bus:
-            bus.job("StartTransientUnit", "ssa(sv)a(sa(sv))", (self.unit, "fail", properties, []), self.unit)
-            self.relative = bus.control_group(self.unit).lstrip("/") or self.relative
-        self.path = f"{mount_point()}/{self.relative}"
+        properties = unit_properties(self.unit, self.slice, pid, self._description(), self.writes, self.extra)
+        with Bus(user=self.rootless) as bus:
+            try:
+                self._start(bus, properties)
+            except Refused as e:
+                if e.name != UNIT_EXISTS:
+                    raise
+                # What a container of this name left when it failed; one that runs is not touched by this.
+                with contextlib.suppress(Refused):
+                    bus.call("ResetFailedUnit", "s", (self.unit,))
+                self._start(bus, properties)
+        self.relative = _cgroup_of(pid) or self.relative
+        root, _ = open_root()
+        try:
+            self._fd = open_below(root, self.relative)
+        except FileNotFoundError:
+            raise HostError(
+                f"systemd made {self.unit}, but its cgroup {self.path} is not there; is the process gone?", errno.ENOENT
+            ) from None
+        finally:
+            os.close(root)
+        self.ident = os.fstat(self._fd).st_ino
         super().apply(self.writes)
+        if self.program is not None:
+            super().apply_devices(self.program)
+
+    def _start(self, bus: Bus, properties: Sequence[Property]) -> None:
+        bus.job("StartTransientUnit", "ssa(sv)a(sa(sv))", (self.unit, "fail", properties, []), self.unit)
+
+    def _description(self) -> str:
+        """Tells our unit from another of its name, should we die before its cgroup is recorded."""
+        return f"stele container {self.unit} [{self.token}]"
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
-        properties = properties_of(writes)
+        try:
+            planned = limits.concrete(self._directory(), writes)
+        except FileNotFoundError:
+            planned = list(writes)
+        properties = limit_properties(planned)
         if properties:
-            with _Bus(user=self.rootless) as bus:
+            with Bus(user=self.rootless) as bus:
                 bus.call("SetUnitProperties", "sba(sv)", (self.unit, True, properties))
-        super().apply(writes)
+        super().apply(planned)
 
     def apply_devices(self, program: bytes) -> None:
-        if os.path.isdir(self.path):
-            super().apply_devices(program)
+        """Before `attach` there is no cgroup: the program waits for it."""
+        self.program = program
+        with contextlib.suppress(FileNotFoundError):
+            if self.ident:
+                super().apply_devices(program)
+
+    # --- finding and removing it ---
+
+    def _directory(self) -> int:
+        try:
+            return super()._directory()
+        except FileNotFoundError:
+            # The creator died before it could record the cgroup: systemd knows the unit by its name, we it by its token.
+            if self.ident or not self._find():
+                raise
+            return super()._directory()
+
+    def _find(self) -> bool:
+        try:
+            with Bus(user=self.rootless) as bus:
+                if bus.unit_property(self.unit, "Unit", "Description") != self._description():
+                    return False
+                kind = "Slice" if self.unit.endswith(".slice") else "Scope"
+                self.relative = str(bus.unit_property(self.unit, kind, "ControlGroup")).strip("/")
+        except HostError:
+            return False  # there is no such unit, or no systemd to ask
+        root, _ = open_root()
+        try:
+            fd = open_below(root, self.relative)
+        except FileNotFoundError:
+            return False
+        finally:
+            os.close(root)
+        self.ident = os.fstat(fd).st_ino
+        os.close(fd)
+        return True
 
     def destroy(self) -> None:
-        with contextlib.suppress(HostError), _Bus(user=self.rootless) as bus:
-            # Gone already is as good: the last process's end stops a scope.
-            with contextlib.suppress(HostError):
-                bus.job("StopUnit", "ss", (self.unit, "replace"), self.unit)
-            with contextlib.suppress(HostError):
-                bus.call("ResetFailedUnit", "s", (self.unit,))
+        try:
+            with Bus(user=self.rootless) as bus:
+                if bus.unit_property(self.unit, "Unit", "Description") == self._description():
+                    bus.job("StopUnit", "ss", (self.unit, "replace"), self.unit)
+        except HostError:
+            pass  # no such unit any more; or no systemd to ask, which ends a scope by itself when that is empty
         super().destroy()
 
 
-class _Bus:
-    """A connection to systemd's manager object."""
-
-    def __init__(self, *, user: bool) -> None:
-        from jeepney import DBusAddress
-        from jeepney.io.blocking import open_dbus_connection
-
-        self.manager = DBusAddress(
-            "/org/freedesktop/systemd1",
-            bus_name="org.freedesktop.systemd1",
-            interface="org.freedesktop.systemd1.Manager",
-        )
-        try:
-            self.connection = open_dbus_connection("SESSION" if user else "SYSTEM")
-        except (OSError, KeyError) as e:
-            which = "the user's" if user else "the system's"
-            raise HostError(
-                f"--systemd-cgroup: cannot reach systemd over {which} D-Bus: {e}; use --cgroup-manager cgroupfs"
-            ) from e
-
-    def __enter__(self) -> _Bus:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
-
-    def call(self, method: str, signature: str, body: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Call a method of the manager.
-
-        Raises:
-            HostError: systemd refuses, in its own words.
-        """
-        from jeepney import MessageType, new_method_call
-
-        reply = self.connection.send_and_get_reply(
-            new_method_call(self.manager, method, signature, body), timeout=JOB_TIMEOUT
-        )
-        if reply.header.message_type is MessageType.error:
-            raise HostError(
-                f"systemd refuses {method}: {reply.body[0] if reply.body else 'no reason given'}; correct linux.cgroupsPath or the limits"
-            )
-        result: tuple[Any, ...] = reply.body
-        return result
-
-    def job(self, method: str, signature: str, body: tuple[Any, ...], unit: str) -> None:
-        """Call a method that makes a job, and wait for its end."""
-        from jeepney import MatchRule, message_bus
-        from jeepney.io.blocking import Proxy
-
-        rule = MatchRule(type="signal", interface="org.freedesktop.systemd1.Manager", member="JobRemoved")
-        Proxy(message_bus, self.connection).AddMatch(rule)
-        with self.connection.filter(rule, bufsize=256) as signals:
-            self.call("Subscribe", "", ())
-            (path,) = self.call(method, signature, body)
-            while True:
-                try:
-                    _, job, _, result = self.connection.recv_until_filtered(signals, timeout=JOB_TIMEOUT).body
-                except TimeoutError:
-                    raise HostError(f"systemd did not finish {method} of {unit} within {JOB_TIMEOUT:.0f} s") from None
-                if job == path:
-                    if result not in ("done", "skipped"):
-                        raise HostError(
-                            f"systemd could not do {method} of {unit}: {result}; see `systemctl status {unit}`"
-                        )
-                    return
-
-    def control_group(self, unit: str) -> str:
-        """The path of a unit's cgroup below the mount."""
-        from jeepney import DBusAddress, Properties
-
-        (path,) = self.call("GetUnit", "s", (unit,))
-        kind = "Slice" if unit.endswith(".slice") else "Scope"
-        address = DBusAddress(path, bus_name="org.freedesktop.systemd1", interface=f"org.freedesktop.systemd1.{kind}")
-        reply = self.connection.send_and_get_reply(Properties(address).get("ControlGroup"), timeout=JOB_TIMEOUT)
-        value: str = reply.body[0][1]
-        return value
+def _cgroup_of(pid: int) -> str:
+    """The path of a process's cgroup, without slashes at its ends; "" when the process is gone (cgroups(7))."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as f:
+            for line in f.read().decode("utf-8", "surrogateescape").splitlines():
+                if line.startswith("0::/"):
+                    return line.removeprefix("0::").strip("/")
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return ""

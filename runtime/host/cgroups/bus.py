@@ -1,0 +1,196 @@
+"""A connection to systemd's manager: its own socket, or the D-Bus bus where that cannot be used.
+
+Its own socket spares the bus a message for each of our signals, needs no dbus-daemon on the host, and is what systemctl
+uses. Source: D-Bus specification, "Authentication Protocol"; org.freedesktop.systemd1(5).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from runtime.errors import HostError
+
+NAME, PATH, MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
+TIMEOUT = 30.0
+"""Seconds for systemd to answer, and to start or stop a unit."""
+
+
+class Refused(HostError):
+    """systemd says no. name: of the D-Bus error."""
+
+    def __init__(self, problem: str, name: str) -> None:
+        super().__init__(problem)
+        self.name = name
+
+
+def addresses(*, user: bool) -> Iterator[tuple[str, bool]]:
+    """(socket, whether it is systemd's own) in the order to try; a leading NUL is an abstract one."""
+    if not user:
+        yield "/run/systemd/private", True
+        bus = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/dbus/system_bus_socket")
+    else:
+        directory = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        yield f"{directory}/systemd/private", True
+        bus = os.environ.get("DBUS_SESSION_BUS_ADDRESS", f"unix:path={directory}/bus")
+    for address in bus.split(";"):
+        for pair in address.removeprefix("unix:").split(","):
+            key, _, value = pair.partition("=")
+            if key in ("path", "abstract"):
+                yield ("\0" if key == "abstract" else "") + value, False
+
+
+class Bus:
+    """One conversation; use it in a with statement.
+
+    Args:
+        user: systemd of the user, not of the system.
+    Raises:
+        HostError: systemd cannot be reached.
+    """
+
+    def __init__(self, *, user: bool) -> None:
+        from jeepney.low_level import Parser
+
+        self.parser = Parser()
+        self.serial = 0
+        self.signals: list[Any] = []
+        self.socket, self.private = self._connect(user)
+        try:
+            self._authenticate()
+            if not self.private:
+                self._bus_call("Hello")
+        except (OSError, EOFError) as e:
+            self.socket.close()
+            raise HostError(f"--systemd-cgroup: systemd does not talk to us: {e}; use --cgroup-manager cgroupfs") from e
+
+    @staticmethod
+    def _connect(user: bool) -> tuple[socket.socket, bool]:
+        reasons = []
+        for path, private in addresses(user=user):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.settimeout(TIMEOUT)
+            try:
+                sock.connect(path)
+            except OSError as e:
+                reasons.append(f"{path}: {e.strerror}")
+                sock.close()
+            else:
+                return sock, private
+        which = "the user's" if user else "the system's"
+        raise HostError(
+            f"--systemd-cgroup: cannot reach {which} systemd ({'; '.join(reasons)}); use --cgroup-manager cgroupfs"
+        )
+
+    def _authenticate(self) -> None:
+        """By the socket's credentials alone: in a user namespace we do not know the uid that systemd sees."""
+        self.socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+        said = b""
+        while b"OK " not in said or not said.endswith(b"\r\n"):
+            more = self.socket.recv(512)
+            said += more
+            if not more or b"REJECTED" in said or b"ERROR" in said:
+                raise EOFError(f"authentication failed: {said.decode('ascii', 'replace').strip() or 'no answer'}")
+        self.socket.sendall(b"BEGIN\r\n")
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    # --- messages ---
+
+    def _receive(self, end: float) -> Any:
+        while (message := self.parser.get_next_message()) is None:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError("the connection was closed")
+            self.parser.add_data(data)
+        return message
+
+    def _exchange(self, message: Any, what: str) -> tuple[Any, ...]:
+        from jeepney import HeaderFields, MessageType
+
+        self.serial += 1
+        end = time.monotonic() + TIMEOUT
+        try:
+            self.socket.sendall(message.serialise(serial=self.serial))
+            while True:
+                reply = self._receive(end)
+                if reply.header.message_type is MessageType.signal:
+                    self.signals.append(reply)
+                elif reply.header.fields.get(HeaderFields.reply_serial) == self.serial:
+                    break
+        except (OSError, EOFError) as e:
+            raise HostError(f"systemd does not answer {what}: {e}; see the journal of systemd") from e
+        if reply.header.message_type is MessageType.error:
+            name = reply.header.fields.get(HeaderFields.error_name, "")
+            said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else "no reason given"
+            raise Refused(f"systemd refuses {what}: {said} ({name})", name)
+        body: tuple[Any, ...] = reply.body
+        return body
+
+    def _bus_call(self, method: str, signature: str = "", body: tuple[Any, ...] = ()) -> None:
+        from jeepney import DBusAddress, new_method_call
+
+        name = "org.freedesktop.DBus"
+        address = DBusAddress("/org/freedesktop/DBus", bus_name=name, interface=name)
+        self._exchange(new_method_call(address, method, signature or None, body), f"{method} of the bus")
+
+    # --- systemd ---
+
+    def call(self, method: str, signature: str, body: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Call a method of the manager.
+
+        Raises:
+            Refused: systemd's own words. HostError: no answer.
+        """
+        from jeepney import DBusAddress, new_method_call
+
+        address = DBusAddress(PATH, bus_name=NAME, interface=MANAGER)
+        return self._exchange(new_method_call(address, method, signature or None, body), method)
+
+    def job(self, method: str, signature: str, body: tuple[Any, ...], unit: str) -> None:
+        """Call a method that makes a job for a unit, and wait until the job is done.
+
+        Raises:
+            Refused: at once. HostError: the job failed or takes too long.
+        """
+        if not self.private:
+            rule = f"type='signal',path='{PATH}',interface='{MANAGER}',member='JobRemoved',arg2='{unit}'"
+            self._bus_call("AddMatch", "s", (rule,))
+        (job,) = self.call(method, signature, body)
+        result = self._job_result(job, method, unit)
+        if result not in ("done", "skipped"):
+            raise HostError(f"systemd could not do {method} of {unit}: {result}; see `systemctl status {unit}`")
+
+    def _job_result(self, job: str, method: str, unit: str) -> str:
+        from jeepney import HeaderFields, MessageType
+
+        end = time.monotonic() + TIMEOUT
+        while True:
+            for message in self.signals:
+                if message.header.fields.get(HeaderFields.member) == "JobRemoved" and message.body[1] == job:
+                    result: str = message.body[3]
+                    return result
+            self.signals.clear()
+            try:
+                message = self._receive(end)
+            except (OSError, EOFError) as e:
+                raise HostError(f"systemd did not finish {method} of {unit} within {TIMEOUT:.0f} s: {e}") from e
+            if message.header.message_type is MessageType.signal:
+                self.signals.append(message)
+
+    def unit_property(self, unit: str, interface: str, name: str) -> Any:
+        """A property of a unit. Raises Refused where there is no such unit."""
+        from jeepney import DBusAddress, Properties
+
+        (path,) = self.call("GetUnit", "s", (unit,))
+        address = DBusAddress(path, bus_name=NAME, interface=f"{NAME}.{interface}")
+        (value,) = self._exchange(Properties(address).get(name), f"the property {name} of {unit}")
+        return value[1]

@@ -1,0 +1,133 @@
+"""What systemd is told of a container's scope (org.freedesktop.systemd1(5), systemd.resource-control(5)).
+
+Limits that systemd has a property for are given to it too, so that a daemon-reload does not take them away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from runtime.errors import ConfigError
+from runtime.host.cgroups.gvariant import parse
+from runtime.plan.resources import CgroupWrite
+
+Property = tuple[str, tuple[str, Any]]
+"""(name, (D-Bus signature, value))."""
+
+UNLIMITED = (1 << 64) - 1
+NUMBERS = {
+    "cpu.weight": "CPUWeight",
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.max": "MemoryMax",
+    "memory.min": "MemoryMin",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+}
+MASKS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
+NUMBER = re.compile(r"([0-9]+)([KMGT]?)", re.IGNORECASE)
+PLAIN_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
+DEFAULT_PERIOD = 100_000
+STEP = 10_000
+"""Microseconds in a second of CPU time that are 1 %: systemd keeps whole per cents."""
+
+ANNOTATION = "org.systemd.property."
+NAME = re.compile(r"[A-Z][A-Za-z]{2,}")
+OURS = frozenset(("Delegate", "Description", "PIDs", "Slice"))
+
+
+def limit_properties(writes: Sequence[CgroupWrite]) -> list[Property]:
+    """Writes to cgroup files as properties of a unit; what systemd has no property for is left out."""
+    return [each for w in writes for each in _properties(w.file, w.value, w.otherwise)]
+
+
+def _properties(file: str, value: str, otherwise: tuple[str, str] | None) -> Iterator[Property]:
+    if file in NUMBERS:
+        number = _number(value)
+        if number is not None:
+            yield NUMBERS[file], ("t", number)
+    elif file in MASKS and PLAIN_LIST.fullmatch(value):
+        yield MASKS[file], ("ay", cpu_mask(value))
+    elif file == "cpu.max":
+        quota, _, rest = value.partition(" ")
+        period = int(rest) if rest.isdecimal() else DEFAULT_PERIOD
+        yield "CPUQuotaPeriodUSec", ("t", period)
+        if quota == "max":
+            yield "CPUQuotaPerSecUSec", ("t", UNLIMITED)
+        elif quota.isdecimal():
+            yield "CPUQuotaPerSecUSec", ("t", -(-int(quota) * 1_000_000 // period // STEP) * STEP)
+    elif file == "io.weight" and value.startswith("default "):
+        yield "IOWeight", ("t", int(value.split()[1]))
+    elif otherwise:
+        yield from _properties(*otherwise, None)
+
+
+def _number(value: str) -> int | None:
+    match = NUMBER.fullmatch(value)
+    if value == "max" or not match:
+        return UNLIMITED if value == "max" else None
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
+def cpu_mask(listed: str) -> bytes:
+    """ "0-1,9" as the bytes of a bit mask, the lowest numbers first."""
+    mask = 0
+    for part in listed.split(","):
+        first, _, last = part.partition("-")
+        mask |= (1 << int(last or first) + 1) - (1 << int(first))
+    return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+
+
+def unit_properties(
+    unit: str, parent: str, pid: int, description: str, writes: Sequence[CgroupWrite], extra: Sequence[Property]
+) -> list[Property]:
+    """All properties of a new unit around the process `pid`.
+
+    Args:
+        unit: its name, a scope or a slice.
+        parent: the slice that it is in.
+        extra: what annotations ask for; the last word on a property is theirs.
+    """
+    slices = [("Wants", ("as", [parent]))] if unit.endswith(".slice") else [("Slice", ("s", parent))]
+    return [
+        ("Description", ("s", description)),
+        *slices,
+        ("Delegate", ("b", True)),
+        ("PIDs", ("au", [pid])),
+        ("DefaultDependencies", ("b", False)),
+        ("CollectMode", ("s", "inactive-or-failed")),  # an OOM kill makes a scope fail; its name is free again at once
+        *((f"{kind}Accounting", ("b", True)) for kind in ("CPU", "IO", "Memory", "Tasks")),
+        *limit_properties(writes),
+        *extra,
+    ]
+
+
+def annotated(annotations: Mapping[str, str]) -> list[Property]:
+    """The properties that annotations org.systemd.property.NAME ask for; their values are GVariant text.
+
+    A name that ends in "Sec" takes seconds and becomes systemd's "USec", as runc has it.
+
+    Raises:
+        ConfigError: the name or value is none, or the property is one that stele sets itself.
+    """
+    properties: list[Property] = []
+    for key, text in annotations.items():
+        if not key.startswith(ANNOTATION):
+            continue
+        name, field = key.removeprefix(ANNOTATION), f"annotations.{key}"
+        if not NAME.fullmatch(name):
+            raise ConfigError(field, f"{name!r} is no name of a systemd property; correct it")
+        if name in OURS:
+            raise ConfigError(field, "is set by stele itself; remove it")
+        try:
+            signature, value = parse(text)
+        except ValueError as e:
+            raise ConfigError(field, f"{text!r} is no GVariant text: {e}; correct it") from e
+        if name.endswith("Sec") and not name.endswith("USec"):
+            if signature not in ("y", "n", "q", "i", "u", "x", "t", "d") or value < 0:
+                raise ConfigError(field, f"{text!r} is no number of seconds; correct it")
+            name, signature, value = f"{name.removesuffix('Sec')}USec", "t", int(value * 1_000_000)
+        properties.append((name, (signature, value)))
+    return properties

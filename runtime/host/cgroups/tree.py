@@ -1,0 +1,261 @@
+"""What is done with a cgroup once its directory is open: read, write, walk, wait, signal, remove (cgroup-v2.rst).
+
+Everything goes by fds of directories; a name is only ever one component, or "..". The payload can have made any number
+of cgroups in its own, at any depth, so nothing here recurses and at most two fds are open at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+
+from runtime.host.cgroups.mount import DIRECTORY
+
+SETTLE = 0.01
+"""Seconds between two tries to remove a cgroup that says it is empty and is busy all the same."""
+
+PIDFDS = 128
+"""How many processes are signalled together: so many fds are open then."""
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def read(fd: int, name: str) -> str:
+    """The whole text of a file.
+
+    Raises:
+        FileNotFoundError: there is no such file, or the cgroup is gone.
+    """
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        chunks = []
+        while chunk := os.read(file, 65536):  # at most a page each time, whatever we ask for
+            chunks.append(chunk)
+        return b"".join(chunks).decode("ascii", "replace")
+    except OSError as e:
+        if e.errno == errno.ENODEV:  # removed after the open
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from e
+        raise
+    finally:
+        os.close(file)
+
+
+def read_if_there(fd: int, name: str) -> str:
+    """`read`, or "" where there is no such file."""
+    try:
+        return read(fd, name)
+    except FileNotFoundError:
+        return ""
+
+
+def write(fd: int, name: str, value: str) -> None:
+    """Write a file in one write(2), as the kernel parses it. Raises OSError with the kernel's errno."""
+    file = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+    try:
+        os.write(file, value.encode())
+    finally:
+        os.close(file)
+
+
+def flag(text: str, name: str) -> bool:
+    """Whether a flat keyed file says "name 1"."""
+    return f"{name} 1" in text.splitlines()
+
+
+# --- the tree -----------------------------------------------------------------------------------------------------
+
+
+def children(fd: int) -> list[str]:
+    """The names of the cgroups in a cgroup; none when it is gone."""
+    try:
+        with os.scandir(fd) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _traverse(top: int) -> Iterator[tuple[int, str]]:
+    """Visit a cgroup and all below it, each fd valid until the next is asked for.
+
+    Returns:
+        (fd, "") on entering a cgroup; (fd of the parent, name) on leaving one, but for the top.
+    """
+    here = os.open(".", DIRECTORY, dir_fd=top)
+    path: list[str] = []
+    left: list[list[str]] = []
+    try:
+        yield here, ""
+        left.append(children(here))
+        while True:
+            if left[-1]:
+                name = left[-1].pop()
+                try:
+                    next_one = os.open(name, DIRECTORY, dir_fd=here)
+                except FileNotFoundError:
+                    continue
+                os.close(here)
+                here = next_one
+                path.append(name)
+                yield here, ""
+                left.append(children(here))
+            elif path:
+                left.pop()
+                next_one = os.open("..", DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = next_one
+                yield here, path.pop()
+            else:
+                return
+    finally:
+        os.close(here)
+
+
+def walk(top: int) -> Iterator[int]:
+    """The cgroup and all below it, a parent before its children: an fd each, valid until the next is asked for."""
+    return (fd for fd, left in _traverse(top) if not left)
+
+
+def _rmdir(parent: int, name: str) -> bool:
+    """Whether it is gone; False while it is busy."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        if e.errno == errno.EBUSY:
+            return False
+        raise
+    return True
+
+
+def remove(parent: int, name: str, timeout: float) -> None:
+    """Remove a cgroup and those in it, the deepest first; waits while processes in them are still ending.
+
+    Raises:
+        OSError: EBUSY when the time, in seconds, is over and there are processes yet.
+    """
+    end = time.monotonic() + timeout
+    while not _rmdir(parent, name):
+        try:
+            top = os.open(name, DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        try:
+            empty = wait_event(top, "populated", value=False, timeout=end - time.monotonic())
+            below = 0
+            for fd, child in _traverse(top):
+                below += bool(child) and _rmdir(fd, child)
+        finally:
+            os.close(top)
+        if time.monotonic() >= end or not empty:
+            if _rmdir(parent, name):
+                return
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+        if not below and not _rmdir(parent, name):
+            time.sleep(SETTLE)  # empty and without children, so no event will tell when the kernel has let go of it
+
+
+# --- events and processes -----------------------------------------------------------------------------------------
+
+
+def wait_event(fd: int, name: str, *, value: bool, timeout: float) -> bool:
+    """Wait until cgroup.events says so: the kernel wakes pollers of that file on each change.
+
+    Returns:
+        False when the time, in seconds, is over. A cgroup that is gone is neither populated nor frozen.
+    """
+    try:
+        file = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+    except FileNotFoundError:
+        return not value
+    try:
+        poller = select.poll()
+        poller.register(file, select.POLLPRI)
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                text = os.pread(file, 4096, 0).decode("ascii", "replace")
+            except OSError as e:
+                if e.errno != errno.ENODEV:
+                    raise
+                return not value
+            if flag(text, name) == value:
+                return True
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            poller.poll(left * 1000)
+    finally:
+        os.close(file)
+
+
+def processes(fd: int, *, recursive: bool = True) -> list[int]:
+    """The pids in a cgroup, by default also of those below it."""
+    found: list[int] = []
+    for each in walk(fd) if recursive else (fd,):
+        try:
+            found += map(int, read(each, "cgroup.procs").split())
+        except FileNotFoundError:
+            continue
+        except OSError as e:
+            # A threaded cgroup: its processes are told by the domain above it (cgroup-v2.rst "Threads").
+            if e.errno != errno.EOPNOTSUPP:
+                raise
+    return list(dict.fromkeys(pid for pid in found if pid))  # 0: a process that our pid namespace does not see
+
+
+def signal_all(fd: int, number: int) -> int:
+    """Send a signal to every process in a cgroup and below it, and to no other.
+
+    A pid may pass to another process between reading it and the signal; one that is still in the cgroup once we
+    hold its pidfd is the one that we mean.
+
+    Returns:
+        how many got it.
+    """
+    reached = 0
+    pids = processes(fd)
+    for start in range(0, len(pids), PIDFDS):
+        held: dict[int, int] = {}
+        try:
+            for pid in pids[start : start + PIDFDS]:
+                with contextlib.suppress(ProcessLookupError):
+                    held[pid] = os.pidfd_open(pid)
+            for pid in held.keys() & set(processes(fd)):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(held[pid], number)
+                    reached += 1
+        finally:
+            for pidfd in held.values():
+                os.close(pidfd)
+    return reached
+
+
+def kill_one_by_one(fd: int, timeout: float) -> bool:
+    """SIGKILL to all, again and again until none is left: for a cgroup without cgroup.kill (Linux 5.14, threaded).
+
+    A frozen process cannot fork, and dies of SIGKILL all the same.
+
+    Returns:
+        False when the time, in seconds, is over.
+    """
+    end = time.monotonic() + timeout
+    with contextlib.suppress(OSError):  # a threaded cgroup cannot be frozen; the repetition alone must do
+        write(fd, "cgroup.freeze", "1")
+    try:
+        while True:
+            signal_all(fd, signal.SIGKILL)
+            left = end - time.monotonic()
+            if wait_event(fd, "populated", value=False, timeout=min(left, 0.1)):
+                return True
+            if left <= 0:
+                return False
+    finally:
+        with contextlib.suppress(OSError):  # gone, or never frozen
+            write(fd, "cgroup.freeze", "0")
