@@ -24,11 +24,13 @@ MULTIARCH = sysconfig.get_config_var("MULTIARCH")
 LIBRARIES = Path("/usr/lib") / MULTIARCH
 PYTHON_ARCHIVE = Path(f"/usr/lib/python3.11/config-3.11-{MULTIARCH}/libpython3.11.a")
 
-# Calls that give memory which the snapshot may hold go to cshim/launcher/heap.c.
-RENAMED = {
-    "malloc": "stele_malloc", "calloc": "stele_calloc", "realloc": "stele_realloc", "free": "stele_free",
-    "strdup": "stele_strdup", "pthread_key_create": "stele_key_create",
-}  # fmt: skip
+# Calls that give memory which the snapshot may hold go to cshim/launcher/heap.c, look-ups of names to names.c.
+RENAMED = (
+    "malloc", "calloc", "realloc", "free", "strdup", "pthread_key_create",
+    "getaddrinfo", "getnameinfo", "gethostbyname_r", "gethostbyaddr_r", "getservbyname", "getservbyport",
+    "getprotobyname", "getpwnam_r", "getpwuid_r", "setpwent", "getpwent", "getgrnam_r", "getgrgid_r", "setgrent",
+    "getgrent", "getgrouplist", "initgroups",
+)  # fmt: skip
 # C modules of the standard library that libpython does not have.
 EXTENSIONS = ("_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule")
 ARCHIVES = ("libffi", "libseccomp", "libz", "libexpat")
@@ -43,8 +45,8 @@ def run(*command: str | Path) -> None:
 
 
 def renamed(source: Path, out: Path) -> Path:
-    """A copy of an archive whose memory calls are renamed."""
-    options = [f"--redefine-sym={old}={new}" for old, new in RENAMED.items()]
+    """A copy of an archive whose calls of RENAMED go to the launcher."""
+    options = [f"--redefine-sym={name}=stele_{name}" for name in RENAMED]
     target = out / f"stele-{source.name}"
     run("objcopy", "--strip-debug", *options, source, target)
     return target
@@ -112,6 +114,10 @@ def main(argv: list[str]) -> int:
         f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}",
         *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
     )  # fmt: skip
+    listing = subprocess.run(["nm", output], check=True, capture_output=True, text=True).stdout
+    missing = [line.split()[-1] for line in listing.splitlines() if re.match(r" +[wU] stele_", line)]
+    if missing:  # libc's weak names make weak ones of ours, which the linker leaves at 0
+        raise SystemExit(f"link: the launcher has no {', '.join(missing)}")
     return 0
 
 

@@ -6,7 +6,7 @@ The kernel maps the snapshot with the rest of the executable: it needs no file, 
 and cannot belong to another executable. Loadable segments of OUTPUT:
     as in BARE   headers, code, constants
     data         libc's and the launcher's .data as linked, pydata and pybss as dumped; no part is left to be zeroed
-    pristine     pydata as linked, read-only, for the cold start
+    pristine     pydata as linked, deflated, for the cold start
     arena        what was allocated until the dump, at ARENA_BASE
 No section headers: the symbols are of use only in BARE.
 """
@@ -22,6 +22,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,8 @@ def main(argv: list[str]) -> int:
     place("stele_pybss_start", "stele_pybss_end", snapshot[data_size : data_size + bss_size])
     arena = bytearray(snapshot[data_size + bss_size :])
     arena[:ID_SIZE] = identity
-    seal = struct.pack("<II32sQ", 1, 0, identity, PRISTINE_BASE)
+    pristine = zlib.compress(pristine, 9)
+    seal = struct.pack("<II32sQ", 1, len(pristine), identity, PRISTINE_BASE)
     struct_at = at["stele_seal"] - data.address
     memory[struct_at : struct_at + len(seal)] = seal
 

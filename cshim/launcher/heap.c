@@ -23,7 +23,7 @@ void *stele_calloc(size_t count, size_t size);
 void *stele_realloc(void *block, size_t size);
 void stele_free(void *block);
 char *stele_strdup(const char *text);
-int stele_key_create(pthread_key_t *ret_key, void (*destructor)(void *));
+int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *));
 
 #define SMALL 512UL
 #define LISTS (SMALL / 16 + 2)
@@ -321,7 +321,7 @@ char *stele_strdup(const char *text)
 }
 
 /* libc numbers thread-specific keys by process; those that the snapshot's code made are made again, in order. */
-int stele_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
+int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 {
 	int err = pthread_key_create(ret_key, destructor);
 	if (err || mode == RUNNING)

@@ -41,9 +41,9 @@ struct arena {
 /* Filled in by build-aux/seal.py, which finds it by its symbol. In .data, outside the snapshot. */
 struct seal {
 	uint32_t sealed;          /* 0: as linked, may be dumped; 1: holds a snapshot, may not */
-	uint32_t reserved;
+	uint32_t pristine_size;
 	uint8_t id[ID_SIZE];
-	const uint8_t *pristine;  /* pydata as it was linked, for the cold start */
+	const uint8_t *pristine;  /* pydata as it was linked, deflated, for the cold start */
 };
 extern volatile struct seal stele_seal;
 
@@ -93,7 +93,7 @@ int interpreter_run(void *main_function, void *start_module, int argc, char **ar
 int snapshot_learn(const char *path, const char *seed, const char *commands);
 int snapshot_dump(const char *path, const char *seed, const char *commands, const char *lessons);
 bool snapshot_revive(int argc, char **argv);
-void snapshot_forget(void);
+bool snapshot_forget(void);
 
 /* main.c */
 int fill_streams(void);

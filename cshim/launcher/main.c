@@ -2,6 +2,7 @@
 #include "launcher.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,16 @@ int fill_streams(void)
 	return 0;
 }
 
+/* A page of the executable could not be read: it was cut short, or its disk fails. */
+static void damaged(int number)
+{
+	static const char message[] = "stele: the executable is damaged, or was changed while it ran; install it again\n";
+	(void)number;
+	if (write(2, message, sizeof(message) - 1) < 0)
+		_exit(2);
+	_exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	if (!stele_seal.sealed) {
@@ -50,11 +61,15 @@ int main(int argc, char **argv)
 		if (argc == 6 && !strcmp(argv[1], "--dump"))
 			return abs(snapshot_dump(argv[2], argv[3], argv[4], argv[5]));
 	}
+	struct sigaction at_damage = {.sa_handler = damaged};
+	sigaction(SIGBUS, &at_damage, NULL);
+	if (stele_seal.sealed)
+		(void)*(volatile char *)(ARENA->top - 1); /* the last of the file: nothing is begun if it is cut short */
 	if (fill_streams() < 0)
 		_exit(1);
 	if (stele_seal.sealed && !getenv("STELE_NO_SNAPSHOT") && snapshot_revive(argc, argv))
 		_exit(interpreter_run(ARENA->main, ARENA->start, argc, argv));
-	if (stele_seal.sealed)
-		snapshot_forget();
+	if (stele_seal.sealed && !snapshot_forget())
+		_exit(1);
 	_exit(start_cold(argc, argv));
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define PY_SSIZE_T_CLEAN
 #define Py_BUILD_CORE
@@ -109,11 +110,8 @@ static int prepare(const char *seed, const struct commands *commands)
 	if (ARENA->environment) {
 		heap_settle();
 		PyObject *list = command_list(commands);
-		PyObject *error = list ? PyObject_CallMethod(ARENA->start, "exercise", "N", list) : NULL;
-		PyObject *settled = error == Py_None ? PyObject_CallMethod(ARENA->start, "settle", NULL) : NULL;
-		if (error && error != Py_None)
-			PyErr_SetObject(PyExc_RuntimeError, error);
-		if (!settled)
+		PyObject *exercised = list ? PyObject_CallMethod(ARENA->start, "exercise", "N", list) : NULL;
+		if (!exercised || !PyObject_CallMethod(ARENA->start, "settle", NULL))
 			ARENA->environment = NULL;
 	}
 	dup2(messages, 1);
@@ -241,8 +239,11 @@ bool snapshot_revive(int argc, char **argv)
 }
 
 /* Puts Python's variables back to what the linker gave them, for a cold start. */
-void snapshot_forget(void)
+bool snapshot_forget(void)
 {
-	memcpy(stele_pydata_start, stele_seal.pristine, (size_t)(stele_pydata_end - stele_pydata_start));
+	unsigned long size = (unsigned long)(stele_pydata_end - stele_pydata_start), got = size;
+	/* zlib has no variables of its own, so it may be used while they are replaced. */
+	int err = uncompress((unsigned char *)stele_pydata_start, &got, stele_seal.pristine, stele_seal.pristine_size);
 	memset(stele_pybss_start, 0, (size_t)(stele_pybss_end - stele_pybss_start));
+	return err == Z_OK && got == size;
 }

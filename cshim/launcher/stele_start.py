@@ -4,6 +4,8 @@ The bundle (build-aux/bundle.py) is: u32 length of the index, the index (marshal
 is a package)), then each module's code, marshalled and deflated. Resources are entries named "package/file".
 """
 
+import _thread
+import atexit
 import marshal
 import posix
 import sys
@@ -19,6 +21,8 @@ ROOT = "/proc/self/exe"
 WARM = ("jeepney", "jeepney.io.blocking", "traceback")
 # Loaded when it is wanted: what draws in a large package, for commands of which nobody expects speed.
 COLD = ("runtime.cli.clicked", "runtime.images")
+# Modules with a state that is of one process: seeds, keys, what was found in the environment.
+NEVER = ("_hashlib", "_ssl", "multiprocessing", "random", "ssl", "tempfile", "uuid")
 ROUNDS = 12  # CPython specialises a function at its eighth call
 
 _size = int.from_bytes(_stele_modules.bundle[:4], "little")
@@ -41,9 +45,8 @@ class Importer:
         if entry is None:
             return None
         place = f"{ROOT}/{name.replace('.', '/')}"
-        spec = ModuleSpec(
-            name, Importer, origin=f"{place}/__init__.py" if entry[2] else f"{place}.py", is_package=entry[2]
-        )
+        origin = f"{place}/__init__.py" if entry[2] else f"{place}.py"
+        spec = ModuleSpec(name, Importer, origin=origin, is_package=entry[2])
         if entry[2]:
             spec.submodule_search_locations.append(place)
         spec.has_location = True
@@ -55,7 +58,7 @@ class Importer:
 
     @staticmethod
     def exec_module(module):
-        exec(Importer.get_code(module.__name__), module.__dict__)
+        exec(Importer.get_code(module.__name__), module.__dict__)  # noqa: S102  # what an importer does
 
     @staticmethod
     def get_code(name):
@@ -68,6 +71,14 @@ class Importer:
     @staticmethod
     def is_package(name):
         return _index[name][2]
+
+    @staticmethod
+    def get_data(path):
+        """A data file of the application, as pkgutil.get_data asks for it."""
+        try:
+            return stored(path.removeprefix(ROOT + "/"))
+        except KeyError:
+            raise FileNotFoundError(2, "not in the executable", path) from None
 
 
 def _install():
@@ -97,14 +108,15 @@ def warm():
         if name.startswith("runtime.") and "/" not in name and not name.startswith(COLD):
             import_module(name)
     for name in WARM:
-        import_module(name)
+        if name in _index:
+            import_module(name)
     posix.environ.clear()
     return cold()
 
 
 def exercise(commands):
     """Run the usual commands over and over in the builder's process: CPython then has specialised their code and
-    filled its caches, and what they import late is there. Returns an error, or None."""
+    filled its caches, and what they import late is there."""
     import signal
 
     main = cold()
@@ -125,16 +137,19 @@ def exercise(commands):
             posix.dup2(fd, number)
             posix.close(fd)
         posix.close(nothing)
-    changed = [n for n, handler in handlers.items() if signal.getsignal(n) is not handler]
-    if changed or signal.set_wakeup_fd(-1) != -1:
-        return f"a command left signal handlers behind: {changed}"
-    return None
+        signal.set_wakeup_fd(-1)
+        for number, handler in handlers.items():  # a command may leave its own behind, as its process ends anyway
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
 
 
 def settle():
     """The last thing before the snapshot: garbage and free lists go, and no collection will look at what is left."""
     import gc
 
+    wrong = [name for name in NEVER if name in sys.modules]
+    if wrong:
+        raise RuntimeError(f"the snapshot may not hold {', '.join(wrong)}: every process would start with the same")
     sys.stdout.flush()
     sys.stderr.flush()
     threading = sys.modules.get("threading")
@@ -159,10 +174,13 @@ def renew():
 
 def finish(status):
     """Wait for threads, run what waits for the end, flush the streams; the exit status."""
+    if _thread._count():
+        sys.modules["threading"]._shutdown()
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             try:
                 stream.flush()
             except OSError:
-                status = status or 120
+                status = status or 120  # as CPython's own end does
     return status
