@@ -42,7 +42,7 @@
 	X(HOOK, 23, 2, 3, 1, 0)           \
 	X(ENTER_ROOT, 24, 1, 0, 0, 0)     \
 	X(ROOT_ATTRIBUTES, 25, 2, 0, 0, 0) \
-	X(FIND_PROGRAM, 26, 2, 3, 0, 0)   \
+	X(FIND_PROGRAM, 26, 2, 2, 0, 0)   \
 	X(RLIMIT, 27, 3, 0, 0, 0)         \
 	X(OOM_SCORE, 28, 2, 0, 0, 0)      \
 	X(SCHEDULER, 29, 7, 0, 0, 0)      \

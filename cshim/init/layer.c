@@ -13,20 +13,17 @@
 /* The kernel's own words about a file system that could not be made, behind our detail (fsopen(2), "e text"). */
 __attribute__((noreturn)) static void fail_fs(const struct init *in, int fs, long error, const char *detail)
 {
-	char text[224];
+	char text[232], said[160];
 	char *end = text + sizeof(text);
+	long n = SYS(__NR_read, fs, said, sizeof(said) - 1);
+	said[n > 0 ? n : 0] = '\0';
+	for (char *c = said; *c; c++)
+		if (*c == '\n')
+			*c = '\0';
 	char *at = append(text, end, detail);
-	if (at && (at = append(at, end, ": "))) {
-		long n = SYS(__NR_read, fs, at, end - at - 1);
-		at[n > 0 ? n : 0] = '\0';
-		if (n <= 0)
-			at[-2] = '\0';
-		else if (starts_with(at, "e "))
-			at[0] = at[1] = ' ';
-	} else {
-		text[sizeof(text) - 1] = '\0';
-	}
-	fail(in, error, text);
+	if (n > 2 && starts_with(said, "e "))
+		at = append(append(at, end, ": "), end, said + 2);
+	fail(in, error, at ? text : detail);
 }
 
 static void set_option(const struct init *in, int fs, const char *option)

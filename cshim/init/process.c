@@ -129,12 +129,9 @@ static void find_home(struct init *in, uint64_t uid)
 
 void do_find_program(struct init *in, const struct step *s)
 {
-	const char *program = step_string(s, 0, NULL), *cwd = step_string(s, 2, NULL);
+	const char *program = step_string(s, 0, NULL);
 	if (s->ints[0])
 		find_home(in, s->ints[1]);
-	/* A relative name is relative to cwd; whether cwd can be entered is WORKING_DIRECTORY's to say. */
-	if (SYS(__NR_chdir, cwd) < 0)
-		return;
 	long r = search(program, step_string(s, 1, NULL), try_executable, NULL);
 	if (r != -EACCES || program[0] == '/') /* a user may still have rights that we can't see from here */
 		must(in, r, program);

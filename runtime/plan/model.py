@@ -340,6 +340,7 @@ class RootAttributes(Step):
 class FindProgram(Step):
     """Look args[0] up in `path` (a PATH value) now, so that `create` can already say that it is missing.
 
+    A relative name counts from the directory that a WorkingDirectory step chose; afterwards we are in "/" again.
     home: also look up the home directory of `uid` in the container's /etc/passwd, for HOME.
     """
 
@@ -347,7 +348,6 @@ class FindProgram(Step):
     uid: int
     program: str
     path: str
-    cwd: str
     index: int = 0
 
 

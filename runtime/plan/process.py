@@ -84,7 +84,8 @@ def plan_process(
     on_host = new_user and not rootless
     early = (
         *((model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()),
-        model.FindProgram(home, credentials.uid, args[0], path, cwd),
+        model.WorkingDirectory(False, cwd),
+        model.FindProgram(home, credentials.uid, args[0], path),
     )
     late = (
         *(() if on_host else limits),

@@ -1,0 +1,205 @@
+"""What a user can do wrong: one sentence, the right exit code, the log line that callers parse, and nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import leaks
+from tests.harness.bundles import BundleFactory
+from tests.harness.runtime import Runtime
+
+SLEEP = ["sleep", "1000"]
+
+
+def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: leaks.Watch) -> str:
+    """`create` fails with one sentence, which is on stderr and in the log; returns it."""
+    done = stele("--log", log, "--log-format", "json", "create", "-b", folder, stele.id(), stdout=-3)
+    assert done.returncode == 1
+    lines = log.read_text().splitlines()
+    assert len(lines) == 1
+    entry = json.loads(lines[0])
+    assert entry["level"] == "error"
+    assert entry["msg"] == done.stderr.strip()
+    assert "\n" not in entry["msg"]
+    for word in words:
+        assert word in entry["msg"], entry["msg"]
+    assert leftovers.left() == []
+    return str(entry["msg"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param(
+            {"process": {"args": ["nothere"]}}, ['"nothere"', "executable file not found in $PATH"], id="not-in-path"
+        ),
+        pytest.param(
+            {"process": {"args": ["/no/where"]}}, ['"/no/where"', "no such file or directory"], id="no-such-file"
+        ),
+        pytest.param({"process": {"args": ["/etc"]}}, ['"/etc"', "is a directory"], id="a-directory"),
+        pytest.param(
+            {"process": {"args": ["/etc/passwd"]}}, ['"/etc/passwd"', "permission denied"], id="not-executable"
+        ),
+        pytest.param(
+            {"process": {"cwd": "/not/there"}}, ["process.cwd", "/not/there", "no such file"], id="cwd-missing"
+        ),
+        pytest.param({"process": {"user": {"uid": "x"}}}, ["process.user.uid", "must be an integer"], id="wrong-type"),
+        pytest.param({"root": {"path": "nowhere"}}, ["root.path", "no such file or directory"], id="rootfs-missing"),
+        pytest.param(
+            {"mounts": [{"destination": "/d", "source": "/not/there", "options": ["bind"]}]},
+            ["mounts[0].destination", '"/not/there"', "no such file or directory"],
+            id="bind-source-missing",
+        ),
+        pytest.param(
+            {"mounts": [{"destination": "/d", "type": "nofs", "source": "x"}]},
+            ["mounts[0]", "nofs", "does not know this file system"],
+            id="unknown-file-system",
+        ),
+        pytest.param(
+            {"mounts": [{"destination": "/d", "type": "tmpfs", "options": ["nonsense=1"]}]},
+            ["mounts[0]", "nonsense"],
+            id="bad-mount-option",
+        ),
+        pytest.param(
+            {"linux": {"namespaces": [{"type": "mount"}, {"type": "uts", "path": "/not/there"}]}},
+            ["linux.namespaces[1].path", "/not/there", "no such file"],
+            id="namespace-path-missing",
+        ),
+        pytest.param(
+            {"linux": {"namespaces": [{"type": "mount"}, {"type": "uts", "path": "/etc/passwd"}]}},
+            ["linux.namespaces[1].path", "is not a namespace"],
+            id="no-namespace",
+        ),
+        pytest.param(
+            {"linux": {"resources": {"memory": {"limit": 10_000_000}}}},
+            ["linux.resources.memory.limit", "memory"],
+            id="controller-missing",
+        ),
+        pytest.param(
+            {"linux": {"resources": {"network": {"classID": 5}}}}, ["linux.resources.network.classID"], id="v1-only"
+        ),
+        pytest.param({"linux": {"sysctl": {"net.no.such": "1"}}}, ["net", "no such file"], id="sysctl-missing"),
+        pytest.param({"process": {"apparmorProfile": "x"}}, ["process.apparmorProfile"], id="no-apparmor"),
+        pytest.param({"linux": {"intelRdt": {"closID": "x"}}}, ["linux.intelRdt", "resctrl"], id="no-resctrl"),
+    ],
+)
+def test_a_bad_config(
+    stele: Runtime,
+    bundle: BundleFactory,
+    tmp_path: Path,
+    leftovers: leaks.Watch,
+    changes: dict[str, Any],
+    words: list[str],
+) -> None:
+    refused(stele, bundle(SLEEP, changes), tmp_path / "log", *words, leftovers=leftovers)
+
+
+def test_a_missing_bundle(stele: Runtime, tmp_path: Path, leftovers: leaks.Watch) -> None:
+    refused(stele, tmp_path / "none", tmp_path / "log", "bundle", "no such file or directory", leftovers=leftovers)
+
+
+def test_a_bundle_without_config(stele: Runtime, tmp_path: Path, leftovers: leaks.Watch) -> None:
+    (tmp_path / "b").mkdir()
+    refused(stele, tmp_path / "b", tmp_path / "log", "config.json", "no such file or directory", leftovers=leftovers)
+
+
+def test_broken_json(stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch) -> None:
+    folder = bundle(SLEEP)
+    (folder / "config.json").write_text('{"ociVersion": "1.2.0",\n  oops')
+    refused(stele, folder, tmp_path / "log", "not valid JSON", "line 2 column 3", leftovers=leftovers)
+
+
+def test_a_terminal_without_a_console_socket(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch
+) -> None:
+    refused_text = stele("create", "-b", bundle(SLEEP, terminal=True), stele.id(), stdout=-3)
+    assert refused_text.returncode == 1
+    assert "--console-socket" in refused_text.stderr
+    assert leftovers.left() == []
+
+
+def test_a_console_socket_that_nobody_has(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch
+) -> None:
+    done = stele(
+        "create", "--console-socket", tmp_path / "no", "-b", bundle(SLEEP, terminal=True), stele.id(), stdout=-3
+    )
+    assert done.returncode == 1
+    assert "--console-socket" in done.stderr and "no such file" in done.stderr.lower()
+    assert leftovers.left() == []
+
+
+def test_a_console_socket_gets_the_master(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen(1)
+        name = stele.create(
+            bundle(["sh", "-c", "echo on the terminal"], terminal=True), "c", "--console-socket", tmp_path / "console"
+        )
+        connection, _ = listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    stele.ok("start", name)
+    assert os.read(fds[0], 100).startswith(b"on the terminal")
+    os.close(fds[0])
+    stele.wait_stopped(name)
+    stele.ok("delete", name)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("#!/no/interpreter\n", 'its interpreter "/no/interpreter" is missing'),
+        ("#!/bin/sh\r\necho x\r\n", "carriage return"),
+        ("just text\n", "exec format error"),
+    ],
+    ids=["interpreter", "crlf", "format"],
+)
+def test_why_a_script_does_not_execute(stele: Runtime, bundle: BundleFactory, content: str, words: str) -> None:
+    folder = bundle(["/bin/script"])
+    (folder / "rootfs/bin/script").write_text(content)
+    (folder / "rootfs/bin/script").chmod(0o755)
+    done = stele("run", "-b", folder, stele.id())
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_a_dynamic_program_without_its_loader(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(["/bin/dynamic"])
+    (folder / "rootfs/bin/dynamic").write_bytes(Path("/bin/cat").read_bytes())
+    (folder / "rootfs/bin/dynamic").chmod(0o755)
+    done = stele("run", "-b", folder, stele.id())
+    assert done.returncode == 1
+    assert "its dynamic loader" in done.stderr and "is missing in the container" in done.stderr
+
+
+def test_a_program_of_another_machine(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(["/bin/other"])
+    program = bytearray(Path("/bin/busybox").read_bytes())
+    program[18:20] = (0xF3).to_bytes(2, "little")  # EM_RISCV
+    (folder / "rootfs/bin/other").write_bytes(program)
+    (folder / "rootfs/bin/other").chmod(0o755)
+    done = stele("run", "-b", folder, stele.id())
+    assert done.returncode == 1
+    assert "built for another machine" in done.stderr
+
+
+def test_exec_of_a_missing_program_is_255(stele: Runtime, bundle: BundleFactory) -> None:
+    name = stele.detached(bundle(SLEEP))
+    done = stele("exec", name, "nothere")
+    assert done.returncode == 255
+    assert done.stderr.startswith('exec failed: exec: "nothere": executable file not found in $PATH')
+    stele.ok("delete", "-f", name)
+
+
+def test_checkpoint_is_not_offered(stele: Runtime) -> None:
+    for command in ("checkpoint", "restore"):
+        done = stele(command, "x")
+        assert done.returncode == 1
+        assert "not offered" in done.stderr
