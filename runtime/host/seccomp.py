@@ -1,4 +1,4 @@
-"""Seccomp programs: compiled by libseccomp, kept by content; and what this host can of seccomp(2).
+"""Seccomp programs: compiled with libseccomp's tables of calls, kept by content; and what this host can of seccomp(2).
 
 Compiling a profile of the usual size takes milliseconds, reading it back a fraction of one. The cache is a folder of
 files named by the digest of all that decides on a program; it may be removed at any time.
@@ -10,9 +10,11 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from runtime.errors import ConfigError, HostError
+from runtime.errors import ConfigError
 from runtime.host.shim import ffi, lib
 from runtime.plan.seccomp import (
     ACTIONS,
@@ -20,20 +22,23 @@ from runtime.plan.seccomp import (
     FLAGS,
     OPERATORS,
     WAIT_KILLABLE_RECV,
+    Condition,
     SeccompRules,
     canonical,
 )
-from runtime.plan.seccomp_head import Alternative, Calls, head
+from runtime.plan.seccomp_program import Alternative, Calls, assemble, restrictive
 
 INSTRUCTION = 8
 """Bytes of a struct sock_filter."""
 MAX_INSTRUCTIONS = 4096
 """BPF_MAXINSNS: the kernel takes no longer filter."""
-TREE_FROM = 8
-"""Calls in a profile from which the program is a binary tree. libseccomp 2.5 builds broken trees of nothing, and for a
-few calls a list is as fast; for a large profile the tree loads and answers in a third of the time."""
+_TABLE = 1024
+"""Above every number of the architectures that have calls within calls."""
 MAX_ENTRIES = 256
 """Programs kept; one more, and the cache starts anew, so that profiles made per container cannot fill /run."""
+
+COMPILER = 1
+"""Part of each key. To be raised with every change of what is compiled, so that no older program is taken for it."""
 
 _MAGIC = b"stele bpf 1\0\0\0\0\0"
 _DIGEST = hashlib.sha256().digest_size
@@ -81,7 +86,7 @@ def program(rules: SeccompRules, cache_dir_fd: int | None) -> bytes:
     Args:
         cache_dir_fd: what `open_cache` gave, or None for no cache.
     Raises:
-        ConfigError: libseccomp or the kernel cannot do what the profile wants.
+        ConfigError: the kernel cannot do what the profile wants, or an architecture is unknown here.
     """
     if rules.flags & WAIT_KILLABLE_RECV and not lib.stele_seccomp_has_flag(WAIT_KILLABLE_RECV):
         raise ConfigError(
@@ -99,12 +104,11 @@ def program(rules: SeccompRules, cache_dir_fd: int | None) -> bytes:
 
 
 def _key(rules: SeccompRules) -> str:
-    """The digest of all that decides on a program: the rules, the compiler, the native architecture.
+    """The digest of all that decides on a program: the rules, the tables of calls, the native architecture.
 
-    The kernel is not part of it: libseccomp asks it only whether it has an action, and all that it asks for are older
-    than the oldest kernel that is supported.
+    The kernel is no part of it: it is asked for nothing.
     """
-    compiler = f"{lib.stele_seccomp_version():x} {lib.stele_native_arch():x} {TREE_FROM} "
+    compiler = f"{COMPILER} {lib.stele_seccomp_version():x} {lib.stele_native_arch():x}"
     return hashlib.sha256(_MAGIC + compiler.encode() + canonical(rules)).hexdigest()
 
 
@@ -156,112 +160,103 @@ def _write(cache: int, key: str, content: bytes) -> None:
 
 def compile_program(rules: SeccompRules) -> bytes:
     """Compile without a cache. Raises as `program` does."""
-    archs = [ARCHITECTURES[name] for name in rules.architectures]
-    decided = _sure(rules) | _decided_by_head(rules, archs)
-    calls = [
-        (rule, number)
-        for rule in rules.rules
-        if rule.action != rules.default
-        for name in rule.names
-        if not (rule.conditions and name in decided) and (number := _number(0, name)) != -1
-    ]
-    first: dict[int, int] = {}
-    conditions: list[tuple[int, int, int, int]] = []
-    for rule, _ in calls:
-        if id(rule) not in first:
-            first[id(rule)] = len(conditions)
-            conditions += [(c.index, c.op, c.value, c.value_two) for c in rule.conditions]
-    c_archs = ffi.new("uint32_t[]", archs)
-    c_conditions = ffi.new("struct stele_condition[]", conditions)
-    c_rules = ffi.new(
-        "struct stele_rule[]",
-        [(number, rule.action, first[id(rule)], len(rule.conditions)) for rule, number in calls],
-    )
-    request = ffi.new("struct stele_filter *")
-    request.default_action = rules.default
-    request.optimize = 2 if len(calls) >= TREE_FROM else 1
-    request.archs, request.n_archs = c_archs, len(archs)
-    request.rules, request.n_rules = c_rules, len(calls)
-    request.conditions = c_conditions
-    fd = lib.stele_seccomp_compile(request)
-    if fd < 0:
-        raise _refusal(rules, [rule.index for rule, _ in calls], request, -fd)
-    try:
-        size = os.fstat(fd).st_size
-        body = os.pread(fd, size, 0)
-    finally:
-        os.close(fd)
-    whole = head(rules.default, known_calls(rules)) + body
-    if len(whole) > MAX_INSTRUCTIONS * INSTRUCTION:
+    found = assemble(rules.default, known_calls(rules))
+    if len(found) > MAX_INSTRUCTIONS * INSTRUCTION:
         raise ConfigError(
             "linux.seccomp",
-            f"the rules need {len(whole) // INSTRUCTION} instructions, more than the {MAX_INSTRUCTIONS} of the kernel;"
+            f"the rules need {len(found) // INSTRUCTION} instructions, more than the {MAX_INSTRUCTIONS} of the kernel;"
             " name fewer calls, conditions or architectures",
         )
-    return whole
-
-
-def _number(arch: int, name: str) -> int:
-    """A call's number on an architecture (0: native); -1 for no call at all."""
-    data = name.encode("ascii", "replace")
-    return -1 if b"\0" in data else int(lib.stele_syscall(arch, data))
-
-
-def known_calls(rules: SeccompRules) -> dict[int, Calls]:
-    """What `head` needs to know of each architecture of the program."""
-    names = {name for rule in rules.rules for name in rule.names}
-    several = _several(rules)
-    native = int(lib.stele_native_arch())
-    found = {}
-    for arch in dict.fromkeys((native, *(ARCHITECTURES[name] for name in rules.architectures))):
-        own = {}
-        for name, alternatives in several.items():
-            number = _number(arch, name)
-            if number < -1:
-                number = int(lib.stele_direct_syscall(arch, name.encode("ascii")))
-            if number >= 0:
-                own[number] = alternatives
-        found[arch] = Calls(max((_number(arch, name) for name in names), default=0), own)
     return found
 
 
-def _decided_by_head(rules: SeccompRules, archs: list[int]) -> set[str]:
-    """Calls whose rules libseccomp need not see: all but those that are part of another call somewhere.
+def known_calls(rules: SeccompRules) -> dict[int, Calls]:
+    """The rules by architecture and number.
 
-    How libseccomp finds those in socketcall and ipc is its own knowledge (<seccomp-syscalls.h>, numbers -101 to -299).
+    Raises:
+        ConfigError: an architecture that libseccomp does not know.
     """
-    return {name for name in _several(rules) if not any(-300 < _number(arch, name) < -100 for arch in (0, *archs))}
+    by_name = _by_name(rules)
+    archs = [int(lib.stele_native_arch())]
+    for i, name in enumerate(rules.architectures):
+        if number_of(ARCHITECTURES[name], "read") == -1:
+            raise ConfigError(
+                f"linux.seccomp.architectures[{i}]", f"libseccomp here does not know the calls of {name}; remove it"
+            )
+        archs.append(ARCHITECTURES[name])
+    return {arch: _calls(arch, by_name, rules.default) for arch in dict.fromkeys(archs)}
 
 
-def _sure(rules: SeccompRules) -> set[str]:
-    """Calls with a rule that has no conditions: it beats those that have."""
-    return {name for rule in rules.rules if not rule.conditions and rule.action != rules.default for name in rule.names}
+def _by_name(rules: SeccompRules) -> dict[str, list[Alternative]]:
+    """Each call that is named, with its rules as `Calls.answers` wants them; those that change nothing are left out.
 
-
-def _several(rules: SeccompRules) -> dict[str, list[Alternative]]:
-    """Calls that have several rules with conditions, and none without."""
-    sure = _sure(rules)
+    A rule without conditions beats those with, and the first such rule the others, as in libseccomp.
+    """
     found: dict[str, list[Alternative]] = {}
     for rule in rules.rules:
-        if rule.conditions:
-            for name in rule.names:
-                alternatives = found.setdefault(name, [])
-                if name not in sure and (rule.action, rule.conditions) not in alternatives:
-                    alternatives.append((rule.action, rule.conditions))
-    return {name: alternatives for name, alternatives in found.items() if len(alternatives) > 1}
+        alternative = (rule.action, rule.conditions)
+        for name in rule.names:
+            own = found.setdefault(name, [])
+            if own and not own[0][1]:
+                continue
+            if not rule.conditions:
+                if rule.action != rules.default:
+                    own[:] = [alternative]
+            elif alternative not in own:
+                own.append(alternative)
+    for own in found.values():
+        own.sort(key=lambda alternative: restrictive(alternative[0]))
+    return found
 
 
-def _refusal(rules: SeccompRules, indices: list[int], request: Any, error: int) -> Exception:
-    failed, index = ffi.string(request.failed).decode(), request.failed_index
-    words = os.strerror(error)
-    if failed == "architectures":
-        return ConfigError(
-            f"linux.seccomp.architectures[{index}]",
-            f"libseccomp here does not have {rules.architectures[index]} beside the native one ({words}); remove it",
-        )
-    if failed == "syscalls":
-        return ConfigError(f"linux.seccomp.syscalls[{indices[index]}]", f"libseccomp refuses the rule: {words}")
-    return HostError(f"cannot compile linux.seccomp ({failed}): {words}", error)
+def _calls(arch: int, by_name: Mapping[str, list[Alternative]], default: int) -> Calls:
+    largest = 0
+    answers: dict[int, list[Alternative]] = {}
+    parts: dict[str, int] = {}
+    for name, alternatives in by_name.items():
+        number = number_of(arch, name)
+        if -300 < number < -100:
+            parts[name] = -number
+            number = _numbers(arch).get(name, -1)
+        if number >= 0:
+            largest = max(largest, number)
+            if alternatives:
+                answers[number] = alternatives
+    for whole, first in (("socketcall", 100), ("ipc", 200)):
+        number = number_of(arch, whole)
+        within = {name: part - first for name, part in parts.items() if first < part < first + 100}
+        if number >= 0 and within and not by_name.get(whole):
+            answers[number] = _parts(by_name, within, default)
+    return Calls(largest, answers)
+
+
+def _parts(by_name: Mapping[str, list[Alternative]], within: Mapping[str, int], default: int) -> list[Alternative]:
+    """The rules of a call that serves for many, such as x86's socketcall for socket, by its first argument.
+
+    The others are in memory, so conditions on them cannot be seen. A rule with conditions is then taken for certain if
+    it restricts, and for nothing if it permits.
+    """
+    found: list[Alternative] = []
+    for name, part in within.items():
+        for action, conditions in by_name[name]:
+            if not conditions or restrictive(action) < restrictive(default):
+                found.append((action, (Condition(0, OPERATORS["SCMP_CMP_EQ"], part, 0),)))
+                break
+    return found
+
+
+@cache
+def _numbers(arch: int) -> dict[str, int]:
+    """Names to numbers of an architecture, as its table of calls has them."""
+    name = ffi.new("char[]", 64)
+    lengths = ((number, lib.stele_syscall_name(arch, number, name, 64)) for number in range(_TABLE))
+    return {ffi.string(name).decode(): number for number, length in lengths if length >= 0}
+
+
+def number_of(arch: int, name: str) -> int:
+    """A call's number on an architecture; -1 for no call at all, see cshim/syscalls.h."""
+    data = name.encode("ascii", "replace")
+    return -1 if b"\0" in data else int(lib.stele_syscall(arch, data))
 
 
 def seccomp_features() -> dict[str, Any]:
@@ -270,7 +265,7 @@ def seccomp_features() -> dict[str, Any]:
         "enabled": True,
         "actions": sorted(name for name, value in ACTIONS.items() if lib.stele_seccomp_has_action(value)),
         "operators": sorted(OPERATORS),
-        "archs": sorted(name for name, value in ARCHITECTURES.items() if _number(value, "read") >= 0),
+        "archs": sorted(name for name, value in ARCHITECTURES.items() if number_of(value, "read") >= 0),
         "knownFlags": sorted(FLAGS),
         "supportedFlags": sorted(name for name, value in FLAGS.items() if lib.stele_seccomp_has_flag(value or 1)),
     }

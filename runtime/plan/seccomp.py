@@ -1,10 +1,10 @@
-"""linux.seccomp: what a container may ask of the kernel, as rules for libseccomp (config-linux.md "Seccomp").
+"""linux.seccomp: what a container may ask of the kernel, as checked rules (config-linux.md "Seccomp").
 
 Where the specification is silent the rules mean what they mean to runc, because profiles were written against it:
 - a system call whose name nobody knows is passed over (profiles name calls of all architectures and kernels);
-- two conditions on one argument cannot be in one rule of libseccomp: then each condition is a rule by itself;
+- where two conditions of a rule are on one argument, each of its conditions is a rule by itself;
 - without `flags`, SPEC_ALLOW is set; with an empty list, none;
-- calls newer than any that the profile knows get ENOSYS instead of a refusing default action (`seccomp_head`).
+- calls newer than any that the profile knows get ENOSYS instead of a refusing default action (`seccomp_program`).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ PERMISSIVE = (TRACE, ACTIONS["SCMP_ACT_LOG"], ACTIONS["SCMP_ACT_ALLOW"])
 """Default actions that let a call happen: there is nothing to soften by ENOSYS (a tracer answers for itself)."""
 ACTION_MASK = 0xFFFF_0000
 
-MAX_DATA = {ERRNO: 4094, TRACE: 0xFFFF}
-"""Largest errnoRet: libseccomp takes less than the kernel's MAX_ERRNO; the data of an action is 16 bits (seccomp(2))."""
+MAX_DATA = {ERRNO: 4095, TRACE: 0xFFFF}
+"""Largest errnoRet: the kernel cuts an errno to MAX_ERRNO, and the data of an action is 16 bits (seccomp(2))."""
 
 # enum scmp_compare of <seccomp.h>.
 OPERATORS = {

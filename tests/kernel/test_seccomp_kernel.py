@@ -36,7 +36,7 @@ from runtime.plan.seccomp import (
     SeccompRules,
     plan_seccomp,
 )
-from runtime.plan.seccomp_head import X32_BIT
+from runtime.plan.seccomp_program import X32_BIT
 from tests.unit.bpf_interp import Call, Table, boundaries, expected, run
 
 X86 = ARCHITECTURES["SCMP_ARCH_X86"]
@@ -152,7 +152,7 @@ def test_kernel_interpreter_and_rules_agree(seed: int) -> None:
     rules = plan_seccomp(profile_of(r))
     assert rules is not None
     names = {name for rule in rules.rules for name in rule.names} | set(IGNORE_ARGUMENTS)
-    table = Table(X86_64, {(arch, name): host._number(arch, name) for arch in (X86_64, X32, X86) for name in names})
+    table = Table(X86_64, {(arch, name): host.number_of(arch, name) for arch in (X86_64, X32, X86) for name in names})
     program = host.compile_program(rules)
     calls = calls_of(rules, table, r)
     # x86 passes ebx and ecx only; what the others hold nobody knows, so rules on them are not asked.
@@ -179,7 +179,7 @@ def test_a_real_profile() -> None:
     """What engines give to every container: known calls work, refused ones get EPERM, newer ones ENOSYS."""
     rules = plan_seccomp(json.loads((Path(__file__).parents[2] / "bundles/seccomp-default.json").read_text()))
     assert rules is not None
-    number = {name: host._number(0, name) for name in ("getpid", "kexec_load", "add_key", "clone3")}
+    number = {name: host.number_of(0, name) for name in ("getpid", "kexec_load", "add_key", "clone3")}
     calls = [Call(nr, X86_64) for nr in (*number.values(), 480, 100_000)]
     found = answers(host.compile_program(rules), calls)
     assert found[0] > 0
@@ -267,7 +267,7 @@ def test_a_notified_call_reaches_the_listener() -> None:
         try:
             os.write(writing, struct.pack("i", load(program, NEW_LISTENER)))
             os.read(go_reading, 1)
-            result = LIBC.syscall(host._number(0, "getpgrp"))
+            result = LIBC.syscall(host.number_of(0, "getpgrp"))
             code = 0 if result == 4242 else 2
         finally:
             os._exit(code)
@@ -281,7 +281,7 @@ def test_a_notified_call_reaches_the_listener() -> None:
     buffer = (ctypes.c_char * 80).from_buffer(request)
     assert LIBC.ioctl(listener, ctypes.c_ulong(receive), buffer) == 0
     identity, caller, _, nr = struct.unpack_from("=QIIi", request)
-    assert (caller, nr) == (pid, host._number(0, "getpgrp"))
+    assert (caller, nr) == (pid, host.number_of(0, "getpgrp"))
     answer = ctypes.create_string_buffer(struct.pack("=QqiI", identity, 4242, 0, 0), 24)
     assert LIBC.ioctl(listener, ctypes.c_ulong(send), answer) == 0
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -297,6 +297,6 @@ def test_x32_is_another_architecture() -> None:
 
     def body() -> None:
         load(program, 0)
-        LIBC.syscall(ctypes.c_long(host._number(0, "getppid") | X32_BIT))
+        LIBC.syscall(ctypes.c_long(host.number_of(0, "getppid") | X32_BIT))
 
     assert os.WTERMSIG(in_child(body)) == signal.SIGSYS

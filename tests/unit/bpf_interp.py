@@ -15,7 +15,7 @@ from runtime.plan.seccomp import (
     Condition,
     SeccompRules,
 )
-from runtime.plan.seccomp_head import ENOSYS, X32_BIT
+from runtime.plan.seccomp_program import ENOSYS, X32_BIT
 
 INSTRUCTION = struct.Struct("=HBBI")
 MASK64 = (1 << 64) - 1

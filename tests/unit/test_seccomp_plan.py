@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from typing import Any
 
 import pytest
 
 from runtime.errors import ConfigError
+from runtime.host.seccomp import COMPILER
 from runtime.plan.disassembly import disassemble
 from runtime.plan.seccomp import ACTIONS, Condition, Rule, SeccompRules, canonical, plan_seccomp
-from runtime.plan.seccomp_head import Calls, head
+from runtime.plan.seccomp_program import Calls, assemble
+from tests.unit.bpf_interp import Call, run
 
 ALLOW, ERRNO, NOTIFY, TRACE = (ACTIONS[f"SCMP_ACT_{name}"] for name in ("ALLOW", "ERRNO", "NOTIFY", "TRACE"))
 READ = {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
@@ -127,7 +131,7 @@ ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
             {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1},
             "defaultErrnoRet: SCMP_ACT_ALLOW returns no errno;",
         ),
-        ({"defaultErrnoRet": 4095}, "defaultErrnoRet: 4095 is out of range; it must be from 0 to 4094"),
+        ({"defaultErrnoRet": 4096}, "defaultErrnoRet: 4096 is out of range; it must be from 0 to 4095"),
         ({"defaultErrnoRet": -1}, "defaultErrnoRet: -1 is out of range"),
         ({"defaultErrnoRet": True}, "defaultErrnoRet: True is out of range"),
         (
@@ -203,21 +207,27 @@ def test_canonical_differs_wherever_the_program_may() -> None:
     assert canonical(planned(syscalls=[READ], flags=[])) == canonical(planned(syscalls=[READ]))
 
 
-def test_head_in_words() -> None:
-    """The head of a program for x86_64 and x32, as `stele plan` prints it."""
-    x86_64, x32 = 0xC000003E, 0x4000003E
-    calls = {x86_64: Calls(300, {39: [(ALLOW, (Condition(1, 7, 0xF, 3),))]}), x32: Calls(1 << 30 | 310)}
-    assert disassemble(head(ERRNO | 1, calls)) == [
+X86_64, X32 = 0xC000003E, 0x4000003E
+
+
+def test_a_program_in_words() -> None:
+    """x86_64 and x32, as `stele plan` prints it: ranges of numbers, then what stands alone, then what is newer."""
+    conditional = [(ALLOW, (Condition(1, 7, 0xF, 3),))]
+    calls = {
+        X86_64: Calls(300, {0: [(ALLOW, ())], 1: [(ALLOW, ())], 39: conditional}),
+        X32: Calls(1 << 30 | 310, {}),
+    }
+    assert disassemble(assemble(ERRNO | 1, calls)) == [
         "0: load architecture",
         "1: if A == 0xc000003e goto 3",
-        "2: goto 22",
+        "2: goto 24",
         "3: load call",
-        "4: unless A & 0x40000000 goto 6",
-        "5: goto 19",
-        "6: unless A > 0x12c goto 8",
-        "7: return ERRNO(38)",
-        "8: if A == 0x27 goto 10",
-        "9: goto 18",
+        "4: if A & 0x40000000 goto 21",
+        "5: if A >= 0x27 goto 9",
+        "6: if A >= 0x2 goto 8",
+        "7: return ALLOW",
+        "8: return ERRNO(1)",
+        "9: if A >= 0x28 goto 18",
         "10: load arg1.high",
         "11: A &= 0x0",
         "12: unless A == 0x0 goto 17",
@@ -226,22 +236,47 @@ def test_head_in_words() -> None:
         "15: unless A == 0x3 goto 17",
         "16: return ALLOW",
         "17: return ERRNO(1)",
-        "18: goto 22",
-        "19: unless A > 0x40000136 goto 21",
+        "18: if A >= 0x12d goto 20",
+        "19: return ERRNO(1)",
         "20: return ERRNO(38)",
-        "21: goto 22",
+        "21: if A >= 0x40000137 goto 23",
+        "22: return ERRNO(1)",
+        "23: return ERRNO(38)",
+        "24: return KILL_THREAD",
     ]
 
 
-def test_no_head_where_there_is_nothing_to_say() -> None:
-    """A permissive default, or ENOSYS already, or no call known of the architecture."""
+def test_the_number_of_the_compiler() -> None:
+    """Whoever changes what is compiled changes this digest, and raises runtime.host.seccomp.COMPILER with it."""
+    conditions = tuple(Condition(op - 1 if op < 7 else 0, op, 0x1_0000_0002, 3) for op in range(1, 8))
+    several = [(ERRNO | 5, conditions), *((ALLOW, (condition,)) for condition in conditions)]
+    calls = {
+        X86_64: Calls(448, {number: several if number % 9 == 0 else [(ALLOW, ())] for number in range(0, 449, 3)}),
+        X32: Calls(1 << 30 | 448, {(1 << 30) + number: [(TRACE, ())] for number in range(20)}),
+        0x40000003: Calls(0, {7: several}),
+        0x80000016: Calls(300, {4: [(ALLOW, ())]}),
+    }
+    programs = assemble(ERRNO | 1, calls) + assemble(ALLOW, calls)
+    assert (COMPILER, hashlib.sha256(programs).hexdigest()[:16]) == (1, "efd325d5c8a9a1b7")
+
+
+def test_no_enosys_where_nothing_is_refused_or_known() -> None:
+    """A permissive default, or no call known of the architecture: what is not named gets the default."""
     arm = 0xC00000B7
-    assert head(ALLOW, {arm: Calls(5)}) == head(ERRNO | 38, {arm: Calls(5)}) == head(ERRNO | 1, {arm: Calls(0)}) == b""
+    for default, largest in ((ALLOW, 5), (TRACE | 1, 5), (ERRNO | 1, 0)):
+        assert disassemble(assemble(default, {arm: Calls(largest, {})}))[3:] == [
+            "3: load call",
+            f"4: return {disassemble(struct.pack('=HBBI', 6, 0, 0, default))[0][10:]}",
+            "5: return KILL_THREAD",
+        ]
 
 
 def test_s390_call_zero() -> None:
     """s390 makes calls with large numbers as call 0, which stays 0 if the kernel does not know the number."""
-    assert "6: unless A == 0x0 goto 8" in disassemble(head(ERRNO | 1, {0x80000016: Calls(300)}))
+    program = assemble(ERRNO | 1, {0x80000016: Calls(300, {4: [(ALLOW, ())]})})
+    assert [run(program, Call(nr, 0x80000016)) for nr in (0, 1, 4, 300, 301)] == [
+        ERRNO | 38, ERRNO | 1, ALLOW, ERRNO | 1, ERRNO | 38,
+    ]  # fmt: skip
 
 
 def test_disassembly_of_what_is_no_program() -> None:
