@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import marshal
+import os
 import sys
 import zlib
 from importlib.machinery import BuiltinImporter
@@ -20,6 +21,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICATION = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else PROJECT
+# Ours instead of the standard library's.
+INSTEAD = {"encodings.idna": PROJECT / "build-aux" / "embedded_idna.py"}
 START = PROJECT / "cshim" / "launcher" / "stele_start.py"
 ROOT = "/proc/self/exe"
 
@@ -30,14 +33,15 @@ DYNAMIC = (
     "encodings.ascii", "encodings.latin_1", "encodings.idna", "encodings.utf_8_sig", "encodings.hex_codec",
     "encodings.base64_codec", "encodings.unicode_escape", "encodings.raw_unicode_escape", "encodings.utf_16",
     "encodings.utf_16_le", "encodings.utf_16_be", "encodings.utf_32", "encodings.cp437", "encodings.punycode",
-    "importlib.resources", "importlib.metadata", "threading", "traceback",
+    "importlib.resources", "threading", "traceback",
 )  # fmt: skip
 # Reached by import statements that never run here: other systems, developers' tools, accelerators that are absent.
 EXCLUDED = (
-    "_bootlocale", "_pyrepl", "antigravity", "cffi", "curses", "distutils", "doctest", "ensurepip", "idlelib", "jsonschema",
-    "lib2to3", "msilib", "multiprocessing", "numpy", "pdb", "pip", "pydoc", "pydoc_data", "pygments", "pytest", "readline",
-    "rpds", "rlcompleter", "setuptools", "sqlite3", "test", "this", "tkinter", "turtle", "unittest", "venv", "webbrowser",
-    "wsgiref", "xmlrpc",
+    "_bootlocale", "_pydecimal", "_pyrepl", "antigravity", "cffi", "click._winconsole", "curses", "decimal", "difflib",
+    "distutils", "doctest", "ensurepip", "fractions", "idlelib", "importlib.metadata", "jsonschema", "lib2to3", "msilib",
+    "multiprocessing", "numpy", "pdb", "pip", "plistlib", "pydoc", "pydoc_data", "pygments", "pytest", "readline",
+    "rlcompleter", "rpds", "setuptools", "sqlite3", "statistics", "stringprep", "test", "this", "tkinter", "turtle",
+    "typing_extensions", "unicodedata", "unittest", "venv", "webbrowser", "wsgiref", "xmlrpc",
 )  # fmt: skip
 
 
@@ -76,16 +80,29 @@ def closure(roots: list[str]) -> dict[str, tuple[Path, bool]]:
     return found
 
 
+class Stripped(ast.NodeTransformer):
+    """Takes out what nothing asks for at run time and every process would carry."""
+
+    def __init__(self, *, ours: bool) -> None:
+        self.ours = ours
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            match node.body[:1]:
+                case [ast.Expr(value=ast.Constant(value=str()) as text)]:
+                    text.value = ""  # and not None: some modules add to their docstrings
+        if self.ours and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if self.ours and isinstance(node, ast.arg):
+            node.annotation = None
+        return node
+
+
 def code_of(name: str, file: Path, is_package: bool) -> bytes:
-    """A module's code, marshalled. Docstrings stay in the application only, where help texts are made of them."""
+    """A module's code, marshalled, without docstrings and, in the application, without annotations of functions."""
     place = f"{ROOT}/{name.replace('.', '/')}" + ("/__init__.py" if is_package else ".py")
-    tree = ast.parse(file.read_bytes(), place)
-    if not name.startswith("runtime"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                match node.body[:1]:
-                    case [ast.Expr(value=ast.Constant(value=str()) as text)]:
-                        text.value = ""  # and not None: some modules add to their docstrings
+    tree = Stripped(ours=name.split(".")[0] == "runtime").visit(ast.parse(file.read_bytes(), place))
     return marshal.dumps(compile(tree, place, "exec", dont_inherit=True, optimize=0))
 
 
@@ -104,11 +121,14 @@ def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:
 
 
 def main(argv: list[str]) -> int:
+    if "no_debug_ranges" not in sys._xoptions:  # columns for tracebacks that never show a line of source
+        os.execv(sys.executable, [sys.executable, "-X", "no_debug_ranges", *argv])
     out = Path(argv[1]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     roots = [*application(), *DYNAMIC, "encodings", "encodings.aliases", "encodings.utf_8"]
     modules = closure(roots)
     modules["stele_start"] = (START, False)
+    modules |= {name: (file, False) for name, file in INSTEAD.items()}
     codes = {name: (code_of(name, *modules[name]), modules[name][1]) for name in sorted(modules)}
 
     index: dict[str, tuple[int, int, bool]] = {}

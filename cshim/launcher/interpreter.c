@@ -22,7 +22,7 @@ extern const struct _frozen stele_frozen[];
 	X(_queue) X(_random) X(_sha1) X(_sha256) X(_sha3) X(_sha512) X(_signal) X(_socket) X(_sre) X(_stat)                \
 	X(_stele_modules) X(_stele_shim) X(_string) X(_struct) X(_thread) X(_typing) X(_weakref) X(array) X(atexit)        \
 	X(binascii) X(errno) X(faulthandler) X(fcntl) X(gc) X(grp) X(itertools) X(math) X(mmap) X(posix) X(pwd)            \
-	X(resource) X(select) X(syslog) X(termios) X(time) X(unicodedata) X(zlib)
+	X(resource) X(select) X(syslog) X(termios) X(time) X(zlib)
 
 #define DECLARE(name) PyMODINIT_FUNC PyInit_##name(void);
 MODULES(DECLARE)

@@ -18,11 +18,12 @@ import _stele_modules
 ROOT = "/proc/self/exe"
 
 # Not imported by the application when it loads, but wanted by commands that should be quick.
-WARM = ("jeepney", "jeepney.io.blocking", "traceback")
+WARM = ("jeepney", "jeepney.io.blocking")
 # Loaded when it is wanted: what draws in a large package, for commands of which nobody expects speed.
 COLD = ("runtime.cli.clicked", "runtime.images")
 # Modules with a state that is of one process: seeds, keys, what was found in the environment.
 NEVER = ("_hashlib", "_ssl", "multiprocessing", "random", "ssl", "tempfile", "uuid")
+FORGOTTEN = ("ast", "dis", "inspect", "linecache", "opcode", "token", "tokenize")
 ROUNDS = 12  # CPython specialises a function at its eighth call
 
 _size = int.from_bytes(_stele_modules.bundle[:4], "little")
@@ -110,6 +111,7 @@ def warm():
     for name in WARM:
         if name in _index:
             import_module(name)
+    forget()
     posix.environ.clear()
     return cold()
 
@@ -141,6 +143,31 @@ def exercise(commands):
         for number, handler in handlers.items():  # a command may leave its own behind, as its process ends anyway
             if signal.getsignal(number) != handler:
                 signal.signal(number, handler)
+
+
+class Late:
+    """Stands for a module until something of it is wanted."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, attribute):
+        from importlib import import_module
+
+        return getattr(import_module(self._name), attribute)
+
+
+def forget():
+    """Drop what was needed only to load the application: dataclasses uses inspect to make a class, and that draws in
+    the compiler's modules."""
+    import dataclasses
+
+    dataclasses.inspect = Late("inspect")
+    for name in FORGOTTEN:
+        module = sys.modules.pop(name, None)
+        parent, _, child = name.rpartition(".")
+        if module is not None and parent in sys.modules:
+            delattr(sys.modules[parent], child)
 
 
 def settle():
