@@ -3,8 +3,8 @@
 The calls that are tried ignore their arguments, so that any value can be passed to them; x86's way in (int 0x80) and
 x32's numbers are tried as well.
 
-Seen red: with the interpreter's `expected` taking the least restrictive of overlapping rules, with JGE for JGT in the
-head's limit, and with the halves of an argument exchanged, the first test fails and names the call.
+Seen red: with the halves of an argument exchanged, with LT made LE, with a range of calls one too long, and with
+overlapping rules not sorted by what they restrict, the first test fails and names the call.
 """
 
 from __future__ import annotations
