@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import select
 import sys
-import time
 from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.container import lifecycle
 from runtime.container.state import check_id, is_alive
 from runtime.errors import StateError, UsageError
-from runtime.host.stats import stats
+from runtime.host.stats import oom_events, stats
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-CHECK = 1.0
-"""Seconds between two looks at a kernel whose memory.events does not wake us."""
 
 
 def seconds(text: str) -> float:
@@ -49,21 +44,15 @@ def events(options: Globals, values: dict[str, Any]) -> int:
         )
         sys.stdout.flush()
 
+    emit("stats", stats(manager))
     if values["stats"]:
-        emit("stats", stats(manager.path))
         return 0
-    pidfd = os.pidfd_open(record.pid)
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    kills, due = manager.oom_kills(), time.monotonic()
-    while is_alive(record):
-        if time.monotonic() >= due:
-            emit("stats", stats(manager.path))
-            due += interval
-        poller.poll(max(0.0, min(CHECK, due - time.monotonic())) * 1000)
-        if manager.oom_kills() > kills:
-            kills = manager.oom_kills()
+    for kills in oom_events(manager, interval=interval):
+        for _ in range(kills):
             emit("oom")
-    if manager.oom_kills() > kills:
-        emit("oom")
+        if not kills:
+            try:
+                emit("stats", stats(manager))
+            except StateError:  # deleted meanwhile
+                break
     return 0

@@ -1,31 +1,70 @@
-"""Statistics of a container from its cgroup, in the shape that runc's `events --stats` has."""
+"""What the kernel counts for a container: statistics in the shape of runc's `events --stats`, and OOM kills as they come."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
-from typing import Any
+import select
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
 
-Read = Callable[[str], str]
-MICROSECOND = 1000
+from runtime.errors import StateError
+from runtime.host.cgroups import tree
+
+NANOSECONDS = 1000
+"""In a microsecond: the kernel counts CPU time in the one, runc prints the other."""
+
 UNLIMITED = (1 << 64) - 1
+NO_CGROUP = "the container has no cgroup of its own, so there are no statistics of it"
 
 
-def reader(path: str) -> Read:
-    """A function that reads a file of the cgroup directory `path`; "" for one that is not there."""
+class HasCgroup(Protocol):
+    """Of a `runtime.host.cgroups.Manager`, what is needed here."""
 
-    def read(name: str) -> str:
-        try:
-            with open(f"{path}/{name}", encoding="ascii", errors="replace") as f:
-                return f.read()
-        except OSError:
+    def open(self, below: str) -> int:
+        """The directory of the container's cgroup, the caller's; -1 for none. Raises StateError when it is gone."""
+
+
+def stats(manager: HasCgroup) -> dict[str, Any]:
+    """All statistics (runc's types/events.go); what needs a controller that is not enabled is 0.
+
+    Raises:
+        StateError: there is no cgroup.
+    """
+    fd = manager.open("")
+    if fd < 0:
+        raise StateError(NO_CGROUP)
+    try:
+        return {
+            "cpu": _cpu(fd),
+            "cpuset": _cpuset(fd),
+            "memory": _memory(fd),
+            "pids": {"current": number(_text(fd, "pids.current")), "limit": number(_text(fd, "pids.max"))},
+            "blkio": _block_io(fd),
+            "hugetlb": _hugetlb(fd),
+            "intel_rdt": {},
+            "network_interfaces": None,
+        }
+    finally:
+        os.close(fd)
+
+
+# --- the kernel's formats (cgroup-v2.rst "Interface Files") -------------------------------------------------------
+
+
+def _text(fd: int, name: str) -> str:
+    """A file; "" where it is not, or what it tells is switched off (psi=0 on the kernel's command line)."""
+    try:
+        return tree.read_if_there(fd, name)
+    except OSError as e:
+        if e.errno == errno.EOPNOTSUPP:
             return ""
-
-    return read
+        raise
 
 
 def keyed(text: str) -> dict[str, int]:
-    """Lines of "name number" (cgroup-v2.rst "flat keyed")."""
+    """Lines of "name number"."""
     pairs = (line.split() for line in text.splitlines())
     return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].isdecimal()}
 
@@ -36,8 +75,18 @@ def number(text: str) -> int:
     return UNLIMITED if text == "max" else int(text) if text.isdecimal() else 0
 
 
+def numbers(text: str) -> list[int]:
+    """A list such as 0-2,5."""
+    found: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal():
+            found += range(int(first), int(last or first) + 1)
+    return found
+
+
 def pressure(text: str) -> dict[str, dict[str, float | int]]:
-    """Lines of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" (psi.rst)."""
+    """Lines of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" (psi.rst); total is microseconds."""
     result: dict[str, dict[str, float | int]] = {}
     for line in text.splitlines():
         kind, *fields = line.split()
@@ -46,97 +95,165 @@ def pressure(text: str) -> dict[str, dict[str, float | int]]:
     return result
 
 
-def stats(path: str) -> dict[str, Any]:
-    """All statistics; path: the cgroup's directory."""
-    read = reader(path)
-    return {
-        "cpu": _cpu(read),
-        "cpuset": {"cpus": _list(read("cpuset.cpus.effective")), "mems": _list(read("cpuset.mems.effective"))},
-        "memory": _memory(read),
-        "pids": {"current": number(read("pids.current")), "limit": number(read("pids.max"))},
-        "blkio": _block_io(read),
-        "hugetlb": _hugetlb(path, read),
-        "intel_rdt": {},
-        "network_interfaces": None,
-    }
+def _psi(fd: int, name: str) -> dict[str, Any]:
+    found = pressure(_text(fd, name))
+    return {"psi": found} if found else {}
 
 
-def _list(text: str) -> list[int]:
-    numbers: list[int] = []
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            numbers += range(int(first), int(last or first) + 1)
-    return numbers
+# --- by controller ------------------------------------------------------------------------------------------------
 
 
-def _cpu(read: Read) -> dict[str, Any]:
-    s = keyed(read("cpu.stat"))
+def _cpu(fd: int) -> dict[str, Any]:
+    s = keyed(_text(fd, "cpu.stat"))
     return {
         "usage": {
-            "total": s.get("usage_usec", 0) * MICROSECOND,
-            "kernel": s.get("system_usec", 0) * MICROSECOND,
-            "user": s.get("user_usec", 0) * MICROSECOND,
+            "total": s.get("usage_usec", 0) * NANOSECONDS,
+            "kernel": s.get("system_usec", 0) * NANOSECONDS,
+            "user": s.get("user_usec", 0) * NANOSECONDS,
         },
         "throttling": {
             "periods": s.get("nr_periods", 0),
             "throttledPeriods": s.get("nr_throttled", 0),
-            "throttledTime": s.get("throttled_usec", 0) * MICROSECOND,
+            "throttledTime": s.get("throttled_usec", 0) * NANOSECONDS,
         },
-        "psi": pressure(read("cpu.pressure")),
+        **_psi(fd, "cpu.pressure"),
     }
 
 
-def _usage(read: Read, prefix: str) -> dict[str, int]:
+def _cpuset(fd: int) -> dict[str, Any]:
+    only_in_v1 = (
+        "cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page",
+        "memory_spread_slab", "memory_pressure", "sched_load_balance", "sched_relax_domain_level",
+    )  # fmt: skip
     return {
-        "limit": number(read(f"{prefix}.max")),
-        "usage": number(read(f"{prefix}.current")),
-        "max": number(read(f"{prefix}.peak")),
-        "failcnt": keyed(read(f"{prefix}.events")).get("max", 0),
+        "cpus": numbers(_text(fd, "cpuset.cpus.effective")),
+        "mems": numbers(_text(fd, "cpuset.mems.effective")),
+        **dict.fromkeys(only_in_v1, 0),
     }
 
 
-def _memory(read: Read) -> dict[str, Any]:
-    raw = keyed(read("memory.stat"))
-    memory, swap = _usage(read, "memory"), _usage(read, "memory.swap")
+def _usage(fd: int, prefix: str, failures: str) -> dict[str, int]:
+    return {
+        "limit": number(_text(fd, f"{prefix}.max")),
+        "usage": number(_text(fd, f"{prefix}.current")),
+        "max": number(_text(fd, f"{prefix}.peak")),
+        "failcnt": keyed(_text(fd, f"{prefix}.events")).get(failures, 0),
+    }
+
+
+def _memory(fd: int) -> dict[str, Any]:
+    raw = keyed(_text(fd, "memory.stat"))
+    memory, swap = _usage(fd, "memory", "max"), _usage(fd, "memory.swap", "fail")
     # runc's swap counts memory and swap together, as the specification's limit does.
-    if memory["limit"] != UNLIMITED and swap["limit"] != UNLIMITED:
-        swap["limit"] += memory["limit"]
     swap["usage"] += memory["usage"]
+    swap["limit"] = min(swap["limit"] + memory["limit"], UNLIMITED)
+    events = keyed(_text(fd, "memory.events"))
     return {
         "cache": raw.get("file", 0),
         "usage": memory,
         "swap": swap,
+        "kernel": {"limit": 0, "usage": raw.get("kernel", 0), "failcnt": 0},
+        "kernelTCP": {"limit": 0, "usage": raw.get("sock", 0), "failcnt": 0},
         "raw": raw,
-        "psi": pressure(read("memory.pressure")),
+        "event_count": {name: events.get(name, 0) for name in ("low", "high", "max", "oom", "oom_kill")},
+        **_psi(fd, "memory.pressure"),
     }
 
 
-def _block_io(read: Read) -> dict[str, Any]:
-    result: dict[str, Any] = {"ioServiceBytesRecursive": [], "ioServicedRecursive": []}
-    names = {"rbytes": (0, "Read"), "wbytes": (0, "Write"), "rios": (1, "Read"), "wios": (1, "Write")}
-    for line in read("io.stat").splitlines():
+def _block_io(fd: int) -> dict[str, Any]:
+    sums: dict[str, list[dict[str, Any]]] = {"ioServiceBytesRecursive": [], "ioServicedRecursive": []}
+    bytes_, counts = sums.values()
+    names = {
+        "rbytes": (bytes_, "Read"),
+        "wbytes": (bytes_, "Write"),
+        "rios": (counts, "Read"),
+        "wios": (counts, "Write"),
+    }
+    for line in _text(fd, "io.stat").splitlines():
         device, *fields = line.split()
         major, _, minor = device.partition(":")
         for entry in fields:
             name, _, value = entry.partition("=")
-            if name in names and minor.isdecimal():
-                which, op = names[name]
-                row = {"major": int(major), "minor": int(minor), "op": op, "value": int(value)}
-                result[("ioServiceBytesRecursive", "ioServicedRecursive")[which]].append(row)
-    result["psi"] = pressure(read("io.pressure"))
-    return result
+            if name in names and major.isdecimal() and minor.isdecimal():
+                rows, op = names[name]
+                rows.append({"major": int(major), "minor": int(minor), "op": op, "value": int(value)})
+    return {**sums, **_psi(fd, "io.pressure")}
 
 
-def _hugetlb(path: str, read: Read) -> dict[str, Any]:
+def _hugetlb(fd: int) -> dict[str, Any]:
     try:
-        sizes = {n.split(".")[1] for n in os.listdir(path) if n.startswith("hugetlb.") and n.endswith(".current")}
-    except FileNotFoundError:
-        return {}
+        names = [name.split(".") for name in os.listdir(fd) if name.startswith("hugetlb.")]
+    except FileNotFoundError:  # removed meanwhile
+        names = []
     return {
         size: {
-            "usage": number(read(f"hugetlb.{size}.current")),
-            "failcnt": keyed(read(f"hugetlb.{size}.events")).get("max", 0),
+            "usage": number(_text(fd, f"hugetlb.{size}.current")),
+            "failcnt": keyed(_text(fd, f"hugetlb.{size}.events")).get("max", 0),
         }
-        for size in sorted(sizes)
+        for size in sorted(parts[1] for parts in names if parts[2:] == ["current"])
     }
+
+
+# --- OOM kills ----------------------------------------------------------------------------------------------------
+
+
+def oom_events(manager: HasCgroup, *, interval: float | None = None) -> Iterator[int]:
+    """Wait for OOM kills until the container has no process any more.
+
+    The kernel wakes pollers of memory.events and cgroup.events on each change. Without the memory controller there is
+    nothing to be told but the end.
+
+    Args:
+        interval: seconds; a 0 is yielded whenever so much time is over, for whoever does something else meanwhile.
+    Returns:
+        the number of kills since the last time.
+    Raises:
+        StateError: there is no cgroup.
+    """
+    fd = manager.open("")
+    if fd < 0:
+        raise StateError(NO_CGROUP)
+    events = memory = -1
+    try:
+        poller = select.poll()
+        try:
+            events = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+        except FileNotFoundError:
+            return  # removed meanwhile
+        poller.register(events, select.POLLPRI)
+        try:
+            memory = os.open("memory.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+            poller.register(memory, select.POLLPRI)
+        except FileNotFoundError:
+            pass  # the memory controller is not enabled
+        seen, due = _kills(memory), time.monotonic() + (interval or 0)
+        while True:
+            populated = tree.flag(_again(events), "populated")
+            kills = _kills(memory)
+            if kills > seen:
+                yield kills - seen
+                seen = kills
+            if not populated:
+                return
+            if interval is not None and time.monotonic() >= due:
+                due = max(due + interval, time.monotonic())
+                yield 0
+            poller.poll(None if interval is None else max(0.0, due - time.monotonic()) * 1000)
+    finally:
+        for each in (fd, events, memory):
+            if each >= 0:
+                os.close(each)
+
+
+def _again(file: int) -> str:
+    """An open file from its beginning, which also arms its poll(2) anew; "" when the cgroup is gone."""
+    try:
+        return os.pread(file, 4096, 0).decode("ascii", "replace")
+    except OSError as e:
+        if e.errno == errno.ENODEV:
+            return ""
+        raise
+
+
+def _kills(file: int) -> int:
+    return keyed(_again(file)).get("oom_kill", 0) if file >= 0 else 0

@@ -253,15 +253,18 @@ class CgroupfsManager:
         parts = [p for p in below.split("/") if p and p != "."]
         if ".." in parts:
             raise StateError(f'--cgroup "{below}" leaves the container\'s cgroup; name one below it')
+        gone = StateError(f"the container's cgroup {self.path} is gone")
         try:
             directory = self._directory()
         except FileNotFoundError:
             if self.rootless and not parts and not self.ident:
                 return -1  # it never had one: `prepare` was not permitted to
-            raise StateError(f"the container's cgroup {self.path} is gone") from None
+            raise gone from None
         try:
             return open_below(directory, "/".join(parts))
         except FileNotFoundError:
+            if not parts:
+                raise gone from None
             raise StateError(f'--cgroup "{below}": the container has no such cgroup; name one that it has') from None
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
