@@ -496,22 +496,3 @@ def test_every_way_of_starting_does_the_same(command: list[str], tmp_path: Path)
         seen.append((done.returncode, done.stdout, done.stderr.replace(str(folder), ""), files))
     assert seen[0] == seen[1]
     assert seen[0] == seen[2]
-
-
-def test_starts_all_the_time(program: Path) -> None:
-    """Two thousand starts, eight at a time: no one crashes, all say the same."""
-    command = [str(program), "import json; print(json.dumps({'a': [1, 2]}), len(os.environ))"]
-    running: dict[int, int] = {}
-    for _ in range(2000):
-        if len(running) == 8:
-            pid, status = os.wait()
-            running.pop(pid)
-            assert status == 0
-        r, w = os.pipe2(os.O_CLOEXEC)
-        pid = os.posix_spawn(command[0], command, {}, file_actions=[(os.POSIX_SPAWN_DUP2, w, 1)])
-        os.close(w)
-        os.close(r) if pid in running else running.setdefault(pid, r)
-    while running:
-        pid, status = os.wait()
-        assert status == 0
-        running.pop(pid)
