@@ -16,7 +16,7 @@ ADVICE = {
     errno.EPERM: "the file can only be read, or the cgroup is not delegated to you",
     errno.EBUSY: "what the limit takes away is in use; free it first, or choose a higher limit",
     errno.ENODEV: "there is no such device on this host",
-    errno.EINVAL: "the kernel does not take this value here",
+    errno.EINVAL: "the kernel does not take this value here, or the file can only be read",
     errno.ERANGE: "the kernel does not take a value of this size here",
     errno.EOPNOTSUPP: "the kernel cannot do this for this device or in this cgroup",
     errno.EIO: "the device has no such control; for io.weight enable it in io.cost.qos",
