@@ -36,6 +36,10 @@ class StateError(SteleError):
     """The container is not in a state that allows the command."""
 
 
+class NewerState(StateError):
+    """The container was made by a stele that knows more; to remove it by what we know could leave things behind."""
+
+
 class NotFound(SteleError):
     """No container has this id. The text contains "does not exist", which go-runc looks for."""
 

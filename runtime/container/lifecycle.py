@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.container.hooks import host_hooks, run_hooks
 from runtime.container.state import Record, Store, is_alive, state_document
-from runtime.errors import NotFound, StateError, SteleError
+from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
 
 KILL_TIMEOUT = 10.0
@@ -115,6 +115,8 @@ def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
 def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]:
     try:
         record = store.read(container_id)
+    except NewerState:
+        raise
     except StateError:
         if not force:
             raise
@@ -159,7 +161,7 @@ def _delete_damaged(store: Store, container_id: str) -> list[str]:
     """state.json is missing or damaged: the second record still says what to kill."""
     cgroup = store.read_cgroup(container_id)
     if cgroup is None:
-        if os.listdir(store.path(container_id)):
+        if not store.blank(container_id):
             raise StateError(
                 f'the state of container "{container_id}" is damaged and its cgroup is not known, so what runs in it cannot be '
                 f"ended; end it, then remove {store.path(container_id)}"

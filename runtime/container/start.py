@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from runtime.container import failure
+from runtime.container.create import plan_create
 from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, is_alive, state_document
 from runtime.errors import HostError, StateError, SteleError
 from runtime.host import cgroups
+from runtime.host.facts import probe
 from runtime.host.launch import Child
 from runtime.plan import model, wire
 
@@ -50,7 +53,6 @@ def start(store: Store, container_id: str) -> Record:
 
 def _talk(record: Record, talk: socket.socket) -> None:
     child = Child(record.pid, -1, talk)
-    plan = model.Plan(())
     while True:
         try:
             report = child.receive()
@@ -59,13 +61,20 @@ def _talk(record: Record, talk: socket.socket) -> None:
         if report is None:
             break
         if report.error:
-            raise failure.explain(report, plan)
+            raise failure.explain(report, _plan(record))
         if wire.KINDS[report.step] is model.Seccomp:
             send_listener(record.config, report.fd, record, "created")
     if not is_alive(record) and _memory_limit(record) and cgroups.from_record(dict(record.cgroup)).oom_kills():
         raise HostError(
             "the OOM killer ended the container as it started: linux.resources.memory.limit is too low for its program; raise it"
         )
+
+
+def _plan(record: Record) -> model.Plan:
+    """The plan that init executes, made again, so that its report can be told by the fields of config.json."""
+    request = CreateRequest(bundle=record.bundle, rootless=record.rootless)
+    facts = probe(cgroup_mount=cgroups.mount_point())
+    return plan_create(record.config, record.id, record.bundle, request, facts, lambda rules: b"")
 
 
 def _memory_limit(record: Record) -> bool:

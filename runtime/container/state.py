@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from runtime.errors import AlreadyExists, HostError, NotFound, StateError
+from runtime.errors import AlreadyExists, HostError, NewerState, NotFound, StateError
 
 FORMAT = 1
 STATE_FILE = "state.json"
@@ -209,7 +209,7 @@ class Store:
         """The record of a container.
 
         Raises:
-            NotFound: no such container. StateError: its record is damaged or from a newer stele.
+            NotFound: no such container. NewerState: a newer stele made it. StateError: its record is damaged.
         """
         path = self.path(container_id)
         try:
@@ -232,6 +232,10 @@ class Store:
             return None
         return value if isinstance(value, dict) else None
 
+    def blank(self, container_id: str) -> bool:
+        """Whether its creator died before anything was recorded: then nothing of it can exist in the kernel."""
+        return set(os.listdir(self.path(container_id))) <= {_temporary(CGROUP_FILE)}
+
     def remove(self, container_id: str) -> None:
         """Remove the container's directory; nothing of a root file system is in it."""
         shutil.rmtree(self.path(container_id), ignore_errors=True)
@@ -251,8 +255,12 @@ class Store:
         return not os.path.exists(f"{self.path(container_id)}/{START_SOCKET}")
 
 
+def _temporary(name: str) -> str:
+    return f".{name}.new"
+
+
 def _replace(directory: int, name: str, content: bytes) -> None:
-    temporary = f".{name}.new"
+    temporary = _temporary(name)
     fd = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory
     )
@@ -277,7 +285,7 @@ def _parse(container_id: str, path: str, content: bytes) -> Record:
         raise StateError(damaged)
     version = value.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise StateError(
+        raise NewerState(
             f'container "{container_id}" was made by a newer stele (state format {version}); use that one for it'
         )
     known = {f.name: value[f.name] for f in fields(Record) if f.name in value}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import re
 import signal
 import subprocess
@@ -364,4 +365,56 @@ def test_a_damaged_state_hides_no_other_and_can_still_be_deleted(
     assert stele("delete", bad).returncode == 1
     stele.ok("delete", "--force", bad)
     stele.ok("delete", "--force", good)
+    assert leftovers.left() == []
+
+
+def test_a_container_of_a_newer_stele_is_left_alone(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch
+) -> None:
+    name = stele.detached(bundle(SLEEP))
+    state = stele.root / name / "state.json"
+    before = state.read_text()
+    state.write_text(before.replace('"format": 1', '"format": 999'))
+    done = stele("delete", "--force", name)
+    assert done.returncode == 1
+    assert "newer stele" in done.stderr
+    state.write_text(before)
+    assert json.loads(stele.ok("state", name))["status"] == "running"
+    stele.ok("delete", "--force", name)
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize(("name", "code"), [(".cgroup.new", 0), (".state.json.new", 1), ("start", 1)])
+def test_what_a_dead_creator_left_is_deleted_if_nothing_can_run(stele: Runtime, name: str, code: int) -> None:
+    """Without any record of its cgroup only the very first file can be there; else somebody removed the record."""
+    folder = stele.root / stele.id()
+    folder.mkdir(parents=True)
+    (folder / name).touch()
+    assert stele("delete", "--force", folder.name).returncode == code
+    assert folder.exists() == bool(code)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_fails_at_start_is_told_by_its_field(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch
+) -> None:
+    mappings = [{"containerID": 0, "hostID": 100000, "size": 10}]
+    folder = bundle(
+        SLEEP,
+        {
+            "process": {"user": {"uid": 0, "gid": 0, "additionalGids": [77]}},
+            "linux": {
+                "namespaces": [{"type": t} for t in ("mount", "user", "pid", "ipc", "uts", "network")],
+                "uidMappings": mappings,
+                "gidMappings": mappings,
+            },
+        },
+    )
+    name = stele.create(folder)
+    done = stele("start", name)
+    assert done.returncode == 1
+    assert "process.user 0:0" in done.stderr
+    assert "map these ids" in done.stderr
+    assert json.loads(stele.ok("state", name))["status"] == "stopped"
+    stele.ok("delete", name)
     assert leftovers.left() == []

@@ -1,0 +1,123 @@
+"""How a process ended that is somebody else's child, although its parent may reap it at once.
+
+From Linux 6.15 on the kernel remembers it for who holds a pidfd (ioctl PIDFD_GET_INFO, <linux/pidfd.h>). Before, it tells
+every end to root, once, through the process connector (<linux/cn_proc.h>), which must be listened to beforehand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 1 << 3
+INFO = struct.Struct("<QQ11Ii")
+"""struct pidfd_info as it was first: mask, cgroup, 11 ids, wait status."""
+
+NETLINK_CONNECTOR = 11
+PROC_CONNECTOR = (1, 1)
+LISTEN = 1
+EVENT_EXIT = 0x80000000
+NLMSG_DONE = 3
+MESSAGE = struct.Struct("=IHHII")
+"""struct nlmsghdr."""
+CONNECTOR = struct.Struct("=IIIIHH")
+"""struct cn_msg."""
+EVENT = struct.Struct("=IIQIIi")
+"""struct proc_event of an exit: what, cpu, time, pid, tgid, wait status."""
+
+
+def wait_status(pidfd: int, pid: int, start_time: int) -> int | None:
+    """Wait until a process has ended, and tell its wait status; None: the kernel does not say it to us.
+
+    Args:
+        start_time: field 22 of /proc/PID/stat.
+    """
+    with contextlib.ExitStack() as stack:
+        connector = None if _kernel() >= (6, 15) else _listen()
+        if connector is not None:
+            stack.enter_context(connector)
+        told = _until_end(pidfd, pid, connector)
+        for status in (told, _of_zombie(pid, start_time), _remembered(pidfd)):
+            if status is not None:
+                return status
+    return None
+
+
+def _kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(c for c in minor if c.isdigit()))
+
+
+def _listen() -> socket.socket | None:
+    """The process connector; None where it is refused: without CAP_NET_ADMIN, in a namespace, not in the kernel."""
+    connector = None
+    try:
+        connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, NETLINK_CONNECTOR)
+        connector.bind((0, PROC_CONNECTOR[0]))
+        body = CONNECTOR.pack(*PROC_CONNECTOR, 0, 0, 4, 0) + struct.pack("=I", LISTEN)
+        connector.send(MESSAGE.pack(MESSAGE.size + len(body), NLMSG_DONE, 0, 0, 0) + body)
+    except OSError:
+        if connector is not None:
+            connector.close()
+        return None
+    return connector
+
+
+def _until_end(pidfd: int, pid: int, connector: socket.socket | None) -> int | None:
+    """Wait for the end; what the connector said of it. The kernel tells it there before the pidfd shows it."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    if connector is not None:
+        poller.register(connector, select.POLLIN)
+    status = None
+    while True:
+        ready = dict(poller.poll())
+        if connector is not None and connector.fileno() in ready:
+            status = _read_events(connector, pid, status)
+        if pidfd in ready:
+            return status if connector is None else _read_events(connector, pid, status)
+
+
+def _read_events(connector: socket.socket, pid: int, status: int | None) -> int | None:
+    while True:
+        try:
+            message = connector.recv(4096)
+        except OSError as e:
+            if e.errno == errno.ENOBUFS:
+                continue  # some were lost; the one we want may still come
+            return status
+        at = MESSAGE.size + CONNECTOR.size
+        if len(message) < at + EVENT.size:
+            continue
+        what, _, _, thread, process, ended = EVENT.unpack_from(message, at)
+        if what == EVENT_EXIT and thread == process == pid:
+            status = ended
+
+
+def _of_zombie(pid: int, start_time: int) -> int | None:
+    """Field 52 of /proc/PID/stat (proc(5)), while the parent has not looked; of root only."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            text = f.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    if fields[0] not in (b"Z", b"X") or int(fields[19]) != start_time:
+        return None
+    return int(fields[49])
+
+
+def _remembered(pidfd: int) -> int | None:
+    buffer = bytearray(INFO.pack(PIDFD_INFO_EXIT, *([0] * 13)))
+    try:
+        fcntl.ioctl(pidfd, PIDFD_GET_INFO, buffer)
+    except OSError:
+        return None
+    fields = INFO.unpack(buffer)
+    return int(fields[13]) if fields[0] & PIDFD_INFO_EXIT else None
