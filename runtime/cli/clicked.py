@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from runtime.cli.declare import Command, Option
-from runtime.cli.table import COMMANDS, GLOBALS
+from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
 
 
 def _option(option: Option) -> click.Option:
@@ -27,7 +27,8 @@ def _command(command: Command) -> click.Command:
         many, optional = positional.endswith("..."), positional.startswith("[")
         name = positional.strip("[].")
         params.append(click.Argument([name], nargs=-1 if many else 1, required=not (many or optional)))
-    return click.Command(command.name, params=params, help=command.help, short_help=command.help, hidden=command.hidden)
+    name = command.name.rpartition(" ")[2]
+    return click.Command(name, params=params, help=command.help, short_help=command.help, hidden=command.hidden)
 
 
 def group() -> click.Group:
@@ -40,15 +41,22 @@ def group() -> click.Group:
         ],
         help="An OCI container runtime for hosts whose root file system is read-only.",
     )
+    groups = {name: click.Group(name, help=text, short_help=text) for name, text in GROUPS.items()}
     for command in COMMANDS:
-        top.add_command(_command(command))
+        first, two, _ = command.name.partition(" ")
+        (groups[first] if two else top).add_command(_command(command))
+    for name, members in groups.items():
+        top.add_command(members, name)
     return top
 
 
 def help_text(command: str = "") -> str:
-    """The help of stele, or of one command, as a person sees it."""
-    top = group()
-    parent = click.Context(top, info_name="stele")
-    if command and command in top.commands:
-        return top.commands[command].get_help(click.Context(top.commands[command], info_name=command, parent=parent))
-    return top.get_help(parent)
+    """The help of stele, of one command, or of a group of them, as a person sees it."""
+    found: click.Command = group()
+    context = click.Context(found, info_name="stele")
+    for word in command.split():
+        if not isinstance(found, click.Group) or word not in found.commands:
+            break
+        found = found.commands[word]
+        context = click.Context(found, info_name=word, parent=context)
+    return found.get_help(context)

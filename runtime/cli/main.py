@@ -13,13 +13,14 @@ from typing import Any
 
 from runtime.cli.declare import Command
 from runtime.cli.parse import HelpWanted, parse_command, parse_options
-from runtime.cli.table import BY_NAME, GLOBALS
+from runtime.cli.table import BY_NAME, GLOBALS, GROUPS
 from runtime.container.requests import CgroupManager
 from runtime.container.state import Store
 from runtime.errors import SteleError, UsageError
 
 VERSION = "0.1.0"
 DEFAULT_ROOT = "/run/stele"
+DEFAULT_IMAGES = "/var/lib/stele"
 ROLLED_BACK = frozenset({"create", "run", "exec", "start"})
 
 
@@ -34,6 +35,7 @@ class Globals:
     debug: bool
     cgroup_manager: CgroupManager
     rootless: bool
+    images: str
 
     def store(self) -> Store:
         return Store(self.root)
@@ -51,14 +53,18 @@ def main(argv: Sequence[str]) -> int:
             return _version()
         if not parsed.rest:
             raise HelpWanted
-        name = parsed.rest[0]
+        name, *words = parsed.rest
+        if name in GROUPS:
+            if not words or words[0] in ("--help", "-h", "help"):
+                raise HelpWanted
+            name, words = f"{name} {words[0]}", words[1:]
         command = BY_NAME.get(name)
         if command is None:
             if name == "help":
                 raise HelpWanted
             raise UsageError(f'unknown command "{name}"; `stele --help` lists all')
         failure = command.failure
-        values = parse_command(command, parsed.rest[1:])
+        values = parse_command(command, words)
         with interruptible() if name in ROLLED_BACK else nullcontext():
             result: int = _function(command)(options, values)
         return result
@@ -130,7 +136,20 @@ def _settle(values: dict[str, Any]) -> Globals:
     if root == "/":
         raise UsageError("--root cannot be /; name a directory of its own")
     manager: CgroupManager = values["cgroup_manager"] or ("systemd" if values["systemd_cgroup"] else "cgroupfs")
-    return Globals(root, bool(values["root"]), values["log"], values["log_format"], values["debug"], manager, rootless)
+    images = values["store"]
+    if not images:
+        data_home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+        images = f"{data_home}/stele" if rootless and euid != 0 else DEFAULT_IMAGES
+    return Globals(
+        root,
+        bool(values["root"]),
+        values["log"],
+        values["log_format"],
+        values["debug"],
+        manager,
+        rootless,
+        os.path.abspath(images),
+    )
 
 
 def _version() -> int:

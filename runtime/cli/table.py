@@ -6,6 +6,7 @@ from runtime.cli.declare import Command, Option, flag
 
 GLOBALS = (
     Option(("--root",), "directory for the state of containers", default=""),
+    Option(("--store",), "directory for images (default /var/lib/stele)", default=""),
     Option(("--log",), "file to which errors and warnings are appended"),
     Option(("--log-format",), "format of the log", choices=("text", "json"), default="text"),
     flag("--debug", help="also log what is done, and tracebacks of bugs"),
@@ -153,3 +154,5 @@ COMMANDS = (
     Command("restore", "not offered", "documents:no_checkpoint", ("WORDS...",), stop=True, hidden=True),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
+# Commands of two words, by their first.
+GROUPS = {"image": "get, keep and inspect images"}
