@@ -17,10 +17,10 @@ run | test) ;;
 	;;
 esac
 
-# What building and running need. libcap-dev is for python-prctl; the rest of the -dev packages hold the static
+# What building and running need. The -dev packages hold the static
 # libraries (lib*.a) that the executable is linked from, because it may need nothing but libc on its host.
 packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
-	libseccomp-dev libcap-dev libffi-dev libssl-dev zlib1g-dev libexpat1-dev libbz2-dev liblzma-dev
+	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libexpat1-dev libbz2-dev liblzma-dev
 	busybox-static ca-certificates"
 # What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages.
 if [ "$goal" = test ]; then
