@@ -9,6 +9,7 @@ and cannot belong to another executable. Loadable segments of OUTPUT:
     pristine     pydata as linked, deflated, for the cold start
     arena        what was allocated until the dump, at ARENA_BASE
 No section headers: the symbols are of use only in BARE.
+Beside BARE, snapshot.txt names the modules that the snapshot holds.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def dump(bare: Path, seed: int) -> tuple[bytes, str]:
         for _ in range(ATTEMPTS):
             done = subprocess.run([bare, "--dump", target, str(seed), usual, lessons], check=False, **options)
             if done.returncode == 0:
+                bare.with_name("snapshot.txt").write_bytes((Path(folder) / "modules").read_bytes())
                 return target.read_bytes(), target.with_suffix(".maps").read_text()
             if done.returncode != 2:
                 raise SystemExit("seal: the launcher took no snapshot of itself")
