@@ -2,47 +2,93 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, shell_complete
 
 from runtime.cli.declare import Command, Option
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
+from runtime.errors import UsageError
+
+COMPLETE = "_STELE_COMPLETE"
+"""Set by the shell code that `completion` prints: the start that has it answers a press of the tab key."""
 
 
 def _option(option: Option) -> click.Option:
     names = [n for n in option.names if n.startswith("--") or len(n) == 2]
     kwargs: dict[str, Any] = {"help": option.help, "hidden": option.hidden}
-    if option.kind == "flag":
-        return click.Option(names, is_flag=True, **kwargs)
-    if option.kind == "many":
-        return click.Option(names, multiple=True, **kwargs)
-    kind: Any = click.Choice(option.choices) if option.choices else click.INT if option.kind == "int" else click.STRING
+    match option.kind:
+        case "flag":
+            return click.Option(names, is_flag=True, **kwargs)
+        case "many":
+            return click.Option(names, multiple=True, **kwargs)
+        case "int":
+            kind: Any = click.INT
+        case "path":
+            kind = click.Path()
+        case "directory":
+            kind = click.Path(file_okay=False)
+        case _:
+            kind = click.Choice(option.choices) if option.choices else click.STRING
     return click.Option(names, type=kind, default=option.default or None, show_default=bool(option.default), **kwargs)
+
+
+def _argument(positional: str) -> click.Argument:
+    many, optional = positional.endswith("..."), positional.startswith("[")
+    name = positional.strip("[].")
+    kinds: dict[str, Any] = {"FILE": click.Path(dir_okay=False), "SHELL": click.Choice(("bash", "zsh", "fish"))}
+    return click.Argument(
+        [name],
+        type=kinds.get(name),
+        nargs=-1 if many else 1,
+        required=not (many or optional),
+        shell_complete=_ids if name == "ID" else None,
+        metavar=f"{name}..." if many else name,
+    )
+
+
+def _ids(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The containers below the --root that the line names."""
+    from runtime.cli.main import default_root
+    from runtime.container.state import Store
+
+    if context.command.name in ("create", "run"):
+        return []
+    try:
+        ids = Store(context.find_root().params.get("root") or default_root()).ids()
+    except OSError:
+        return []  # nothing to offer; a message would end up in the middle of the line that is being typed
+    return [CompletionItem(name) for name in ids if name.startswith(begun)]
 
 
 def _command(command: Command) -> click.Command:
     params: list[click.Parameter] = [_option(o) for o in command.options]
-    for positional in command.positionals:
-        many, optional = positional.endswith("..."), positional.startswith("[")
-        name = positional.strip("[].")
-        params.append(click.Argument([name], nargs=-1 if many else 1, required=not (many or optional)))
-    name = command.name.rpartition(" ")[2]
-    return click.Command(name, params=params, help=command.help, short_help=command.help, hidden=command.hidden)
+    params += [_argument(positional) for positional in command.positionals]
+    # `exec ID ls -l`: what comes behind the container is another program's.
+    settings = {"allow_interspersed_args": not command.stop}
+    return click.Command(
+        command.name.rpartition(" ")[2],
+        params=params,
+        help=command.help,
+        short_help=command.help,
+        hidden=command.hidden,
+        context_settings=settings,
+    )
 
 
 def group() -> click.Group:
     """The whole command line."""
     top = click.Group(
         "stele",
-        params=[
-            *(_option(o) for o in GLOBALS),
-            click.Option(["--version", "-v"], is_flag=True, help="print the version"),
-        ],
+        params=[_option(o) for o in GLOBALS],
         help="An OCI container runtime for hosts whose root file system is read-only.",
     )
     groups = {name: click.Group(name, help=text, short_help=text) for name, text in GROUPS.items()}
     for command in COMMANDS:
+        if command.refused:
+            continue
         first, two, _ = command.name.partition(" ")
         (groups[first] if two else top).add_command(_command(command))
     for name, members in groups.items():
@@ -60,3 +106,21 @@ def help_text(command: str = "") -> str:
         found = found.commands[word]
         context = click.Context(found, info_name=word, parent=context)
     return found.get_help(context)
+
+
+def completion_source(shell: str) -> str:
+    """Code for a shell to read at its start, which asks stele at each press of the tab key.
+
+    Raises:
+        UsageError: no such shell.
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise UsageError(f'no completion for "{shell}"; use bash, zsh or fish')
+    # Not the class's own `source`: of bash it looks up and runs the host's, for its version.
+    return ShellComplete.source(kind(group(), {}, "stele", COMPLETE))
+
+
+def complete() -> int:
+    """Answer a press of the tab key: print what can follow the words in COMP_WORDS."""
+    return shell_complete(group(), {}, "stele", COMPLETE, os.environ[COMPLETE])

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["flag", "text", "int", "many"]
+Kind = Literal["flag", "text", "path", "directory", "int", "many"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option. names: with their dashes, the first gives the key of the value; kind many: may be repeated.
+    """One option. names: with their dashes, the first gives the key of the value.
 
-    default: for "text" and "int" what stands when it is not given.
+    kind: "many" may be repeated; "path" and "directory" are text of which a shell can complete the rest.
+    default: for text and "int" what stands when it is not given.
     """
 
     names: tuple[str, ...]
@@ -34,6 +35,7 @@ class Command:
     positionals: names, in order; the last may end in "..." (any number) or be in brackets (optional).
     stop: options end at the first positional, what follows belongs to another program.
     failure: exit code of the command's own failures.
+    refused: why this command is not offered, for one that callers know from others; then `run` is "".
     """
 
     name: str
@@ -44,6 +46,7 @@ class Command:
     stop: bool = False
     failure: int = 1
     hidden: bool = False
+    refused: str = ""
 
 
 def flag(*names: str, help: str, hidden: bool = False) -> Option:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from runtime.cli.main import Globals
-from runtime.errors import SteleError, UsageError
+from runtime.errors import SteleError
 
 
 def plan(options: Globals, values: dict[str, Any]) -> int:
@@ -81,18 +81,7 @@ def validate(options: Globals, values: dict[str, Any]) -> int:
 
 
 def completion(options: Globals, values: dict[str, Any]) -> int:
-    from click.shell_completion import get_completion_class
+    from runtime.cli.clicked import completion_source
 
-    from runtime.cli.clicked import group
-
-    kind = get_completion_class(values["shell"])
-    if kind is None:
-        raise UsageError(f'no completion for "{values["shell"]}"; use bash, zsh or fish')
-    print(kind(group(), {}, "stele", "_STELE_COMPLETE").source())
+    print(completion_source(values["shell"]))
     return 0
-
-
-def no_checkpoint(options: Globals, values: dict[str, Any]) -> int:
-    raise SteleError(
-        "checkpoint and restore are not offered by stele: it starts containers anew, it does not freeze them to disk"
-    )

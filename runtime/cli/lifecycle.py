@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from runtime.cli.main import Globals
@@ -61,7 +60,7 @@ def kill(options: Globals, values: dict[str, Any]) -> int:
 
 def delete(options: Globals, values: dict[str, Any]) -> int:
     for warning in lifecycle.delete(options.store(), check_id(values["id"]), force=values["force"]):
-        print(f"warning: {warning}", file=sys.stderr)
+        options.log.warning(warning)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,30 +11,41 @@ from importlib import import_module
 from typing import Any
 
 from runtime.cli.declare import Command
+from runtime.cli.log import Log
 from runtime.cli.parse import HelpWanted, parse_command, parse_options
+from runtime.cli.streams import check_preserved, flush, settle_streams, silence
 from runtime.cli.table import BY_NAME, GLOBALS, GROUPS
 from runtime.container.requests import CgroupManager
 from runtime.container.state import Store
 from runtime.errors import SteleError, UsageError
+from runtime.host.facts import in_user_namespace
 
 VERSION = "0.1.0"
 DEFAULT_ROOT = "/run/stele"
 DEFAULT_IMAGES = "/var/lib/stele"
+COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is loaded only when it is wanted
+
 ROLLED_BACK = frozenset({"create", "run", "exec", "start"})
+PREFIX = {"create": "stele create failed: ", "run": "stele run failed: ", "exec": "exec failed: "}
 
 
 @dataclass(frozen=True, slots=True)
 class Globals:
-    """The global options, settled."""
+    """The global options, settled. rootless_option: "true", "false" or "auto"; images: directory of the image store."""
 
     root: str
     root_given: bool
-    log: str
-    log_format: str
-    debug: bool
     cgroup_manager: CgroupManager
-    rootless: bool
+    rootless_option: str
+    log: Log
     images: str
+
+    @property
+    def rootless(self) -> bool:
+        """Whether errors for want of privilege over cgroups and devices are expected: also of root in a user namespace."""
+        if self.rootless_option == "auto":
+            return os.geteuid() != 0 or in_user_namespace()
+        return self.rootless_option == "true"
 
     def store(self) -> Store:
         return Store(self.root)
@@ -43,70 +53,88 @@ class Globals:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line, without the program's name; returns the exit code."""
-    log = Log("", "text", debug=False)
-    failure, name = 1, ""
     try:
-        parsed = parse_options((*GLOBALS, VERSION_OPTION), argv, stop=True)
-        options = _settle(parsed.values)
-        log = Log(options.log, options.log_format, debug=options.debug)
+        settle_streams()
+        status = _main(argv)
+        flush()
+    except BrokenPipeError:
+        silence()
+        return 1
+    except OSError as e:  # of flush: the disk is full that our output goes to
+        Log("", "text", debug=False).error(f"cannot write the output: {os.strerror(e.errno or 0)}")
+        silence()
+        return 1
+    return status
+
+
+def _main(argv: Sequence[str]) -> int:
+    if COMPLETE in os.environ:
+        from runtime.cli.clicked import complete
+
+        return complete()
+    log = Log("", "text", debug=False)
+    name = ""
+    try:
+        parsed = parse_options(GLOBALS, argv, stop=True)
+        log = Log(parsed.values["log"], parsed.values["log_format"], debug=parsed.values["debug"])
+        name = parsed.rest[0] if parsed.rest else ""
         if parsed.values["version"]:
             return _version()
-        if not parsed.rest:
-            raise HelpWanted
-        name, *words = parsed.rest
-        if name in GROUPS:
-            if not words or words[0] in ("--help", "-h", "help"):
-                raise HelpWanted
+        words = parsed.rest[1:]
+        if name in GROUPS and words and words[0] not in ("--help", "-h", "help"):
             name, words = f"{name} {words[0]}", words[1:]
-        command = BY_NAME.get(name)
-        if command is None:
-            if name == "help":
-                raise HelpWanted
-            raise UsageError(f'unknown command "{name}"; `stele --help` lists all')
-        failure = command.failure
+        command = _find(name, words)
         values = parse_command(command, words)
-        with interruptible() if name in ROLLED_BACK else nullcontext():
-            result: int = _function(command)(options, values)
-        return result
-    except HelpWanted:
-        from runtime.cli.clicked import help_text
-
-        print(help_text(name))
-        return 0
+        check_preserved(values.get("preserve_fds", 0))
+        log.open()
+        options = _settle(parsed.values, log)
+    except HelpWanted as wanted:
+        return _help(wanted.command or name)
     except UsageError as e:
         return _usage(e, name, log)
     except SteleError as e:
-        log.error(f"{_PREFIX.get(name, '')}{e}")
-        return failure
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except OSError as e:
-        log.error(f"{_PREFIX.get(name, '')}{e.filename or name}: {e.strerror or e}")
-        log.traceback()
-        return failure
-    except Exception as e:
-        log.error(f"{name}: internal error, a bug of stele: {type(e).__name__}: {e}; --debug shows where")
-        log.traceback()
-        return failure
-    finally:
-        _flush()
+        _open_for_error(log)
+        log.error(f"{PREFIX.get(name, '')}{e}")
+        return BY_NAME[name].failure if name in BY_NAME else 1
+    log.trace(f"stele {' '.join(argv)}")
+    return _run(command, options, values)
 
 
-from runtime.cli.declare import flag  # noqa: E402
+def _find(name: str, words: Sequence[str]) -> Command:
+    if name in ("", "help", *GROUPS):
+        raise HelpWanted(name if name in GROUPS else " ".join(words))
+    command = BY_NAME.get(name)
+    if command is None:
+        raise UsageError(f'unknown command "{name}"; `stele --help` lists all')
+    if command.refused:  # also of --help: Podman takes the success of `checkpoint --help` for support
+        raise SteleError(command.refused)
+    return command
 
-VERSION_OPTION = flag("--version", "-v", help="print the version")
-_PREFIX = {
-    "create": "stele create failed: ",
-    "run": "stele run failed: ",
-    "exec": "exec failed: ",
-}
 
-
-def _function(command: Command) -> Any:
+def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
+    """Run a command; whatever goes wrong is told in one sentence."""
+    log, name = options.log, command.name
     module, _, function = command.run.partition(":")
-    return getattr(import_module(f"runtime.cli.{module}"), function)
+    try:
+        with interruptible() if name in ROLLED_BACK else nullcontext():
+            status: int = getattr(import_module(f"runtime.cli.{module}"), function)(options, values)
+            return status
+    except SteleError as e:
+        log.error(f"{PREFIX.get(name, '')}{e}")
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except OSError as e:
+        told = f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e.strerror or e)
+        log.error(f"{PREFIX.get(name, f'{name}: ')}{told}")
+        log.traceback()
+    except Exception as e:
+        log.error(
+            f"{PREFIX.get(name, f'{name}: ')}internal error, a bug of stele: {type(e).__name__}: {e}; --debug shows where"
+        )
+        log.traceback()
+    return command.failure
 
 
 @contextmanager
@@ -125,35 +153,41 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _settle(values: dict[str, Any]) -> Globals:
-    euid = os.geteuid()
-    rootless = values["rootless"] == "true" or (values["rootless"] == "auto" and euid != 0)
-    root = values["root"]
-    if not root:
-        runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
-        root = f"{runtime_dir}/stele" if rootless and runtime_dir else DEFAULT_ROOT
-    root = os.path.abspath(root)
+def _settle(values: dict[str, Any], log: Log) -> Globals:
+    root = os.path.abspath(values["root"] or default_root())
     if root == "/":
         raise UsageError("--root cannot be /; name a directory of its own")
     manager: CgroupManager = values["cgroup_manager"] or ("systemd" if values["systemd_cgroup"] else "cgroupfs")
-    images = values["store"]
-    if not images:
-        data_home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-        images = f"{data_home}/stele" if rootless and euid != 0 else DEFAULT_IMAGES
-    return Globals(
-        root,
-        bool(values["root"]),
-        values["log"],
-        values["log_format"],
-        values["debug"],
-        manager,
-        rootless,
-        os.path.abspath(images),
-    )
+    images = os.path.abspath(values["store"] or default_images())
+    return Globals(root, bool(values["root"]), manager, values["rootless"], log, images)
+
+
+def default_images() -> str:
+    """Where images are kept: of an ordinary user in the home directory (XDG Base Directory Specification)."""
+    if os.geteuid() == 0:
+        return DEFAULT_IMAGES
+    return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/stele"
+
+
+def default_root() -> str:
+    """Where containers are kept: of an ordinary user in the session's own directory, if there is one."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.geteuid() == 0 and os.environ.get("USER", "root") in ("", "root"):
+        return DEFAULT_ROOT
+    return f"{own}/stele" if own and (os.geteuid() != 0 or in_user_namespace()) else DEFAULT_ROOT
 
 
 def _version() -> int:
-    print(f"stele version {VERSION}\nspec: 1.2.0")
+    from runtime.host.seccomp import libseccomp_version
+
+    print(f"stele version {VERSION}\nspec: 1.2.0\nlibseccomp: {libseccomp_version()}")
+    return 0
+
+
+def _help(name: str) -> int:
+    from runtime.cli.clicked import help_text
+
+    print(help_text(name))
     return 0
 
 
@@ -161,59 +195,16 @@ def _usage(e: UsageError, name: str, log: Log) -> int:
     """runc prints the help of what was misused on stdout, and the error last."""
     from runtime.cli.clicked import help_text
 
-    print(f"Incorrect Usage.\n\n{help_text(name)}\n")
+    _open_for_error(log)
+    print(f"Incorrect Usage.\n\n{help_text(name)}\n", flush=True)
     log.error(str(e))
     return 1
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+def _open_for_error(log: Log) -> None:
+    """Open the log for an error from before the usual time for that."""
+    if log.fd < 0:
         try:
-            stream.flush()
-        except (BrokenPipeError, ValueError, AttributeError):
-            pass  # nobody reads it any more, or it was closed when we were started
-
-
-class Log:
-    """Errors go to stderr, and to --log in its format: one line each, as containerd and Podman parse it."""
-
-    def __init__(self, path: str, form: str, *, debug: bool) -> None:
-        self.path, self.form, self.debug = path, form, debug
-
-    def error(self, message: str) -> None:
-        self._write("error", message)
-        if sys.stderr is not None:
-            print(self._line("error", message) if self.form == "json" and not self.path else message, file=sys.stderr)
-
-    def warning(self, message: str) -> None:
-        self._write("warning", message)
-        if not self.path and sys.stderr is not None:
-            print(f"warning: {message}", file=sys.stderr)
-
-    def traceback(self) -> None:
-        if self.debug:
-            import traceback
-
-            traceback.print_exc()
-
-    def _line(self, level: str, message: str) -> str:
-        from runtime.container.state import now
-
-        if self.form == "json":
-            import json
-
-            return json.dumps({"level": level, "msg": message, "time": now()})
-        return f'time="{now()}" level={level} msg="{message}"'
-
-    def _write(self, level: str, message: str) -> None:
-        if not self.path:
-            return
-        try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError as e:
-            print(f'--log "{self.path}": cannot write it: {e.strerror}', file=sys.stderr)
-            return
-        try:
-            os.write(fd, self._line(level, message).encode() + b"\n")
-        finally:
-            os.close(fd)
+            log.open()
+        except SteleError:
+            pass  # one error is enough, and the one that is about to be told came first

@@ -11,7 +11,11 @@ from runtime.errors import UsageError
 
 
 class HelpWanted(Exception):
-    """--help was given; the text is click's to make."""
+    """Help was asked for; the text is click's to make. command: of which, "" for the one at hand."""
+
+    def __init__(self, command: str = "") -> None:
+        super().__init__(command)
+        self.command = command
 
 
 @dataclass(slots=True)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from runtime.cli.declare import Command, Option, flag
 
 GLOBALS = (
-    Option(("--root",), "directory for the state of containers", default=""),
-    Option(("--store",), "directory for images (default /var/lib/stele)", default=""),
-    Option(("--log",), "file to which errors and warnings are appended"),
+    Option(("--root",), "directory for the state of containers", "directory"),
+    Option(("--store",), "directory for images (default /var/lib/stele)", "directory"),
+    Option(("--log",), "file to which errors and warnings are appended", "path"),
     Option(("--log-format",), "format of the log", choices=("text", "json"), default="text"),
     flag("--debug", help="also log what is done, and tracebacks of bugs"),
     flag("--systemd-cgroup", help="make cgroups as systemd scopes; cgroupsPath is slice:prefix:name"),
     Option(("--cgroup-manager",), "who makes the cgroups", choices=("cgroupfs", "systemd", "disabled"), default=""),
     Option(("--rootless",), "whether an ordinary user runs it", choices=("true", "false", "auto"), default="auto"),
+    flag("--version", "-v", help="print the version"),
 )
 
-BUNDLE = Option(("--bundle", "-b"), "directory that holds config.json", default=".")
-PID_FILE = Option(("--pid-file",), "file to write the process id to")
-CONSOLE = Option(("--console-socket",), "unix socket that receives the terminal's master")
-PIDFD = Option(("--pidfd-socket",), "unix socket that receives a pidfd of the process")
+BUNDLE = Option(("--bundle", "-b"), "directory that holds config.json", "directory", default=".")
+PID_FILE = Option(("--pid-file",), "file to write the process id to", "path")
+CONSOLE = Option(("--console-socket",), "unix socket that receives the terminal's master", "path")
+PIDFD = Option(("--pidfd-socket",), "unix socket that receives a pidfd of the process", "path")
 PRESERVE = Option(("--preserve-fds",), "pass this many more file descriptors (3, 4, ...)", "int", 0)
 CREATE = (
     BUNDLE,
@@ -31,6 +32,9 @@ CREATE = (
 )
 NO_SUBREAPER = flag("--no-subreaper", "-no-subreaper", help="do not become the reaper of the container's orphans")
 FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
+NO_CHECKPOINT = (
+    "checkpoint and restore are not offered by stele: it starts containers anew and does not freeze them to disk"
+)
 
 COMMANDS = (
     Command("create", "create a container that waits for start", "lifecycle:create", ("ID",), CREATE),
@@ -60,7 +64,7 @@ COMMANDS = (
             flag("--tty", "-t", help="give it a terminal"),
             Option(("--user", "-u"), "uid[:gid]"),
             Option(("--additional-gids", "-g"), "additional group", "many"),
-            Option(("--process", "-p"), "file with the process object"),
+            Option(("--process", "-p"), "file with the process object", "path"),
             flag("--detach", "-d", help="do not wait for its end"),
             PID_FILE,
             Option(("--process-label",), "SELinux label"),
@@ -101,7 +105,9 @@ COMMANDS = (
         "update:update",
         ("ID",),
         (
-            Option(("--resources", "-r"), "file with linux.resources, - for stdin; other options are ignored then"),
+            Option(
+                ("--resources", "-r"), "file with linux.resources, - for stdin; other options are ignored then", "path"
+            ),
             Option(("--blkio-weight",), "weight of its I/O, 10 to 1000"),
             Option(("--cpu-period",), "CPU period, microseconds"),
             Option(("--cpu-quota",), "CPU time in each period, microseconds"),
@@ -150,8 +156,8 @@ COMMANDS = (
     ),
     Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
     Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
-    Command("checkpoint", "not offered", "documents:no_checkpoint", ("WORDS...",), stop=True, hidden=True),
-    Command("restore", "not offered", "documents:no_checkpoint", ("WORDS...",), stop=True, hidden=True),
+    Command("checkpoint", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
+    Command("restore", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 # Commands of two words, by their first.

@@ -156,7 +156,8 @@ class Store:
         """
         path = self.path(container_id)
         try:
-            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            # Sticky: what tidies up an $XDG_RUNTIME_DIR leaves such a directory alone (XDG Base Directory Specification).
+            os.makedirs(self.root, mode=0o1700, exist_ok=True)
             os.mkdir(path, 0o700)
         except FileExistsError:
             raise AlreadyExists(

@@ -23,6 +23,21 @@ def capabilities() -> int:
     return 0
 
 
+def apparmor() -> bool:
+    """Whether AppArmor is on."""
+    return _read("/sys/module/apparmor/parameters/enabled").startswith("Y")
+
+
+def selinux() -> bool:
+    """Whether SELinux is on."""
+    return os.path.exists("/sys/fs/selinux/enforce")
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in a user namespace that is not the host's own."""
+    return _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
+
+
 def probe(*, cgroup_mount: str) -> Facts:
     """Ask the kernel.
 
@@ -35,9 +50,9 @@ def probe(*, cgroup_mount: str) -> Facts:
         egid=os.getegid(),
         capabilities=capabilities(),
         cgroup_mount=cgroup_mount,
-        apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        apparmor=apparmor(),
+        selinux=selinux(),
         resctrl=os.path.exists("/sys/fs/resctrl/schemata"),
         kernel=(major, minor),
-        in_user_namespace=_read("/proc/self/uid_map").split() != ["0", "0", "4294967295"],
+        in_user_namespace=in_user_namespace(),
     )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from runtime.host.seccomp import seccomp_features
-from runtime.oci.constants import CAPABILITIES, MOUNT_ATTRS, MOUNT_ATTRS_RECURSIVE, NAMESPACES, PROPAGATION
-from runtime.plan.process import MEMORY_FLAGS, MEMORY_MODES
-
-HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-OTHER_OPTIONS = ("bind", "rbind", "tmpcopyup", "idmap", "ridmap", "defaults", "remount", "src-nofollow")
-
-
-def _is_on(path: str) -> bool:
-    try:
-        with open(path, "rb") as f:
-            return f.read(1) in (b"Y", b"1", b"0")
-    except OSError:
-        return False
+from runtime.host.facts import apparmor, selinux
+from runtime.host.seccomp import libseccomp_version, seccomp_features
+from runtime.oci.constants import (
+    CAPABILITIES,
+    HOOKS,
+    MEMORY_FLAGS,
+    MEMORY_MODES,
+    MOUNT_ATTRS,
+    MOUNT_ATTRS_RECURSIVE,
+    NAMESPACES,
+    OTHER_MOUNT_OPTIONS,
+    PROPAGATION,
+)
 
 
 def host_features() -> dict[str, Any]:
@@ -27,20 +25,21 @@ def host_features() -> dict[str, Any]:
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": list(HOOKS),
-        "mountOptions": sorted({*MOUNT_ATTRS, *MOUNT_ATTRS_RECURSIVE, *PROPAGATION, *OTHER_OPTIONS}),
+        "mountOptions": sorted({*MOUNT_ATTRS, *MOUNT_ATTRS_RECURSIVE, *PROPAGATION, *OTHER_MOUNT_OPTIONS}),
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(CAPABILITIES),
             "cgroup": {"v1": False, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": seccomp_features(),
-            "apparmor": {"enabled": _is_on("/sys/module/apparmor/parameters/enabled")},
-            "selinux": {"enabled": os.path.exists("/sys/fs/selinux/enforce")},
+            "apparmor": {"enabled": apparmor()},
+            "selinux": {"enabled": selinux()},
             "intelRdt": {"enabled": False, "schemata": False, "enableMonitoring": False},
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
             "memoryPolicy": {"modes": list(MEMORY_MODES), "flags": list(MEMORY_FLAGS)},
         },
         "annotations": {
+            "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
             "org.stele.read-only-root.private-layer": "true",
         },

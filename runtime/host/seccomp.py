@@ -259,6 +259,12 @@ def number_of(arch: int, name: str) -> int:
     return -1 if b"\0" in data else int(lib.stele_syscall(arch, data))
 
 
+def libseccomp_version() -> str:
+    """The version of the library whose tables of calls this stele holds, as "2.5.4"."""
+    number = int(lib.stele_seccomp_version())
+    return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
 def seccomp_features() -> dict[str, Any]:
     """What `stele features` says of seccomp (features-linux.md "Seccomp"): known names, and flags that work here."""
     return {

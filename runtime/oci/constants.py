@@ -120,3 +120,42 @@ PROPAGATION: dict[str, tuple[int, bool]] = {
     for prefix in ("", "r")
 }
 """mount(2): option -> (MS_* flag, whole tree)."""
+
+OTHER_MOUNT_OPTIONS: tuple[str, ...] = (
+    "async", "bind", "defaults", "dirsync", "idmap", "iversion", "lazytime", "loud", "mand", "noiversion", "nolazytime",
+    "nomand", "rbind", "remount", "ridmap", "silent", "src-nofollow", "sync", "tmpcopyup",
+)  # fmt: skip
+"""mount(8), config.md "Linux mount options", and crun's src-nofollow: what is neither an attribute nor propagation."""
+
+HOOKS: tuple[str, ...] = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+"""config.md "POSIX-platform Hooks", in the order of a container's life."""
+
+POLICIES: dict[str, int] = {
+    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}  # fmt: skip
+"""sched_setattr(2): policy -> number."""
+
+SCHEDULER_FLAGS: dict[str, int] = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08, "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}  # fmt: skip
+"""sched_setattr(2): flag -> bit."""
+
+IO_CLASSES: dict[str, int] = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+"""ioprio_set(2): class -> number."""
+
+MEMORY_MODES: dict[str, int] = {
+    "MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6,
+}  # fmt: skip
+"""set_mempolicy(2): mode -> number."""
+
+MEMORY_FLAGS: dict[str, int] = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15,
+}  # fmt: skip
+"""set_mempolicy(2): flag of a mode -> bit."""
+
+PERSONALITIES: dict[str, int] = {"LINUX": 0x0000, "LINUX32": 0x0008}
+"""personality(2): domain -> number."""

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import ConfigError
-from runtime.oci.constants import RLIMITS
+from runtime.oci.constants import (
+    IO_CLASSES,
+    MEMORY_FLAGS,
+    MEMORY_MODES,
+    PERSONALITIES,
+    POLICIES,
+    RLIMITS,
+    SCHEDULER_FLAGS,
+)
 from runtime.plan import model
 from runtime.plan.identity import plan_credentials
 from runtime.plan.seccomp import SeccompRules, plan_seccomp
@@ -15,22 +23,6 @@ from runtime.plan.seccomp import SeccompRules, plan_seccomp
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RLIM_MAX = (1 << 64) - 1
 ALL_CPUS = b"\xff" * 128
-POLICIES = {
-    "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
-    "SCHED_DEADLINE": 6,
-}  # fmt: skip
-SCHEDULER_FLAGS = {
-    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04,
-    "SCHED_FLAG_KEEP_POLICY": 0x08, "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
-    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
-}  # fmt: skip
-IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
-MEMORY_MODES = {
-    "MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
-    "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6,
-}  # fmt: skip
-MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
-PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 
 @dataclass(frozen=True, slots=True)

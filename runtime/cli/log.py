@@ -1,0 +1,84 @@
+"""The log: errors and warnings on stderr, and in the file that --log names, as runc's callers read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from runtime.container.state import now
+from runtime.errors import HostError
+
+CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))} | {ord("\n"): " ", ord("\t"): " "}
+"""Paths and what programs said come from strangers: nothing of it may move a terminal's cursor or end a line."""
+
+
+class Log:
+    """One line for each entry. An error is written to the file and, the same text, to stderr.
+
+    Args:
+        path: of the file, which is made if missing and appended to; "" for stderr alone.
+        form: "text" or "json"; the latter is one object a line with level, msg and time (RFC 3339).
+    """
+
+    __slots__ = ("debug", "fd", "form", "path")
+
+    def __init__(self, path: str, form: str, *, debug: bool) -> None:
+        self.path, self.form, self.debug, self.fd = path, form, debug, -1
+
+    def open(self) -> None:
+        """Open the file before anything is done, so that a mistake in --log cannot hide another.
+
+        Raises:
+            HostError: it cannot be written.
+        """
+        if not self.path:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_SYNC | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            self.fd = os.open(self.path, flags, 0o644)
+        except OSError as e:
+            raise HostError(
+                f'--log "{self.path}": cannot write it: {os.strerror(e.errno or 0)}; correct --log', e.errno or 0
+            ) from e
+
+    def error(self, message: str) -> None:
+        """Tell why the command failed: exactly one of these for each that does."""
+        self._write("error", message, also_stderr=True)
+
+    def warning(self, message: str) -> None:
+        """Tell what went wrong beside the command's success. With --log only there: Podman reads stderr as errors."""
+        self._write("warning", message, also_stderr=self.fd < 0)
+
+    def trace(self, message: str) -> None:
+        """With --debug: tell what is done."""
+        if self.debug:
+            self._write("debug", message, also_stderr=self.fd < 0)
+
+    def traceback(self) -> None:
+        """With --debug: where the exception at hand came from, on stderr."""
+        if self.debug and sys.stderr is not None:
+            import traceback
+
+            traceback.print_exc()
+
+    def _write(self, level: str, message: str, *, also_stderr: bool) -> None:
+        message = message.translate(CONTROLS)
+        line = self._line(level, message)
+        if self.fd >= 0:
+            try:
+                os.write(self.fd, line.encode("utf-8", "backslashreplace") + b"\n")
+            except OSError as e:
+                also_stderr = True  # the disk is full: then at least here
+                message += f' (and --log "{self.path}" cannot be written: {os.strerror(e.errno or 0)})'
+        if also_stderr and sys.stderr is not None:
+            plain = message if level == "error" else f"{level}: {message}"
+            try:
+                print(line if self.form == "json" and self.fd < 0 else plain, file=sys.stderr, flush=True)
+            except (OSError, ValueError):
+                pass  # nobody reads stderr, and there is no other place to tell it
+
+    def _line(self, level: str, message: str) -> str:
+        if self.form == "json":
+            return json.dumps({"level": level, "msg": message, "time": now()}, ensure_ascii=False)
+        return f"time={json.dumps(now())} level={level} msg={json.dumps(message, ensure_ascii=False)}"

@@ -1,0 +1,55 @@
+"""The file descriptors that a caller gives us: the standard streams, and those to be passed on."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+
+from runtime.errors import HostError
+
+
+def settle_streams() -> None:
+    """Put /dev/null where a standard stream was closed, so that no file of ours ever gets number 0, 1 or 2."""
+    for fd in (0, 1, 2):
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+        except OSError as e:
+            if e.errno != errno.EBADF:
+                raise
+            os.open("/dev/null", os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(fd, True)
+
+
+def check_preserved(count: int) -> None:
+    """See that the fds that --preserve-fds means are there; before any file of ours can take such a number.
+
+    Raises:
+        HostError: names the first that is not.
+    """
+    for fd in range(3, 3 + count):
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+        except OSError as e:
+            if e.errno != errno.EBADF:
+                raise
+            raise HostError(
+                f"--preserve-fds {count}: file descriptor {fd} is not open; open 3 to {2 + count} for stele, or lower the number",
+                errno.EBADF,
+            ) from None
+
+
+def flush() -> None:
+    """Write out what is buffered. Raises OSError: it cannot be written."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def silence() -> None:
+    """Nobody reads our output any more: let what is buffered go nowhere when the interpreter ends."""
+    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    for fd in (1, 2):
+        os.dup2(null, fd)
+    os.close(null)

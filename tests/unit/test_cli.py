@@ -1,0 +1,289 @@
+"""The command line without containers: parsing, help, the log, streams, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.cli.declare import Command
+from runtime.cli.parse import HelpWanted, parse_command
+from runtime.cli.table import BY_NAME, COMMANDS, GLOBALS
+from runtime.errors import UsageError
+from tests.harness.runtime import REPO
+
+STELE = [sys.executable, "-m", "runtime"]
+
+
+def run(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """One command line of the package, as an ordinary process."""
+    more.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run([*STELE, *map(str, args)], capture_output=True, text=True, check=False, cwd=REPO, **more)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "expected"),
+    [
+        ("kill", ["-a", "x", "9"], {"all": True, "id": "x", "signal": "9"}),
+        ("kill", ["--all", "x"], {"all": True, "id": "x", "signal": ""}),
+        ("kill", ["x", "-9"], {"id": "x", "signal": "-9"}),
+        ("run", ["-no-subreaper", "x"], {"no_subreaper": True, "id": "x"}),
+        ("run", ["--no-subreaper", "-d", "--bundle=/b", "x"], {"no_subreaper": True, "detach": True, "bundle": "/b"}),
+        ("create", ["x", "--pid-file", "p", "-b", "/b"], {"id": "x", "pid_file": "p", "bundle": "/b"}),
+        ("create", ["--preserve-fds", "3", "x"], {"preserve_fds": 3}),
+        ("create", ["--no-pivot=false", "x"], {"no_pivot": False}),
+        ("exec", ["-e", "A=1", "-eB=2,3", "-t", "x", "ls", "-t", "--", "-u"],
+         {"env": ["A=1", "B=2,3"], "tty": True, "id": "x", "command": ["ls", "-t", "--", "-u"], "user": ""}),
+        ("exec", ["-tu", "5", "x", "--", "ls"], {"tty": True, "user": "5", "command": ["--", "ls"]}),
+        ("exec", ["--process=p", "x"], {"process": "p", "command": []}),
+        ("ps", ["-f", "json", "x"], {"format": "json", "ps_options": []}),
+        ("ps", ["x", "-ef", "--format", "y"], {"format": "table", "ps_options": ["-ef", "--format", "y"]}),
+        ("update", ["--memory-swap=-1", "--cpu-quota", "-1", "x"], {"memory_swap": "-1", "cpu_quota": "-1"}),
+        ("delete", ["--", "-x"], {"id": "-x", "force": False}),
+    ],
+)  # fmt: skip
+def test_what_words_mean(command: str, words: list[str], expected: dict[str, Any]) -> None:
+    values = parse_command(BY_NAME[command], words)
+    assert {key: values[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "problem"),
+    [
+        ("state", [], 'state: "state" requires exactly 1 argument(s), got 0'),
+        ("state", ["a", "b"], 'state: "state" requires exactly 1 argument(s), got 2'),
+        ("kill", ["a", "b", "c"], 'kill: "kill" requires 1 to 2 argument(s), got 3'),
+        ("exec", [], 'exec: "exec" requires at least 1 argument(s), got 0'),
+        ("create", ["--bundle"], "flag needs an argument: --bundle"),
+        ("create", ["--nonsense", "x"], "flag provided but not defined: --nonsense"),
+        ("create", ["--preserve-fds", "many", "x"], 'invalid value "many" for --preserve-fds; use a number'),
+        ("create", ["--preserve-fds", "-1", "x"], 'invalid value "-1" for --preserve-fds; use a number'),
+        ("create", ["--no-pivot=maybe", "x"], 'invalid boolean value "maybe" for --no-pivot'),
+        ("list", ["-f", "yaml"], 'invalid value "yaml" for -f; use one of table, json'),
+    ],
+)
+def test_what_is_refused(command: str, words: list[str], problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_command(BY_NAME[command], words)
+    assert str(caught.value) == problem
+
+
+def test_help_is_wanted() -> None:
+    with pytest.raises(HelpWanted):
+        parse_command(BY_NAME["exec"], ["--help"])
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.refused], ids=lambda c: c.name)
+def test_each_command_is_there_and_has_help(command: Command) -> None:
+    """Its function exists, `--help`, `-h` and `help COMMAND` agree, and every option that is not hidden is told."""
+    from importlib import import_module
+
+    from runtime.cli.clicked import help_text
+
+    module, _, function = command.run.partition(":")
+    assert callable(getattr(import_module(f"runtime.cli.{module}"), function))
+    text = help_text(command.name)
+    assert text.startswith(f"Usage: stele {command.name} ")
+    for option in command.options:
+        assert (option.names[0] in text) != option.hidden, option.names
+
+
+def test_the_ways_to_ask_for_help_agree() -> None:
+    texts = [run(*words) for words in (["exec", "--help"], ["exec", "-h"], ["help", "exec"])]
+    assert {t.returncode for t in texts} == {0}
+    assert len({t.stdout for t in texts}) == 1
+    texts = [run(*words) for words in ([], ["--help"], ["help"], ["-h"])]
+    assert {t.returncode for t in texts} == {0}
+    assert len({t.stdout for t in texts}) == 1
+    assert all(option.names[0] in texts[0].stdout for option in GLOBALS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["checkpoint", "--help"],
+        ["checkpoint", "--image-path", "/x", "c"],
+        ["restore", "--lsm-mount-context"],
+        ["restore", "--detach", "-no-subreaper", "c"],
+    ],
+    ids=" ".join,
+)
+def test_checkpoint_is_refused_as_callers_understand_it(tmp_path: Path, words: list[str]) -> None:
+    """Podman takes exit code 0 of `checkpoint --help` for support, and "needs an argument" of the other likewise."""
+    log = tmp_path / "log"
+    done = run("--log", log, "--log-format", "json", *words)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "not offered by stele" in done.stderr
+    assert "argument" not in done.stderr
+    assert json.loads(log.read_text())["msg"] == done.stderr.strip()
+
+
+def test_version() -> None:
+    lines = run("--version").stdout.splitlines()
+    assert re.fullmatch(r"stele version \d+\.\d+\.\d+", lines[0])
+    assert lines[1] == "spec: 1.2.0"
+    assert re.fullmatch(r"libseccomp: \d+\.\d+\.\d+", lines[2])
+    assert run("-v").stdout.splitlines() == lines
+
+
+# --- the log ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["state", "no/id"], "invalid container ID format"),
+        (["nonsense"], 'unknown command "nonsense"'),
+        (["create", "--nonsense"], "flag provided but not defined: --nonsense"),
+        (["--root", "/", "list"], "--root cannot be /"),
+        (["create", "--preserve-fds", "2000", "x"], "file descriptor"),
+    ],
+    ids=["command", "no-command", "flag", "global", "fds"],
+)
+def test_every_failure_is_one_object_in_the_log(tmp_path: Path, words: list[str], text: str) -> None:
+    """... also one that is found while the command line is read; stderr says the same."""
+    log = tmp_path / "log.json"
+    done = run("--log", log, "--log-format", "json", *words)
+    assert done.returncode == 1
+    entry = json.loads(log.read_text())  # the whole file, as Podman reads it
+    assert set(entry) == {"level", "msg", "time"}
+    assert entry["level"] == "error"
+    assert text in entry["msg"]
+    assert done.stderr.strip() == entry["msg"]
+    assert log.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_log_is_appended_to_as_text(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    run("--log", log, "state", "a/b")
+    before, line = log.read_text().splitlines()
+    assert before == "before"
+    assert re.fullmatch(r'time="[\dT:.Z-]+" level=error msg=".*"', line)
+
+
+def test_json_without_a_file_is_on_stderr() -> None:
+    assert json.loads(run("--log-format=json", "state", "a/b").stderr)["level"] == "error"
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    done = run("--log", tmp_path / "no/log", "state", "x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f'--log "{tmp_path}/no/log": cannot write it: No such file or directory')
+
+
+def test_an_unknown_log_format() -> None:
+    done = run("--log-format", "xml", "state", "x")
+    assert (done.returncode, done.stderr) == (1, "invalid log-format: xml\n")
+
+
+def test_debug_tells_what_is_run_only_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    done = run("--debug", "--log", log, "--log-format", "json", "state", "a/b")
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [e["level"] for e in entries] == ["debug", "error"]
+    assert "state a/b" in entries[0]["msg"]
+    assert done.stderr == entries[1]["msg"] + "\n"
+
+
+def test_nothing_that_moves_a_cursor_gets_to_the_terminal(tmp_path: Path) -> None:
+    done = run("--log", tmp_path / "log", "--log-format", "json", "features", "\x1b[2Jx\ny")
+    assert "\x1b" not in done.stderr
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+# --- streams ------------------------------------------------------------------------------------------------------
+
+
+def test_closed_streams_are_no_fault(tmp_path: Path) -> None:
+    """No file that stele opens may become its own stdout; what is printed goes nowhere then."""
+    script = '"$@" <&- >&- 2>&-'
+    log = tmp_path / "log"
+    command = ["sh", "-c", script, "sh", *STELE]
+    assert subprocess.run([*command, "features"], check=False, cwd=REPO).returncode == 0
+    assert subprocess.run([*command, "--log", log, "state", "a/b"], check=False, cwd=REPO).returncode == 1
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_a_reader_that_is_gone_is_no_fault() -> None:
+    """`stele features | head -1` prints no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*STELE, "features"], stdout=writer, stderr=subprocess.PIPE, check=False, cwd=REPO)
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 1
+
+
+def test_a_full_disk_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*STELE, "features"], stdout=full, stderr=subprocess.PIPE, check=False, cwd=REPO)
+    assert (done.returncode, done.stderr) == (1, b"features: No space left on device\n")
+
+
+# --- completion ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_path(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `stele` is a command."""
+    program = tmp_path / "bin/stele"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {" ".join(STELE)} "$@"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:/usr/bin:/bin", "PYTHONPATH": str(REPO), "XDG_RUNTIME_DIR": str(tmp_path)}
+
+
+def bash_completes(line: str, env: dict[str, str]) -> list[str]:
+    """What bash offers at the end of `line`, by the script that `completion bash` prints."""
+    script = """
+        eval "$(stele completion bash)"
+        complete -p stele >/dev/null || exit 3
+        COMP_WORDS=($1) ; [[ $1 == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _stele_completion stele
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(["bash", "-c", script, "bash", line], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout.split()
+
+
+def test_bash_completes(on_path: dict[str, str], tmp_path: Path) -> None:
+    assert bash_completes("stele st", on_path) == ["start", "state"]
+    assert "checkpoint" not in bash_completes("stele ", on_path)
+    assert "--console-socket" in bash_completes("stele exec --co", on_path)
+    assert bash_completes("stele --log-format ", on_path) == ["text", "json"]
+    assert bash_completes("stele completion ", on_path) == ["bash", "zsh", "fish"]
+    for name in ("web1", "web2", "cache"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+    assert bash_completes(f"stele --root {tmp_path}/state kill w", on_path) == ["web1", "web2"]
+    assert bash_completes(f"stele --root {tmp_path}/state create w", on_path) == []
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "expected"),
+    [
+        ("zsh", {"COMP_WORDS": "stele st", "COMP_CWORD": "1"}, ["plain", "start", "start a created container"]),
+        ("fish", {"COMP_WORDS": "stele st", "COMP_CWORD": "st"}, ["plain,start\tstart a created container"]),
+    ],
+)
+def test_other_shells_are_answered(
+    on_path: dict[str, str], shell: str, words: dict[str, str], expected: list[str]
+) -> None:
+    """Each script asks with its own variables, and reads answers in its own form."""
+    assert f"{shell}_complete" in run("completion", shell).stdout
+    done = run(env={**on_path, **words, "_STELE_COMPLETE": f"{shell}_complete"})
+    assert done.stdout.splitlines()[: len(expected)] == expected
+
+
+def test_no_completion_for_other_shells() -> None:
+    done = run("completion", "csh")
+    assert (done.returncode, done.stderr) == (1, 'no completion for "csh"; use bash, zsh or fish\n')
