@@ -12,6 +12,10 @@ import pytest
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import BundleFactory, busybox_rootfs
 from tests.harness.runtime import Runtime
+from tests.vm.fixtures import guest, guest_bundle, machine
+
+# Fixtures that tests/vm and tests/callers share: one boot of the test host for both.
+__all__ = ["guest", "guest_bundle", "machine"]
 
 FAILED = pytest.StashKey[bool]()
 

@@ -1,0 +1,16 @@
+# The read-only test host in a virtual machine (tests/vm), and what is installed there.
+.PHONY: vm-image vm-test power-cuts sysext
+
+# What QEMU boots: made by mmdebstrap, kept under the hash of its recipe.
+vm-image:
+	@tests/vm/image/build
+
+# stele as an image that systemd-sysext lays over a read-only /usr.
+sysext: build/stele.raw
+build/stele.raw: build/bin/stele build-aux/sysext.sh
+	build-aux/sysext.sh $< $@
+
+# Boots the host and drives it from here: there is no Python in it. The exit code is that of the tests.
+VM_READY = build vm-image sysext
+vm-test: $(VM_READY)
+	$(PYTEST) --durations=15 tests/vm $(wildcard tests/callers)
