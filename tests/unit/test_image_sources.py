@@ -1,0 +1,236 @@
+"""Where images are asked for, and as whom: registries.conf and auth files."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.errors import ConfigError, HostError, SteleError, UsageError
+from runtime.images import auth, registries
+from runtime.images.auth import Credentials
+from runtime.images.references import Reference
+
+D = "sha256:" + "ab" * 32
+CONF = """
+unqualified-search-registries = ["one.example"]
+[aliases]
+"app" = "two.example/team/app"
+[[registry]]
+prefix = "docker.io"
+location = "docker.io"
+[[registry.mirror]]
+location = "mirror.example:5000/hub"
+insecure = true
+[[registry.mirror]]
+location = "digests.example"
+pull-from-mirror = "digest-only"
+[[registry]]
+prefix = "docker.io/library/secret"
+blocked = true
+[[registry]]
+prefix = "*.inner.example"
+location = "outer.example/inner"
+[[registry]]
+location = "plain.example:80"
+insecure = true
+"""
+
+
+def rules(text: str) -> registries.Registries:
+    return registries.merge([("r.conf", tomllib.loads(text))])
+
+
+@pytest.mark.parametrize(
+    ("name", "sources"),
+    [
+        ("docker.io/debian:12", ["mirror.example:5000/hub/library/debian:12 insecure", "docker.io/library/debian:12"]),
+        (
+            f"docker.io/debian@{D}",
+            [
+                f"mirror.example:5000/hub/library/debian@{D} insecure",
+                f"digests.example/library/debian@{D}",
+                f"docker.io/library/debian@{D}",
+            ],
+        ),
+        ("a.inner.example/x:1", ["outer.example/inner/x:1"]),
+        ("inner.example/x:1", ["inner.example/x:1"]),
+        ("plain.example:80/x:1", ["plain.example:80/x:1 insecure"]),
+        ("plain.example:8080/x:1", ["plain.example:8080/x:1"]),
+        ("docker.io/library/secrets:1", None),
+        ("short:1", ["one.example/short:1"]),
+        ("app", ["two.example/team/app:latest"]),
+    ],
+)
+def test_sources(name: str, sources: list[str] | None) -> None:
+    """The rule with the longest prefix decides; mirrors come before the registry itself."""
+    found = rules(CONF).sources(rules(CONF).parse(name))
+    if sources is None:
+        assert len(found) == 2  # the longer prefix is of another repository
+    else:
+        assert [f"{s.reference}{' insecure' if s.insecure else ''}" for s in found] == sources
+
+
+def test_blocked() -> None:
+    with pytest.raises(SteleError, match=r'blocks "docker\.io/library/secret"'):
+        rules(CONF).sources(Reference("docker.io", "library/secret", "1"))
+
+
+def test_without_rules() -> None:
+    """A short name is Docker Hub's, as everybody expects."""
+    empty = registries.merge([])
+    assert empty.sources(empty.parse("debian")) == [
+        registries.Source(Reference("docker.io", "library/debian", "latest"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("registry = 1", "registry: it must be an array of tables"),
+        ("[[registry]]\nprefix = 1", r"registry\[0\].prefix: it must be a text"),
+        ("[[registry]]\ninsecure = true", "it needs a prefix or a location"),
+        ('[[registry]]\nlocation = "a b"', r'location: "a b" is no host or host:port'),
+        ('[[registry]]\nlocation = "h/../x"', "is no repository"),
+        ('[[registry]]\nlocation = "h"\ninsecure = "yes"', "insecure: it must be true or false"),
+        ('[[registry]]\nlocation = "h"\n[[registry.mirror]]\ninsecure = true', r"mirror\[0\].location: it is missing"),
+        (
+            '[[registry]]\nlocation = "h"\n[[registry.mirror]]\nlocation = "m"\npull-from-mirror = "x"',
+            "use all, digest-only or tag-only",
+        ),
+        ('unqualified-search-registries = ["http://x"]', "it must be an array of hosts"),
+        ("[aliases]\na = 1", "aliases: it must be a table of texts"),
+    ],
+)
+def test_wrong_rules(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        rules(text)
+
+
+def test_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$CONTAINERS_REGISTRIES_CONF names the file; one that is no TOML, or missing, is told by its name."""
+    file = tmp_path / "r.conf"
+    file.write_text(CONF)
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(file))
+    assert registries.load().search == ("one.example",)
+    file.write_text("[")
+    with pytest.raises(ConfigError, match=r"r\.conf: it is no TOML"):
+        registries.load()
+    with pytest.raises(HostError, match='"/nowhere": cannot read it: No such file'):
+        registries.load("/nowhere")
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def nobody(name: str, registry: str) -> Credentials | None:
+    raise AssertionError(f"helper {name} was asked for {registry}")
+
+
+FILE: dict[str, Any] = {
+    "auths": {
+        "quay.io": {"auth": b64("q:pw")},
+        "quay.io/team": {"auth": b64("t:p:w")},
+        "https://index.docker.io/v1/": {"auth": b64("hub:secret")},
+        "https://old.example/v2/": {"username": "u", "password": "p"},
+        "token.example": {"identitytoken": "abc"},
+        "empty.example": {},
+        "localhost:5000": {"auth": b64("l:p")},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("registry", "repository", "found"),
+    [
+        ("quay.io", "other/app", Credentials("q", "pw")),
+        ("quay.io", "team/app", Credentials("t", "p:w")),
+        ("quay.io", "teams/app", Credentials("q", "pw")),
+        ("docker.io", "library/debian", Credentials("hub", "secret")),
+        ("old.example", "x", Credentials("u", "p")),
+        ("token.example", "x", Credentials("", identity_token="abc")),
+        ("empty.example", "x", None),
+        ("localhost:5000", "x", Credentials("l", "p")),
+        ("localhost", "x", None),
+        ("evil-quay.io", "x", None),
+        ("quay.io.evil", "x", None),
+    ],
+)
+def test_entries(registry: str, repository: str, found: Credentials | None) -> None:
+    """The longest name decides; no other host gets what is one's."""
+    assert auth.search(FILE, registry, repository, "f", nobody) == found
+
+
+def test_helpers() -> None:
+    """A registry's own helper goes before entries, the general one behind them."""
+
+    def helper(name: str, registry: str) -> Credentials:
+        return Credentials(name, registry)
+
+    document = {**FILE, "credHelpers": {"quay.io": "cloud"}, "credsStore": "all"}
+    assert auth.search(document, "quay.io", "team/app", "f", helper) == Credentials("cloud", "quay.io")
+    assert auth.search(document, "new.example", "x", "f", helper) == Credentials("all", "new.example")
+    assert auth.search(document, "localhost:5000", "x", "f", helper) == Credentials("l", "p")
+
+
+def test_a_helper_runs_only_from_known_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from PATH; its answer is checked."""
+    program = tmp_path / "docker-credential-mine"
+    program.write_text('#!/bin/sh\nread r\nprintf \'{"Username":"u","Secret":"%s"}\' "$r"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(HostError, match='"docker-credential-mine" is in none of'):
+        auth.ask_helper("mine", "r.example")
+    monkeypatch.setattr(auth, "HELPERS", (str(tmp_path),))
+    assert auth.ask_helper("mine", "r.example") == Credentials("u", "r.example")
+    for text, words in (("echo credentials not found in native keychain; exit 1", None), ("echo x", "no Username")):
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        if words is None:
+            assert auth.ask_helper("mine", "r.example") is None
+        else:
+            with pytest.raises(HostError, match=words):
+                auth.ask_helper("mine", "r.example")
+    with pytest.raises(SteleError, match="it may hold"):
+        auth.ask_helper("../mine", "r.example")
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"auths": []}, "auths: it must be an object"),
+        ({"auths": {"h.example": 1}}, r'auths\["h.example"\]: it must be an object'),
+        ({"auths": {"h.example": {"auth": "%"}}}, "it is not the base64 of USER:PASSWORD"),
+        ({"auths": {"h.example": {"auth": b64("nocolon")}}}, "it is not the base64 of USER:PASSWORD"),
+    ],
+)
+def test_wrong_files(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as told:
+        auth.search(document, "h.example", "x", "f", nobody)
+    assert "nocolon" not in str(told.value)
+
+
+def test_files_in_order(tmp_path: Path) -> None:
+    """The files of podman before those of docker; --authfile or its variable alone when given."""
+    environment = {"HOME": "/h", "XDG_RUNTIME_DIR": "/r"}
+    assert auth.files("", environment) == [
+        "/r/containers/auth.json",
+        "/h/.config/containers/auth.json",
+        "/h/.docker/config.json",
+    ]
+    assert auth.files("", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/x"]
+    assert auth.files("/y", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/y"]
+    assert auth.files("", {**environment, "DOCKER_CONFIG": "/d"})[-1] == "/d/config.json"
+    with pytest.raises(HostError, match=r'auth file ".*none": No such file'):
+        auth.find("h.example", "x", str(tmp_path / "none"))
+
+
+def test_secrets_are_not_printed() -> None:
+    """A record that ends in a log or traceback tells no password."""
+    assert "secret" not in repr(Credentials("u", "secret", "secret"))
+    assert auth.from_option("u:a:b") == Credentials("u", "a:b")
+    with pytest.raises(UsageError, match="write USER:PASSWORD"):
+        auth.from_option("u")
