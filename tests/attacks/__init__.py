@@ -1,0 +1,9 @@
+"""Published attacks on container runtimes, each run against stele, against what is installed beside it, and against a
+build of stele in which the fault was planted, which shows that the attack can succeed."""
+
+from __future__ import annotations
+
+
+def load() -> None:
+    """Register all attacks."""
+    from tests.attacks import on_mounts, on_privileges, on_the_runtime  # noqa: F401

