@@ -20,12 +20,12 @@ esac
 # What building and running need. The -dev packages hold the static
 # libraries (lib*.a) that the executable is linked from, because it may need nothing but libc on its host.
 packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
-	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libexpat1-dev libbz2-dev liblzma-dev
+	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libzstd-dev libexpat1-dev libbz2-dev liblzma-dev
 	busybox-static ca-certificates"
 # What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages; and
 # what makes and boots the virtual machine of tests/vm.
 if [ "$goal" = test ]; then
-	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace
+	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace umoci podman skopeo zstd
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod"
 fi
 

@@ -1,0 +1,129 @@
+"""What the store does with files: replaced whole, made durable, locked, removed however deep they are."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def locked(directory: int, name: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file, made if it is not there; it is never removed, so its name stands for one lock."""
+    fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """write(2) until all is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def replace(directory: int, name: str, content: bytes) -> None:
+    """Replace a file under its writer's lock: after a crash there is the old one or the new one, whole and durable."""
+    temporary = f".{name}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        write_all(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+def open_dir(name: str, dir_fd: int | None = None) -> int:
+    """A directory, not through a symbolic link; the fd is the caller's."""
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+
+
+def make_dirs(directory: int, path: str) -> int:
+    """Make the directories of a relative path (0700) where they are missing; the last one's fd, the caller's."""
+    at = os.dup(directory)
+    for name in path.split("/"):
+        try:
+            os.mkdir(name, 0o700, dir_fd=at)
+            os.fsync(at)
+        except FileExistsError:
+            pass
+        except OSError:
+            os.close(at)
+            raise
+        try:
+            below = open_dir(name, at)
+        finally:
+            os.close(at)
+        at = below
+    return at
+
+
+def remove_tree(directory: int, name: str) -> None:
+    """Remove a file, or a directory with all in it, of any depth, without following a link; nothing if it is not there.
+
+    What a directory holds is moved up before it is removed, so that neither the stack nor the number of open files
+    limits the depth, and no path gets long: an image can nest directories deeper than PATH_MAX.
+    """
+    try:
+        top = open_dir(name, directory)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        if e.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        os.unlink(name, dir_fd=directory)
+        return
+    try:
+        moved = 0
+        pending: list[str] = []
+        moved = _empty(top, top, pending, moved)
+        while pending:
+            below = pending.pop()
+            inner = open_dir(below, top)
+            try:
+                moved = _empty(inner, top, pending, moved)
+            finally:
+                os.close(inner)
+            os.rmdir(below, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=directory)
+
+
+def _empty(inner: int, top: int, pending: list[str], moved: int) -> int:
+    """Unlink the files of `inner` and move its directories to `top` under fresh names; the count of names given."""
+    os.fchmod(inner, 0o700)
+    with os.scandir(inner) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for entry, is_dir in found:
+        if not is_dir:
+            os.unlink(entry, dir_fd=inner)
+        elif inner == top:
+            pending.append(entry)
+        else:
+            while True:
+                moved += 1
+                try:
+                    # rename(2) of a directory needs write permission on itself, as its ".." changes.
+                    _writable(inner, entry)
+                    os.rename(entry, f".{moved}", src_dir_fd=inner, dst_dir_fd=top)
+                    break
+                except OSError as e:
+                    if e.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                        raise
+            pending.append(f".{moved}")
+    return moved
+
+
+def _writable(directory: int, name: str) -> None:
+    if os.geteuid() != 0 and not os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode & stat.S_IWUSR:
+        os.chmod(name, 0o700, dir_fd=directory)

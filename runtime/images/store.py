@@ -1,0 +1,337 @@
+"""The image store: blobs by digest, names for them, unpacked layers, and what containers use of it.
+
+Its directory is an OCI image layout, so that other tools can read it, and has besides:
+  ingest/<hex>              the beginning of a blob (runtime.images.blobs)
+  layers/sha256/<hex>/tree  a layer's files, by the digest of its plain tar (runtime.images.layers)
+  uses/<name>               what one container uses
+  lock                      taken by all who change names or uses, and by gc
+Everything below is 0700: an image's setuid files cannot be reached by users of the host (CVE-2021-41103).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.errors import HostError
+from runtime.images import collect, model
+from runtime.images.blobs import PIECE, BlobWriter
+from runtime.images.collect import GcReport
+from runtime.images.files import locked, make_dirs, replace
+from runtime.images.model import DIGEST, DOCUMENT_MAX, ImageError, check_digest
+from runtime.oci.load import parse_document
+
+DEFAULT = "/var/lib/stele"
+INDEX_MAX = 64 << 20
+NAME_ANNOTATION = "org.opencontainers.image.ref.name"
+NAME_MAX = 512
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class ImageStore:
+    """The images below one --store.
+
+    Args:
+        path: directory, made (0700) when something is first put there.
+    """
+
+    __slots__ = ("_fds", "path")
+
+    def __init__(self, path: str = DEFAULT) -> None:
+        self.path = os.path.abspath(path)
+        self._fds: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close what is held open; the store can be used again."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+
+    def directory(self, path: str = "") -> int:
+        """A directory of the store, made if it is missing; the fd stays the store's.
+
+        Raises:
+            HostError: the store cannot be written.
+        """
+        if path not in self._fds:
+            try:
+                if path:
+                    self._fds[path] = make_dirs(self.directory(), path)
+                else:
+                    os.makedirs(self.path, mode=0o700, exist_ok=True)
+                    self._fds[path] = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    if not os.path.exists(f"{self.path}/oci-layout"):
+                        replace(self._fds[path], "oci-layout", LAYOUT)
+            except OSError as e:
+                raise HostError(
+                    f"--store {self.path}: cannot write there: {os.strerror(e.errno or 0)}; choose another with --store",
+                    e.errno or 0,
+                ) from e
+        return self._fds[path]
+
+    # ---- blobs ----
+
+    def open_blob(self, digest: str) -> int:
+        """A blob for reading; the fd is the caller's.
+
+        Raises:
+            ImageError: the store does not have it.
+        """
+        name = check_digest(digest, "blob").removeprefix("sha256:")
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+            return os.open(name, flags, dir_fd=self.directory("blobs/sha256"))
+        except FileNotFoundError:
+            raise ImageError(f"blob {digest} is not in the store {self.path}; pull or import its image again") from None
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether a blob is there, whole. Who asks means to use it: `gc` then leaves it for its grace period."""
+        name = check_digest(digest, "blob").removeprefix("sha256:")
+        try:
+            os.utime(name, dir_fd=self.directory("blobs/sha256"), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def blob_size(self, digest: str) -> int:
+        """Bytes of a blob.
+
+        Raises:
+            ImageError: the store does not have it.
+        """
+        fd = self.open_blob(digest)
+        try:
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
+    def writer(self, digest: str, size: int | None) -> BlobWriter:
+        """A blob to be written, in a with statement; see BlobWriter. Waits for another writer of the same blob.
+
+        Args:
+            size: bytes, or None if unknown.
+        """
+        return BlobWriter(self.directory("blobs/sha256"), self.directory("ingest"), digest, size)
+
+    def add_bytes(self, data: bytes) -> str:
+        """Keep a small blob; its digest."""
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        with self.writer(digest, len(data)) as writer:
+            if not writer.present:
+                writer.restart()
+                writer.write(data)
+                writer.commit()
+        return digest
+
+    def read_bytes(self, digest: str, limit: int = DOCUMENT_MAX) -> bytes:
+        """A small blob, verified again.
+
+        Raises:
+            ImageError: it is not there, larger than `limit` bytes, or damaged.
+        """
+        fd = self.open_blob(digest)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise ImageError(f"blob {digest}: it is larger than {limit} bytes; no honest document is")
+        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+            raise ImageError(f"blob {digest}: it is damaged on disk; remove and pull its image again")
+        return data
+
+    def read_json(self, digest: str, limit: int = DOCUMENT_MAX) -> dict[str, Any]:
+        """A document, verified again.
+
+        Raises:
+            ImageError: as `read_bytes`. ConfigError: it is no JSON object.
+        """
+        return parse_document(self.read_bytes(digest, limit), digest)
+
+    # ---- names ----
+
+    def tag(self, name: str, descriptor: Mapping[str, Any]) -> None:
+        """Give a manifest or index a name; what had it loses it.
+
+        Args:
+            descriptor: mediaType, digest and size, as in OCI documents.
+        Raises:
+            ImageError: the name is too long or not printable, or the blob is not there.
+        """
+        _check_name(name)
+        told = model.parse_descriptor(dict(descriptor), f'name "{name}"')
+        if not self.has_blob(told.digest):
+            raise ImageError(f'name "{name}": {told.digest} is not in the store {self.path}')
+        with self._locked():
+            known = self._names()
+            known[name] = told.document()
+            self._write_names(known)
+
+    def untag(self, name: str) -> None:
+        """Take a name away; blobs go when `gc` finds them unused.
+
+        Raises:
+            ImageError: no image has this name.
+        """
+        with self._locked():
+            known = self._names()
+            if known.pop(name, None) is None:
+                raise ImageError(
+                    f'image "{name}" is not in the store {self.path}; `stele image list` shows those that are'
+                )
+            self._write_names(known)
+
+    def names(self) -> dict[str, dict[str, Any]]:
+        """Name to descriptor of all images."""
+        return self._names()
+
+    def resolve(self, name_or_digest: str) -> dict[str, Any]:
+        """The descriptor that a name, or the digest of a manifest or index in the store, stands for.
+
+        Raises:
+            ImageError: there is none.
+        """
+        known = self._names()
+        if name_or_digest in known:
+            return known[name_or_digest]
+        if DIGEST.fullmatch(name_or_digest) and self.has_blob(name_or_digest):
+            data = self.read_bytes(name_or_digest)
+            kind = model.kind_of(parse_document(data, name_or_digest), "", name_or_digest)
+            return {"mediaType": kind, "digest": name_or_digest, "size": len(data)}
+        raise ImageError(
+            f'image "{name_or_digest}" is not in the store {self.path}; '
+            "`stele image list` shows those that are, `stele image pull` gets it"
+        )
+
+    def manifest(self, descriptor: Mapping[str, Any]) -> model.Manifest:
+        """The manifest that a descriptor of one platform's image stands for.
+
+        Raises:
+            ImageError: it is not there, or no manifest.
+        """
+        told = model.parse_descriptor(dict(descriptor), "image")
+        document = self.read_json(told.digest)
+        return model.parse_manifest(document, told.media_type, f"manifest {told.digest}")
+
+    def config(self, manifest: model.Manifest) -> model.ImageConfig:
+        """The config of a manifest.
+
+        Raises:
+            ImageError: it is not there, or does not fit the manifest's layers.
+        """
+        where = f"config {manifest.config.digest}"
+        config = model.parse_config(self.read_json(manifest.config.digest), where)
+        if len(config.diff_ids) != len(manifest.layers):
+            raise ImageError(
+                f"{where}: it has {len(config.diff_ids)} diff_ids, its manifest {len(manifest.layers)} layers; "
+                "the image is broken"
+            )
+        return config
+
+    # ---- uses ----
+
+    def hold(self, container_id: str, root: str, chain: Sequence[str]) -> None:
+        """Write down what a container uses; `gc` leaves it until `release`, or until the container's state is gone.
+
+        Args:
+            root: the --root that has the container's state, at <root>/<container_id>.
+            chain: digests of manifest, config, and diff_ids of layers.
+        Raises:
+            ImageError: one of them is neither a blob nor an unpacked layer here any more.
+        """
+        use = json.dumps({"id": container_id, "root": os.path.abspath(root), "chain": list(chain)}).encode()
+        with self._locked():
+            for digest in chain:
+                name = check_digest(digest, f"container {container_id}").removeprefix("sha256:")
+                if not self.has_blob(digest) and not os.path.isdir(f"{self.path}/layers/sha256/{name}/tree"):
+                    raise ImageError(f"{digest} is not in the store {self.path} any more; create the container again")
+            replace(self.directory("uses"), _use_name(container_id, root), use)
+
+    def release(self, container_id: str, root: str | None = None) -> None:
+        """Forget what a container uses; nothing if nothing is known of it.
+
+        Args:
+            root: its --root; None for the containers of this id below any.
+        """
+        uses = self.directory("uses")
+        with self._locked():
+            if root is not None:
+                wanted = [_use_name(container_id, root)]
+            else:
+                wanted = [name for name in os.listdir(uses) if name.rpartition("@")[0] == container_id]
+            for name in wanted:
+                try:
+                    os.unlink(name, dir_fd=uses)
+                except FileNotFoundError:
+                    pass
+
+    # ---- care ----
+
+    def gc(self, grace_seconds: float = 3600) -> GcReport:
+        """Remove what no name and no container uses and nobody has asked for within the grace period."""
+        with self._locked():
+            return collect.collect(self, grace_seconds)
+
+    def verify(self, digest: str | None = None) -> list[collect.Fault]:
+        """Hash again one blob, or all, and see that every named image is whole.
+
+        Returns:
+            what is wrong; [] if nothing is.
+        """
+        return collect.verify(self, digest)
+
+    def hash_blob(self, digest: str) -> str:
+        """What a blob's content really hashes to.
+
+        Raises:
+            ImageError: the store does not have it.
+        """
+        found = hashlib.sha256()
+        fd = self.open_blob(digest)
+        try:
+            while piece := os.read(fd, PIECE):
+                found.update(piece)
+        finally:
+            os.close(fd)
+        return "sha256:" + found.hexdigest()
+
+    def _locked(self) -> Any:
+        return locked(self.directory(), "lock")
+
+    def _names(self) -> dict[str, dict[str, Any]]:
+        try:
+            with open(f"{self.path}/index.json", "rb") as file:
+                data = file.read(INDEX_MAX)
+        except FileNotFoundError:
+            return {}
+        damaged = f"{self.path}/index.json is damaged: the names of the images are in it; restore it or remove it"
+        try:
+            manifests = json.loads(data.decode("utf-8"))["manifests"]
+            parsed = [model.parse_descriptor(item, "index.json") for item in manifests]
+        except (ValueError, KeyError, TypeError, ImageError):
+            raise ImageError(damaged) from None
+        known = {}
+        for told in parsed:
+            name = told.annotations.get(NAME_ANNOTATION)
+            if name:
+                rest = {key: text for key, text in told.annotations.items() if key != NAME_ANNOTATION}
+                known[name] = model.Descriptor(told.media_type, told.digest, told.size, rest, told.platform).document()
+        return known
+
+    def _write_names(self, known: Mapping[str, Mapping[str, Any]]) -> None:
+        manifests = [
+            {**told, "annotations": {**told.get("annotations", {}), NAME_ANNOTATION: name}}
+            for name, told in sorted(known.items())
+        ]
+        index = {"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": manifests}
+        replace(self.directory(), "index.json", json.dumps(index, indent=1).encode())
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > NAME_MAX or not name.isprintable() or any(c.isspace() for c in name):
+        raise ImageError(f"image name {name[:NAME_MAX]!r}: use 1 to {NAME_MAX} printable characters without spaces")
+
+
+def _use_name(container_id: str, root: str) -> str:
+    """A file name: container ids have no "@" and no "/"."""
+    return f"{container_id}@{hashlib.sha256(os.path.abspath(root).encode()).hexdigest()[:16]}"
