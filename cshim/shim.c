@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -199,6 +200,30 @@ int stele_pidfd_getfd(int pidfd, int fd)
 int stele_prctl(int option, unsigned long a, unsigned long b)
 {
 	return result(prctl(option, a, b, 0, 0));
+}
+
+/* The first 8 bytes of glibc's sigset_t are the kernel's. */
+static sigset_t signal_set(uint64_t signals)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	memcpy(&set, &signals, sizeof(signals));
+	return set;
+}
+
+uint64_t stele_block_signals(uint64_t signals)
+{
+	sigset_t now = signal_set(signals), before;
+	uint64_t blocked = 0;
+	if (sigprocmask(SIG_SETMASK, &now, &before) == 0)
+		memcpy(&blocked, &before, sizeof(blocked));
+	return blocked;
+}
+
+int stele_signalfd(uint64_t signals)
+{
+	sigset_t set = signal_set(signals);
+	return result(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 int stele_hold_userns(void)

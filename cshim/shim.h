@@ -37,6 +37,12 @@ int stele_unshare(int flags);
 int stele_pidfd_getfd(int pidfd, int fd);
 int stele_prctl(int option, unsigned long a, unsigned long b);
 
+/* Signals as a mask, bit n-1 for signal n. Set which are blocked; returns which were. */
+uint64_t stele_block_signals(uint64_t signals);
+
+/* A signalfd(2) of them, close-on-exec and non-blocking; or -errno. */
+int stele_signalfd(uint64_t signals);
+
 /* A process that only holds a new user namespace open until it is killed; its pid, or -errno. */
 int stele_hold_userns(void);
 /* cdef: end */

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.container.exec import execute as execute_in
 from runtime.container.foreground import Forwarding, exit_code, follow
 from runtime.container.requests import ExecRequest
-from runtime.container.state import Record, check_id
+from runtime.container.state import check_id
 from runtime.errors import UsageError
 from runtime.oci.load import check_process, load_document
 from runtime.plan.identity import MAX_ID
@@ -19,10 +19,9 @@ from runtime.plan.identity import MAX_ID
 def execute(options: Globals, values: dict[str, Any]) -> int:
     store = options.store()
     container_id = check_id(values["id"])
-    process = process_of(store.read(container_id), values)
     cgroups = values["cgroup"]
     request = ExecRequest(
-        process=process,
+        process=lambda own: process_of(own, values),
         pid_file=values["pid_file"],
         console_socket=values["console_socket"],
         pidfd_socket=values["pidfd_socket"],
@@ -36,7 +35,7 @@ def execute(options: Globals, values: dict[str, Any]) -> int:
     with Forwarding() as forwarding:
         started = execute_in(store, container_id, request)
         forwarding.to(started.pidfd)
-        return exit_code(follow(started))
+        return exit_code(follow(started, forwarding))
 
 
 def identity(text: str, what: str) -> int:
@@ -50,7 +49,7 @@ def identity(text: str, what: str) -> int:
     return int(text)
 
 
-def process_of(record: Record, values: dict[str, Any]) -> dict[str, Any]:
+def process_of(own: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The process object: --process as it is, else the container's own with what the options change."""
     if values["process"]:
         process = load_document(values["process"], advice="--process names a file with the process object")
@@ -58,7 +57,7 @@ def process_of(record: Record, values: dict[str, Any]) -> dict[str, Any]:
     else:
         if not values["command"]:
             raise UsageError("exec: process args cannot be empty; name the program to run")
-        process = copy.deepcopy(dict(record.config["process"]))
+        process = dict(own)
         process["args"] = values["command"]
         process["terminal"] = False
         process.pop("consoleSize", None)

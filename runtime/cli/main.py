@@ -115,6 +115,7 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
     """Run a command; whatever goes wrong is told in one sentence."""
     log, name = options.log, command.name
     module, _, function = command.run.partition(":")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it has the kernel reap our children
     try:
         with interruptible() if name in ROLLED_BACK else nullcontext():
             status: int = getattr(import_module(f"runtime.cli.{module}"), function)(options, values)

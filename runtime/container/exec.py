@@ -29,25 +29,25 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
     Raises:
         StateError: the container does not run, or is paused. SteleError: a step failed; no process is left.
     """
-    with store.locked(container_id):
-        record = store.read(container_id)
-        if not is_alive(record):
-            raise StateError(f'cannot exec in a stopped container: container not running: "{container_id}"')
-        manager = cgroups.from_record(dict(record.cgroup))
-        if not request.ignore_paused and manager.paused():
-            raise StateError(f'cannot exec in a paused container: "{container_id}"; resume it, or use --ignore-paused')
-        pidfd = _pidfd(record)
-    linux: Mapping[str, Any] = record.config.get("linux") or {}
-    plan = compile_exec(
-        request.process,
-        linux,
-        probe(cgroup_mount=cgroups.mount_point()),
-        compiler(store.root),
-        rootless=record.rootless,
-        keep_fds=request.preserve_fds,
-    )
     with contextlib.ExitStack() as undo:
-        undo.callback(os.close, pidfd)
+        with store.locked(container_id):
+            record = store.read(container_id)
+            pidfd = _pidfd(record)
+            undo.callback(os.close, pidfd)
+            manager = cgroups.from_record(dict(record.cgroup))
+            if not request.ignore_paused and manager.paused():
+                raise StateError(
+                    f'cannot exec in a paused container: "{container_id}"; resume it, or use --ignore-paused'
+                )
+        linux: Mapping[str, Any] = record.config.get("linux") or {}
+        plan = compile_exec(
+            request.process(record.config["process"]),
+            linux,
+            probe(cgroup_mount=cgroups.mount_point()),
+            compiler(store.root),
+            rootless=record.rootless,
+            keep_fds=request.preserve_fds,
+        )
         child = _launch(plan, request, manager, pidfd)
         failed = undo.enter_context(contextlib.ExitStack())
         failed.callback(child.close)
@@ -63,11 +63,17 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
 
 
 def _pidfd(record: Record) -> int:
-    """A pidfd of the container's init, sure to be it: looked at again once we hold it."""
-    pidfd = os.pidfd_open(record.pid)
+    """A pidfd of the container's init, sure to be it: looked at once we hold it."""
+    stopped = StateError(f'cannot exec in a stopped container: container not running: "{record.id}"')
+    if record.pid <= 0:
+        raise stopped
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        raise stopped from None
     if not is_alive(record):
         os.close(pidfd)
-        raise StateError(f'cannot exec in a stopped container: container not running: "{record.id}"')
+        raise stopped
     return pidfd
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,12 +32,13 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExecRequest:
-    """`exec`: `process` is the whole process object, already merged with what the command line says.
+    """`exec`.
 
-    cgroup: a path below the container's cgroup, "" for the cgroup itself.
+    process: makes the whole process object of the container's own one, which it leaves as it is, and of what the
+    command line says. cgroup: a path below the container's cgroup, "" for the cgroup itself.
     """
 
-    process: Mapping[str, Any]
+    process: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     pid_file: str = ""
     console_socket: str = ""
     pidfd_socket: str = ""

@@ -204,7 +204,7 @@ class Store:
     def write(self, directory: int, record: Record) -> None:
         """Replace the record: after a crash there is the old one or the new one, whole."""
         _replace(directory, CGROUP_FILE, json.dumps(dict(record.cgroup)).encode())
-        _replace(directory, STATE_FILE, json.dumps(asdict(record)).encode())
+        _replace(directory, STATE_FILE, json.dumps(_document(record)).encode())
 
     def read(self, container_id: str) -> Record:
         """The record of a container.
@@ -214,8 +214,8 @@ class Store:
         """
         path = self.path(container_id)
         try:
-            with open(f"{path}/{STATE_FILE}", "rb") as f:
-                content = f.read(STATE_MAX + 1)
+            with open(f"{path}/{STATE_FILE}", "rb", buffering=0) as f:
+                content = f.read(min(os.fstat(f.fileno()).st_size, STATE_MAX) + 1)
         except FileNotFoundError:
             if not os.path.isdir(path):
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
@@ -258,6 +258,12 @@ class Store:
 
 def _temporary(name: str) -> str:
     return f".{name}.new"
+
+
+def _document(record: Record) -> dict[str, Any]:
+    """What `_parse` reads. The config is large and only read, so it is not copied as dataclasses.asdict would."""
+    document = {f.name: getattr(record, f.name) for f in fields(Record)}
+    return document if record.exit is None else {**document, "exit": asdict(record.exit)}
 
 
 def _replace(directory: int, name: str, content: bytes) -> None:

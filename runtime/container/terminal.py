@@ -10,19 +10,28 @@ import signal
 import termios
 import tty
 from types import FrameType, TracebackType
+from typing import Protocol
 
 CHUNK = 65536
+
+
+class Signals(Protocol):
+    """Signals for the process: an fd to poll, and what to do when it is readable."""
+
+    fd: int
+
+    def pass_on(self) -> None: ...
 
 
 class Relay:
     """Copies stdin to a pty's master and the master to stdout until the process ends.
 
     Args:
-        master: the pty's master; closed at exit. pidfd: of the process.
+        master: the pty's master; closed at exit. pidfd: of the process. signals: what its caller gets for it.
     """
 
-    def __init__(self, master: int, pidfd: int) -> None:
-        self.master, self.pidfd = master, pidfd
+    def __init__(self, master: int, pidfd: int, signals: Signals) -> None:
+        self.master, self.pidfd, self.signals = master, pidfd, signals
         self.saved: list[object] | None = None
         self.before: object = None
 
@@ -52,6 +61,7 @@ class Relay:
         poller.register(self.master, select.POLLIN)
         poller.register(self.pidfd, select.POLLIN)
         poller.register(0, select.POLLIN)
+        poller.register(self.signals.fd, select.POLLIN)
         ended = False
         while True:
             ready = dict(poller.poll(0 if ended else None))
@@ -63,6 +73,8 @@ class Relay:
             if 0 in ready and not self._copy(0, self.master):
                 poller.unregister(0)
                 os.write(self.master, b"\x04")  # end of file, as a terminal says it
+            if self.signals.fd in ready:
+                self.signals.pass_on()
             if self.pidfd in ready:
                 ended = True
 

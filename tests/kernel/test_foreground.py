@@ -1,0 +1,90 @@
+"""run and exec as the parent of a process: signals that come to them, and what their own caller has left them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.bundles import BundleFactory
+from tests.harness.output import Output
+from tests.harness.runtime import Runtime
+
+PASSED = ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "SEGV", "IO", "PWR", "RTMIN", "RTMAX")
+TRAPS = (
+    "".join(f"trap 'echo got {name}' {name}; " for name in PASSED[:-2]) + "trap 'echo got RTMIN' 34; trap 'exit 9' 64;"
+)
+SCRIPT = f"{TRAPS} echo ready; while :; do sleep 0.02; done"
+
+
+def number(name: str) -> int:
+    return {"RTMIN": signal.SIGRTMIN, "RTMAX": signal.SIGRTMAX}.get(name) or signal.Signals[f"SIG{name}"].value
+
+
+@pytest.fixture
+def output() -> Iterator[Output]:
+    made = Output()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_signals_are_passed_on(stele: Runtime, bundle: BundleFactory, output: Output, command: str) -> None:
+    """Each arrives, in the order in which they were sent one by one; the last one ends the program."""
+    if command == "run":
+        words = stele.command("run", "--bundle", bundle(["/bin/sh", "-c", SCRIPT]), stele.id())
+    else:
+        name = stele.detached(bundle(["/bin/sleep", "1000"]))
+        words = stele.command("exec", name, "/bin/sh", "-c", SCRIPT)
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output.write_fd)
+    output.until("ready")
+    for each in PASSED[:-1]:
+        process.send_signal(number(each))
+        output.until(f"got {each}\n")
+    process.send_signal(signal.SIGRTMAX)
+    assert process.wait(30) == 9
+    if command == "exec":
+        stele.ok("delete", "--force", name)
+
+
+def test_a_signal_that_comes_while_the_program_is_started_is_not_lost(stele: Runtime, bundle: BundleFactory) -> None:
+    """A poststart hook sends it, when run has blocked its signals and nothing waits for them yet."""
+    made = bundle(["/bin/sh", "-c", "trap 'exit 7' USR1; : >/ready; while :; do sleep 0.02; done"])
+    script = f"until [ -e {made}/rootfs/ready ]; do sleep 0.02; done; kill -USR1 $PPID"
+    config = json.loads((made / "config.json").read_text())
+    config["hooks"] = {"poststart": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]}
+    (made / "config.json").write_text(json.dumps(config))
+    assert stele("run", "--bundle", made, stele.id()).returncode == 7
+
+
+def test_signals_are_passed_on_beside_a_terminal(stele: Runtime, bundle: BundleFactory) -> None:
+    made = bundle(["/bin/sh", "-c", SCRIPT], terminal=True)
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        stele.command("run", "--bundle", made, stele.id()),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    seen = b""
+    for name in (*PASSED[:3], "RTMAX"):
+        while not seen.endswith(b"\r\n"):
+            seen += os.read(master, 4096)
+        process.send_signal(number(name))
+        seen = b""
+    assert process.wait(30) == 9
+    os.close(master)
+
+
+def test_a_caller_may_ignore_the_end_of_its_children(stele: Runtime, bundle: BundleFactory) -> None:
+    """SIGCHLD ignored is inherited, and would have the kernel reap a child before it is waited for; nor may the
+    container inherit it."""
+    made = bundle(["/bin/sh", "-c", "grep SigIgn /proc/self/status; exit 7"])
+    done = stele("run", "--bundle", made, stele.id(), preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert (done.returncode, int(done.stdout.split()[1], 16) >> (signal.SIGCHLD - 1) & 1) == (7, 0), done
