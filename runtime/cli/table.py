@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.cli.declare import Command, Option, flag
+from runtime.cli.image_table import IMAGE_COMMANDS
 
 GLOBALS = (
     Option(("--root",), "directory for the state of containers", "directory"),
@@ -156,6 +157,7 @@ COMMANDS = (
     ),
     Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
     Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
+    *IMAGE_COMMANDS,
     Command("checkpoint", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
     Command("restore", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
 )

@@ -1,0 +1,47 @@
+"""The commands for images, as data."""
+
+from __future__ import annotations
+
+from runtime.cli.declare import Command, Option, flag
+
+FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
+QUIET = flag("--quiet", "-q", help="print no progress, and only the digest")
+PLATFORM = Option(("--platform",), "OS/ARCHITECTURE[/VARIANT] instead of this machine's")
+POLICY = Option(("--signature-policy",), "policy.json that says which images may come in")
+
+IMAGE_COMMANDS = (
+    Command(
+        "image pull",
+        "get an image from its registry",
+        "images:pull",
+        ("IMAGE",),
+        (
+            PLATFORM,
+            flag("--plain-http", help="without TLS (loopback needs no such flag)"),
+            Option(("--tls-verify",), "whether TLS must prove who it is", choices=("true", "false"), default="true"),
+            Option(("--authfile",), "file with credentials instead of those of podman login and docker login"),
+            Option(("--creds",), "USER:PASSWORD for the registry"),
+            Option(("--registries-conf",), "file with mirrors and rules for registries"),
+            POLICY,
+            QUIET,
+            FORMAT,
+        ),
+    ),
+    Command(
+        "image list",
+        "list the images that are here",
+        "images:listing",
+        (),
+        (FORMAT, flag("--quiet", "-q", help="only names")),
+    ),
+    Command("image verify", "hash again one image, or all", "images:verify", ("[IMAGE]",), (FORMAT,)),
+    Command("image tag", "give an image another name", "images:tag", ("IMAGE", "NAME")),
+    Command("image rm", "take names away; gc then removes what nothing uses", "images:remove", ("IMAGE", "MORE...")),
+    Command(
+        "image gc",
+        "remove what no name and no container uses",
+        "images:collect",
+        (),
+        (Option(("--grace-period",), "keep what was wanted in this time, as 24h or 30m", default="1h"), FORMAT),
+    ),
+)

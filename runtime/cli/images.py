@@ -1,0 +1,180 @@
+"""stele image ...: what comes in, what is here, what goes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from runtime.cli.inspect import print_table
+from runtime.cli.main import Globals
+from runtime.errors import SteleError, UsageError
+from runtime.images.progress import human, short, to_stderr
+from runtime.images.store import ImageStore
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def store_of(options: Globals) -> ImageStore:
+    return ImageStore(options.images)
+
+
+def stored_name(store: ImageStore, text: str) -> str:
+    """The name in the store that a person means: as written, in full, or the digest. Raises: SteleError."""
+    from runtime.images.references import DIGEST
+    from runtime.images.registries import load
+
+    names = store.names()
+    if text in names or DIGEST.fullmatch(text):
+        return text
+    if re.fullmatch(r"[0-9a-f]{8,64}", text):
+        digests = {told["digest"] for told in names.values() if told["digest"].startswith(f"sha256:{text}")}
+        if len(digests) == 1:
+            return str(digests.pop())
+    return str(load().parse(text))
+
+
+def pull(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.images import auth, registries
+    from runtime.images.platforms import host_platform, parse_platform
+    from runtime.images.pull import How
+    from runtime.images.pull import pull as fetch
+    from runtime.images.references import Place
+
+    rules = registries.load(values["registries_conf"])
+    reference = registries.checked(values["image"], rules)
+    if isinstance(reference, Place):
+        raise UsageError(f'image "{reference}": it is in no registry; `stele image import {reference}` takes it in')
+    how = How(
+        platform=parse_platform(values["platform"]) if values["platform"] else host_platform(),
+        plain_http=values["plain_http"],
+        verify=values["tls_verify"] == "true",
+        credentials=auth.from_option(values["creds"]) if values["creds"] else None,
+        authfile=values["authfile"],
+    )
+    progress = to_stderr(quiet=values["quiet"])
+    try:
+        done = fetch(store_of(options), reference, rules, how, progress)
+    finally:
+        progress.close()
+    size = done.manifest.config.size + sum(layer.size for layer in done.manifest.layers)
+    told = {
+        "name": done.name,
+        "digest": done.descriptor.digest,
+        "mediaType": done.descriptor.media_type,
+        "source": done.source,
+        "platform": dict(done.descriptor.platform),
+        "layers": [layer.document() for layer in done.manifest.layers],
+        "size": size,
+        "fetched": done.fetched,
+    }
+    if values["format"] == "json":
+        print(json.dumps(told, indent=2))
+    elif values["quiet"]:
+        print(done.descriptor.digest)
+    else:
+        print(f"{done.name}\n{done.descriptor.digest}  {human(size)}, {human(done.fetched)} fetched")
+    return 0
+
+
+def listing(options: Globals, values: dict[str, Any]) -> int:
+    store = store_of(options)
+    rows: list[dict[str, Any]] = []
+    for name, told in sorted(store.names().items()):
+        row: dict[str, Any] = {"name": name, "digest": told["digest"], "size": None, "platform": "", "created": ""}
+        try:
+            manifest = store.manifest(told)
+            config = store.config(manifest)
+        except SteleError as e:
+            row["fault"] = str(e)
+        else:
+            row["size"] = manifest.config.size + sum(layer.size for layer in manifest.layers)
+            row["platform"] = "/".join(p for p in (config.os, config.architecture, config.variant) if p)
+            row["created"] = config.created
+        rows.append(row)
+    if values["quiet"]:
+        for row in rows:
+            print(row["name"])
+    elif values["format"] == "json":
+        print(json.dumps(rows))
+    else:
+        cells = [
+            [
+                row["name"],
+                short(row["digest"]),
+                row["platform"] or "damaged",
+                row["created"].partition("T")[0],
+                human(row["size"]) if row["size"] is not None else "-",
+            ]
+            for row in rows
+        ]
+        print_table(["NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE"], cells)
+    return 0
+
+
+def verify(options: Globals, values: dict[str, Any]) -> int:
+    store = store_of(options)
+    digest = store.resolve(stored_name(store, values["image"]))["digest"] if values["image"] else None
+    faults = store.verify(digest)
+    if values["format"] == "json":
+        print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
+    for fault in faults:
+        print(f"{fault.digest}: {fault.problem}", file=sys.stderr)
+    if faults:
+        raise SteleError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {values['image'] or store.path}")
+    if values["format"] != "json":
+        print(f"{values['image'] or store.path}: all is as its digests say")
+    return 0
+
+
+def tag(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.images.registries import load
+
+    store = store_of(options)
+    name = load().parse(values["name"])
+    if name.digest:
+        raise UsageError(f'image tag: "{values["name"]}" names a digest; write a name with a tag')
+    store.tag(str(name), store.resolve(stored_name(store, values["image"])))
+    return 0
+
+
+def remove(options: Globals, values: dict[str, Any]) -> int:
+    store = store_of(options)
+    for text in (values["image"], *values["more"]):
+        name = stored_name(store, text)
+        if name.startswith("sha256:"):
+            names = [known for known, told in store.names().items() if told["digest"] == name]
+            if not names:
+                store.resolve(name)
+                raise SteleError(f"image {name}: it has no name; `stele image gc` removes it when nothing uses it")
+            for known in names:
+                store.untag(known)
+                print(known)
+        else:
+            store.untag(name)
+            print(name)
+    return 0
+
+
+def collect(options: Globals, values: dict[str, Any]) -> int:
+    report = store_of(options).gc(_seconds(values["grace_period"]))
+    told = {
+        "blobs": list(report.blobs),
+        "layers": list(report.layers),
+        "transfers": report.transfers,
+        "uses": report.uses,
+        "bytes": report.bytes,
+    }
+    if values["format"] == "json":
+        print(json.dumps(told))
+    else:
+        print(f"{len(report.blobs)} blobs ({human(report.bytes)}), {len(report.layers)} unpacked layers removed")
+    return 0
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
+    if not match:
+        raise UsageError(f'--grace-period "{text[:40]}": write a number with s, m, h or d behind it, as 24h')
+    return float(int(match[1]) * SECONDS.get(match[2], 1))

@@ -1,0 +1,202 @@
+"""Get an image from a registry or its mirrors into the store: manifest first, then what of it is not there yet.
+
+Nothing is named before all of it is there and verified. What a pull that was stopped has fetched is kept as the
+beginning of blobs, which the next one goes on with.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+
+from runtime.errors import SteleError
+from runtime.images import auth, model
+from runtime.images.auth import Credentials
+from runtime.images.model import Descriptor, ImageError, Manifest
+from runtime.images.platforms import Platform, choose
+from runtime.images.progress import Progress, short
+from runtime.images.references import Reference
+from runtime.images.registries import Registries
+from runtime.images.registry import ATTEMPTS, Access, Document, Repository
+from runtime.images.store import ImageStore
+from runtime.images.transport import Unreachable
+from runtime.oci.load import parse_document
+
+PARALLEL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to pull. credentials: given by the user; else those of the auth files are used, for each source its own.
+
+    permit: called with the reference, the manifest's digest and bytes before a blob is fetched; raises to refuse.
+    """
+
+    platform: Platform
+    plain_http: bool = False
+    verify: bool = True
+    credentials: Credentials | None = None
+    authfile: str = ""
+    permit: Callable[[Reference, Document], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """descriptor: of the image's manifest, as it is named in the store. fetched: bytes that came over the network."""
+
+    name: str
+    descriptor: Descriptor
+    manifest: Manifest
+    source: str
+    fetched: int
+
+
+def pull(store: ImageStore, reference: Reference, registries: Registries, how: How, progress: Progress) -> Pulled:
+    """Get an image and name it. The mirrors are asked first, then the registry itself.
+
+    Raises:
+        SteleError: no source has it, or one of them sent something else; nothing is named then.
+    """
+    failed: list[str] = []
+    sources = registries.sources(reference)
+    for number, source in enumerate(sources):
+        credentials = how.credentials if source.reference.registry == reference.registry else None
+        if credentials is None:
+            credentials = auth.find(source.reference.registry, source.reference.repository, how.authfile)
+        access = Access(how.plain_http, how.verify and not source.insecure, credentials)
+        try:
+            return _Pull(store, reference, source.reference, access, how, progress).run()
+        except SteleError as e:
+            failed.append(str(e))
+            if number + 1 == len(sources):
+                raise type(e)("; before that, ".join([failed[-1], *failed[:-1]])) from None
+            progress.note(f"{e}; asking the next source")
+    raise AssertionError
+
+
+class _Pull:
+    """One image from one source."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        name: Reference,
+        source: Reference,
+        access: Access,
+        how: How,
+        progress: Progress,
+    ) -> None:
+        self.store, self.name, self.source, self.how, self.progress = store, name, source, how, progress
+        self.stop = threading.Event()
+        self.repository = Repository(source, access, self.stop)
+        self.fetched = 0
+        self._count = threading.Lock()
+
+    def run(self) -> Pulled:
+        try:
+            document, platform = self._document()
+            where = f'image "{self.name}"'
+            manifest = model.parse_manifest(parse_document(document.data, where), document.media_type, where)
+            if self.how.permit is not None:
+                self.how.permit(self.name, document)
+            self._blobs([manifest.config])
+            config = self.store.config(manifest)
+            found = Platform(config.os, config.architecture, config.variant)
+            if not platform and choose(self.how.platform, [found]) is None:
+                self.progress.note(f"warning: {where} is for {found}, not for {self.how.platform}")
+            self._blobs(manifest.layers)
+            self.store.add_bytes(document.data)
+            descriptor = Descriptor(manifest.media_type, document.digest, len(document.data), {}, platform)
+            self.store.tag(str(self.name), descriptor.document())
+            return Pulled(str(self.name), descriptor, manifest, str(self.source), self.fetched)
+        finally:
+            self.stop.set()
+            self.repository.close()
+
+    def _document(self) -> tuple[Document, dict[str, str]]:
+        """The manifest for the platform, and how the index calls that; {} if there is no index."""
+        document = self.repository.manifest(self.source.wanted)
+        where = f'image "{self.name}"'
+        parsed = parse_document(document.data, where)
+        kind = model.kind_of(parsed, document.media_type, where)
+        if kind not in model.INDEXES:
+            return replace(document, media_type=kind), {}
+        index = model.parse_index(parsed, kind, where)
+        chosen = pick(index.manifests, self.how.platform, where)
+        found = self.repository.manifest(chosen.digest, size=chosen.size)
+        if found.media_type not in ("", chosen.media_type):
+            raise ImageError(f"{where}: its index calls {chosen.digest} {chosen.media_type}, it is {found.media_type}")
+        self.store.add_bytes(document.data)
+        return replace(found, media_type=chosen.media_type), dict(chosen.platform)
+
+    def _blobs(self, wanted: Iterable[Descriptor]) -> None:
+        """Fetch what is not there, several at a time; the first failure ends all."""
+        unique = list({blob.digest: blob for blob in wanted}.values())
+        with ThreadPoolExecutor(PARALLEL, "pull") as pool:
+            waiting = [pool.submit(self._blob, blob) for blob in unique]
+            try:
+                done, _ = wait(waiting, return_when=FIRST_EXCEPTION)
+            finally:
+                self.stop.set() if not all(f.done() and f.exception() is None for f in waiting) else None
+            for future in sorted(done, key=lambda f: isinstance(f.exception(), _Stopped)):
+                future.result()
+
+    def _blob(self, blob: Descriptor) -> None:
+        name = short(blob.digest)
+        if self.store.has_blob(blob.digest):
+            if self.store.blob_size(blob.digest) != blob.size:
+                raise ImageError(f"blob {blob.digest}: its manifest says {blob.size} bytes, which it has not")
+            self.progress.done(name, blob.size, "already there")
+            return
+        with self.store.writer(blob.digest, blob.size) as writer:
+            if writer.present:
+                self.progress.done(name, blob.size, "already there")
+                return
+            attempt = 0
+            while writer.offset < blob.size:
+                attempt += 1
+                before = writer.offset
+                try:
+                    with self.repository.blob(blob.digest, writer.offset) as (begins, pieces):
+                        if begins != writer.offset:
+                            writer.restart()
+                        for piece in pieces:
+                            if self.stop.is_set():
+                                raise _Stopped(f"blob {blob.digest}: stopped")
+                            writer.write(piece)
+                            with self._count:
+                                self.fetched += len(piece)
+                            self.progress.advance(name, writer.offset, blob.size)
+                    if writer.offset < blob.size:
+                        raise Unreachable(f"blob {blob.digest}: it ended after {writer.offset} of {blob.size} bytes")
+                except Unreachable as e:
+                    attempt = 1 if writer.offset > before else attempt
+                    if attempt >= ATTEMPTS:
+                        raise
+                    self.repository.pause(attempt, e)
+            writer.commit()
+        self.progress.done(name, blob.size)
+
+
+class _Stopped(SteleError):
+    """Another blob failed; that error is the one to tell."""
+
+
+def pick(manifests: Iterable[Descriptor], wanted: Platform, where: str) -> Descriptor:
+    """The manifest of an index for a platform. Raises: ImageError: there is none; it tells which there are."""
+    offered = [m for m in manifests if m.media_type in model.MANIFESTS]
+    platforms = [
+        Platform(m.platform["os"], m.platform["architecture"], m.platform.get("variant", ""))
+        if m.platform.get("os") and m.platform.get("architecture")
+        else None
+        for m in offered
+    ]
+    place = choose(wanted, platforms)
+    if place is None and len(offered) == 1 and platforms[0] is None:
+        place = 0  # an index of one image that does not say for what it is
+    if place is None:
+        known = ", ".join(sorted({str(p) for p in platforms if p is not None and p.os != "unknown"})) or "none"
+        raise ImageError(f"{where}: it has no image for {wanted}; --platform can choose one of: {known}")
+    return offered[place]

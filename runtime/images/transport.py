@@ -1,0 +1,247 @@
+"""HTTP for registries: TLS checked against the host's authorities, proxies of the environment, redirects by our rules.
+
+What urllib3 does: connections, their reuse, TLS. What it is not asked to do: redirects (credentials may not follow
+them), retries (a transfer goes on where it stopped), decoding (a blob is what its digest says).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from runtime.errors import HostError, SteleError
+
+CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
+REDIRECTS_MAX = 5
+CONNECTIONS = 8
+PIECE = 1 << 18
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers after which another try may succeed
+# Where distributions keep the certificates of authorities in one file.
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-bundle.crt",
+    "/var/lib/ca-certificates/ca-bundle.pem",
+    "/usr/share/ca-certificates/ca-bundle.crt",
+)
+# Certificates for one registry: HOST[:PORT]/*.crt are authorities, NAME.cert with NAME.key are ours.
+CERTIFICATES = ("/etc/containers/certs.d", "/etc/docker/certs.d")
+
+Response = urllib3.BaseHTTPResponse
+
+
+class Unreachable(SteleError):
+    """The registry gave no answer, or one cut short: another try may succeed. after: seconds to wait, if it said so."""
+
+    def __init__(self, problem: str, after: float = 0.0) -> None:
+        super().__init__(problem)
+        self.after = after
+
+
+class Untrusted(SteleError):
+    """TLS failed: the registry is not who it says, or speaks no TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said. response: its body, still to be read; close it. url: where it came from, at last."""
+
+    status: int
+    headers: urllib3.HTTPHeaderDict
+    response: Response
+    url: str
+
+
+class Transport:
+    """Connections to one registry and to where it sends us. Safe for threads.
+
+    Args:
+        host: host[:port], for its own certificates.
+        verify: whether TLS must prove who a server is.
+    Raises:
+        HostError: no certificates of authorities are on this host, or a registry's own cannot be read.
+    """
+
+    def __init__(self, host: str, *, verify: bool = True) -> None:
+        options = {
+            "maxsize": CONNECTIONS,
+            "block": True,
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            "ssl_context": context(host, verify=verify),
+            "assert_hostname": None if verify else False,
+        }
+        self._direct = urllib3.PoolManager(**options)  # type: ignore[arg-type]
+        self._proxied: dict[str, urllib3.PoolManager] = {}
+        for scheme in ("http", "https"):
+            proxy = os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme.upper()}_PROXY", "")
+            if proxy:
+                self._proxied[scheme] = urllib3.ProxyManager(proxy, **options)  # type: ignore[arg-type]
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str], *, body: bytes | None = None, downgrade: bool = False
+    ) -> Answer:
+        """One request, and the redirects that it leads to. Authorization is for the server of `url` alone.
+
+        Args:
+            downgrade: a redirect may lead from https to http.
+        Raises:
+            Unreachable, Untrusted, SteleError: a redirect that is not followed.
+        """
+        sent = dict(headers)
+        for _ in range(REDIRECTS_MAX + 1):
+            answer = self._once(method, url, sent, body)
+            location = answer.headers.get("Location", "")
+            if answer.status not in (301, 302, 303, 307, 308) or not location:
+                return answer
+            answer.response.drain_conn()
+            answer.response.close()
+            target = urljoin(url, location)
+            check_url(target, f"{origin(url)} redirects")
+            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https" and not downgrade:
+                raise SteleError(f"{origin(url)} redirects to {origin(target)}, which has no TLS; it is not followed")
+            if origin(target) != origin(url):
+                sent.pop("Authorization", None)
+            url = target
+        raise SteleError(f"{origin(url)} redirects more than {REDIRECTS_MAX} times")
+
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        parts = urlsplit(url)
+        pool = self._proxied.get(parts.scheme, self._direct)
+        if pool is not self._direct and without_proxy(parts.hostname or ""):
+            pool = self._direct
+        try:
+            response = pool.request(
+                method, url, headers=headers, body=body, redirect=False, preload_content=False, decode_content=False
+            )
+        except HTTPError as e:
+            raise told(e, origin(url)) from None
+        return Answer(response.status, urllib3.HTTPHeaderDict(response.headers), response, url)
+
+    def close(self) -> None:
+        for pool in (self._direct, *self._proxied.values()):
+            pool.clear()
+
+
+def read(answer: Answer, limit: int, what: str) -> bytes:
+    """The whole of a small body, which is closed. Raises: Unreachable; SteleError: it is larger than limit bytes."""
+    try:
+        data = bytearray()
+        for piece in pieces(answer):
+            data += piece
+            if len(data) > limit:
+                answer.response.close()
+                raise SteleError(f"{origin(answer.url)}: {what} is larger than {limit >> 10} KiB; it is not read")
+        return bytes(data)
+    finally:
+        answer.response.release_conn()
+
+
+def pieces(answer: Answer) -> Iterator[bytes]:
+    """A body as it comes. Raises: Unreachable: it ends before its time."""
+    try:
+        yield from answer.response.stream(PIECE, decode_content=False)
+    except HTTPError as e:
+        raise told(e, origin(answer.url)) from None
+
+
+def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
+    """urllib3's error in a sentence."""
+    inner: BaseException = error
+    while isinstance(inner, HTTPError):
+        reason = getattr(inner, "reason", None) or getattr(inner, "original_error", None)
+        if reason is None and inner.args and isinstance(inner.args[-1], BaseException):
+            reason = inner.args[-1]
+        if not isinstance(reason, BaseException):
+            break
+        inner = reason
+    if isinstance(error, SSLError) or isinstance(inner, ssl.SSLError | ssl.CertificateError):
+        why = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner)
+        words = str(why).replace("_", " ").lower()
+        if "wrong version number" in words or "http request" in words or "record layer failure" in words:
+            return Untrusted(f"{server}: it speaks no TLS; --plain-http if that is meant")
+        return Untrusted(f"{server}: TLS failed: {words}; give its authority by SSL_CERT_FILE, or --tls-verify=false")
+    if isinstance(inner, OSError) and inner.strerror:
+        return Unreachable(f"{server}: {inner.strerror.lower()}")
+    name = type(error).__name__.removesuffix("Error")
+    words = {"ReadTimeout": f"no answer in {READ_SECONDS:.0f} s", "ConnectTimeout": "no connection in time"}.get(
+        name, ""
+    )
+    return Unreachable(f"{server}: {words or ascii(str(inner))[1:-1][:200]}")
+
+
+def origin(url: str) -> str:
+    """scheme://host[:port]: what credentials belong to. The port is left out where it is the usual one."""
+    parts = urlsplit(url)
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, usual) else "")
+
+
+def check_url(url: str, what: str) -> None:
+    """Raises: SteleError: it is not http or https, has no host or hides credentials."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+        good = good and (parts.port is None or parts.port > 0) and url.isprintable()
+    except ValueError:
+        good = False
+    if not good:
+        raise SteleError(f"{what} to {ascii(url)[:200]}, which is no address that is followed")
+
+
+def without_proxy(host: str) -> bool:
+    """Whether $NO_PROXY names the host or a domain it is in; loopback never goes through a proxy."""
+    names = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).replace(",", " ").split()
+    host = host.lower()
+    return (
+        is_loopback(host)
+        or "*" in names
+        or any(host == n.lower().lstrip(".") or host.endswith("." + n.lower().lstrip(".")) for n in names)
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without its port, is this one."""
+    name = host.strip("[]").lower()
+    return name == "localhost" or name == "::1" or (name.startswith("127.") and name.replace(".", "").isdigit())
+
+
+def context(host: str, *, verify: bool) -> ssl.SSLContext:
+    """TLS 1.2 or newer, with the host's authorities and those for one registry. Raises: HostError."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    given = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+    bundle = given[0] or ("" if given[1] else next((b for b in BUNDLES if os.path.exists(b)), ""))
+    try:
+        if bundle or given[1]:
+            made.load_verify_locations(bundle or None, given[1] or None)
+        for base in CERTIFICATES:
+            folder = Path(base) / host
+            for file in sorted(folder.glob("*.crt")):
+                made.load_verify_locations(file)
+            for file in sorted(folder.glob("*.cert")):
+                made.load_cert_chain(file, file.with_suffix(".key"))
+    except (OSError, ssl.SSLError) as e:
+        where = f"SSL_CERT_FILE={given[0]}" if given[0] else f"/etc/containers/certs.d/{host} or {bundle or given[1]}"
+        raise HostError(f"certificates of authorities ({where}): cannot be read: {e.strerror or e}") from None
+    return made
+
+
+def no_authorities() -> bool:
+    """Whether this host has no certificates of authorities where they are looked for."""
+    given = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+    return not given and not any(os.path.exists(b) for b in BUNDLES)
