@@ -29,7 +29,7 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
         for row in rows:
             print(row["id"])
     elif values["format"] == "json":
-        sys.stdout.write(json.dumps(rows or None))
+        print(json.dumps(rows or None))
     else:
         keys = ("id", "pid", "status", "bundle", "created", "owner")
         print_table([k.upper() for k in keys], [[str(row[k]) for k in keys] for row in rows])
@@ -48,7 +48,7 @@ def ps(options: Globals, values: dict[str, Any]) -> int:
     record = store.read(check_id(values["id"]))
     pids = sorted(lifecycle.manager_of(record).pids())
     if values["format"] == "json":
-        sys.stdout.write(json.dumps(pids))
+        print(json.dumps(pids))
         return 0
     if values["ps_options"]:
         return _host_ps(values["ps_options"], pids)

@@ -29,7 +29,9 @@ def request(options: Globals, values: dict[str, Any], *, keep_master: bool = Fal
 
 
 def create(options: Globals, values: dict[str, Any]) -> int:
-    create_container(options.store(), check_id(values["id"]), request(options, values))
+    created = create_container(options.store(), check_id(values["id"]), request(options, values))
+    for note in created.notes:
+        options.log.warning(note)
     return 0
 
 
@@ -46,6 +48,7 @@ def run(options: Globals, values: dict[str, Any]) -> int:
         options.store(),
         container_id,
         request(options, values, keep_master=not values["detach"] and not values["console_socket"]),
+        options.log.warning,
         detach=values["detach"],
         keep=values["keep"],
         subreaper=not values["no_subreaper"],

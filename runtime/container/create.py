@@ -17,11 +17,11 @@ from typing import Any
 from runtime.container import failure
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
-from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.hooks import host_hooks, run_hooks, run_poststop
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, process_stat, state_document
-from runtime.errors import HostError
+from runtime.errors import HostError, SteleError
 from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
 from runtime.oci.load import load_config
@@ -34,10 +34,14 @@ from runtime.plan.seccomp import SeccompRules
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A container that waits. master: its terminal's, the caller's, when the request kept it; else -1."""
+    """A container that waits.
+
+    master: its terminal's, the caller's, when the request kept it; else -1. notes: what it asked for and did not get.
+    """
 
     record: Record
     master: int = -1
+    notes: tuple[str, ...] = ()
 
 
 def create(store: Store, container_id: str, request: CreateRequest) -> Created:
@@ -51,14 +55,15 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
     bundle = os.path.abspath(request.bundle)
     config = load_config(bundle)
     with contextlib.ExitStack() as undo:
-        directory = store.make(container_id)
-        undo.callback(os.close, directory)
+        creation = Creation(store, container_id, bundle, config, request, undo)
+        undo.push(creation.poststop)
+        creation.directory = store.make(container_id)
+        undo.callback(os.close, creation.directory)
         undo.callback(store.remove, container_id)
-        creation = Creation(store, container_id, directory, bundle, config, request, undo)
         record = creation.run()
         undo.pop_all()
-        os.close(directory)
-        return Created(record, creation.master)
+        os.close(creation.directory)
+        return Created(record, creation.master, creation.plan.notes)
 
 
 def plan_create(
@@ -82,6 +87,7 @@ def plan_create(
             no_pivot=request.no_pivot,
             no_new_keyring=request.no_new_keyring,
             keep_fds=request.preserve_fds,
+            environment=request.environment,
         ),
         facts,
         compile_seccomp,
@@ -97,6 +103,7 @@ class Creation:
         "config",
         "container_id",
         "directory",
+        "launched",
         "manager",
         "master",
         "plan",
@@ -110,16 +117,16 @@ class Creation:
         self,
         store: Store,
         container_id: str,
-        directory: int,
         bundle: str,
         config: Mapping[str, Any],
         request: CreateRequest,
         undo: contextlib.ExitStack,
     ) -> None:
-        self.store, self.container_id, self.directory = store, container_id, directory
+        self.store, self.container_id = store, container_id
         self.bundle, self.config, self.request, self.undo = bundle, config, request, undo
         self.child: launch.Child
-        self.master = -1
+        self.master = self.directory = -1
+        self.launched = False
 
     def run(self) -> Record:
         linux: Mapping[str, Any] = self.config.get("linux") or {}
@@ -161,6 +168,14 @@ class Creation:
         self.child.close()
         return self.record
 
+    def poststop(self, _: object, error: BaseException | None, __: object) -> None:
+        """After a failure has been undone: a container that was there is one that has stopped (runtime.md "Lifecycle")."""
+        if not self.launched:
+            return
+        failed = run_poststop(self.config, state_document(self.record, "stopped", 0))
+        if failed and isinstance(error, SteleError):
+            error.args = ("; and then ".join((str(error), *failed)),)
+
     def _destroy_cgroup(self) -> None:
         self.manager.kill()
         self.manager.destroy()
@@ -191,6 +206,7 @@ class Creation:
                 )
             except OSError as e:
                 raise HostError(f"cannot start init: {e.filename}: {failure.words(e.errno or 0)}", e.errno or 0) from e
+        self.launched = True
         self.undo.callback(self.child.close)
         self.undo.callback(self.child.kill)
 
@@ -205,6 +221,8 @@ class Creation:
             kind = wire.KINDS[report.step]
             if kind is model.Ready:
                 self.child.reap_forked()
+                if self.plan.cgroup_owner is not None:
+                    self.manager.delegate(self.plan.cgroup_owner)
                 return
             if kind is model.Fork:
                 self.child.became(int.from_bytes(report.detail[:4], "little"))

@@ -113,6 +113,9 @@ def _hook(step: model.Hook, index: int, number: int, detail: str) -> str:
         return f"{what} did not end within its timeout of {step.timeout} s and was killed" + (
             f": {detail}" if detail else ""
         )
+    _, unable, code = detail.strip().partition("it could not be executed, errno ")
+    if unable:
+        return f"{what}: cannot execute it: {words(int(code))}; install it or correct its path"
     return f"{what} failed: {detail.strip()}"
 
 

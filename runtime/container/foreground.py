@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 from runtime.container.create import create
@@ -34,9 +35,20 @@ SIGNAL_INFO = 128
 """Bytes of a struct signalfd_siginfo; the signal's number is its first field (signalfd(2))."""
 
 
-def run(store: Store, container_id: str, request: CreateRequest, *, detach: bool, keep: bool, subreaper: bool) -> int:
+def run(
+    store: Store,
+    container_id: str,
+    request: CreateRequest,
+    warn: Callable[[str], None],
+    *,
+    detach: bool,
+    keep: bool,
+    subreaper: bool,
+) -> int:
     """create, start and, unless detached, wait and delete.
 
+    Args:
+        warn: is told what is no failure.
     Returns:
         the container's exit status, 128 + n for signal n; 0 when detached.
     """
@@ -45,6 +57,8 @@ def run(store: Store, container_id: str, request: CreateRequest, *, detach: bool
     created = create(store, container_id, request)
     pid = created.record.pid
     try:
+        for note in created.notes:
+            warn(note)
         if detach:
             start(store, container_id)
             return 0
@@ -58,7 +72,8 @@ def run(store: Store, container_id: str, request: CreateRequest, *, detach: bool
     if keep:
         _remember(store, container_id, record, status)
     else:
-        delete(store, container_id, force=True)
+        for warning in delete(store, container_id, force=True):
+            warn(warning)
     return exit_code(status)
 
 

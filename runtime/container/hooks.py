@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any, Literal
 
 from runtime.errors import HostError
-from runtime.plan.compile import check_hook
 from runtime.plan.model import HostHook
 
 Kind = Literal["prestart", "createRuntime", "poststart", "poststop"]
@@ -25,7 +24,6 @@ def host_hooks(config: Mapping[str, Any], kind: Kind) -> tuple[HostHook, ...]:
     """The hooks of one kind."""
     hooks = []
     for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
-        check_hook(hook, f"hooks.{kind}[{i}]")
         hooks.append(
             HostHook(
                 kind,
@@ -50,6 +48,17 @@ def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:
     document = json.dumps(state).encode()
     for hook in hooks:
         _run(hook, document)
+
+
+def run_poststop(config: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
+    """Run the poststop hooks, all of them; returns what went wrong, which is only told (runtime.md "Lifecycle")."""
+    failed = []
+    for hook in host_hooks(config, "poststop"):
+        try:
+            run_hooks([hook], state)
+        except HostError as e:
+            failed.append(str(e))
+    return failed
 
 
 def _run(hook: HostHook, document: bytes) -> None:

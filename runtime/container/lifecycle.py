@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.hooks import run_poststop
 from runtime.container.state import Record, Store, is_alive, state_document
 from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
@@ -129,7 +130,7 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
     manager = manager_of(record)
     _end(record, manager)
     manager.destroy()
-    warnings = _poststop(record)
+    warnings = run_poststop(record.config, state_document(record, "stopped", 0))
     store.remove(container_id)
     return warnings
 
@@ -172,18 +173,6 @@ def _delete_damaged(store: Store, container_id: str) -> list[str]:
         manager.destroy()
     store.remove(container_id)
     return []
-
-
-def _poststop(record: Record) -> list[str]:
-    """poststop hooks run after all is gone; their failure is only told (runtime.md "Lifecycle")."""
-    document = state_document(record, "stopped", 0)
-    warnings = []
-    for hook in host_hooks(record.config, "poststop"):
-        try:
-            run_hooks([hook], document)
-        except SteleError as e:
-            warnings.append(str(e))
-    return warnings
 
 
 def pause(store: Store, container_id: str) -> None:
@@ -238,15 +227,36 @@ def _owner(uid: int) -> str:
 
 
 def update(store: Store, container_id: str, resources: Mapping[str, Any]) -> None:
-    """Change the limits of a container; device rules stay as they are.
+    """Change the limits of a container: what is not named stays as it is, and so do the device rules.
 
     Raises:
-        ConfigError: a limit that cannot be. StateError: the container is gone.
+        ConfigError: a limit that cannot be. StateError: the container is gone. HostError: the kernel refuses one;
+        then all are as they were.
     """
     from runtime.plan.resources import plan_resources
 
-    with store.locked(container_id):
+    with store.locked(container_id) as directory:
         record = store.read(container_id)
         if not is_alive(record):
             raise StateError(f'container not running: "{container_id}"; its limits cannot be changed')
-        manager_of(record).apply(plan_resources(resources))
+        linux = record.config.get("linux") or {}
+        merged = merge_resources(linux.get("resources") or {}, resources)
+        wanted = dict(resources)
+        if "memory" in wanted:
+            check = (merged["memory"] or {}).get("checkBeforeUpdate", False)
+            wanted["memory"] = {**(wanted["memory"] or {}), "checkBeforeUpdate": check}
+        manager_of(record).apply(plan_resources(wanted, update=True))
+        config = {**record.config, "linux": {**linux, "resources": merged}}
+        store.write(directory, replace(record, config=config))
+
+
+def merge_resources(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """linux.resources after an update, as the state keeps it: objects are merged, lists and values replaced."""
+    merged = dict(before)
+    for name, value in changes.items():
+        if name == "devices":
+            continue
+        there = merged.get(name)
+        both = isinstance(there, dict) and isinstance(value, dict)
+        merged[name] = {**there, **value} if both else value  # type: ignore[dict-item]
+    return merged

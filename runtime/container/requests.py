@@ -14,7 +14,8 @@ class CreateRequest:
     """`create` and `run`.
 
     bundle: directory with config.json. console_socket, pidfd_socket: paths of unix sockets, "" for none.
-    preserve_fds: how many fds from 3 on are passed. keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
+    preserve_fds: how many fds from 3 on are passed. environment: variables for the program beside its own.
+     keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
     """
 
     bundle: str = "."
@@ -27,6 +28,7 @@ class CreateRequest:
     cgroup_manager: CgroupManager = "cgroupfs"
     rootless: bool = False
     keep_master: bool = False
+    environment: tuple[str, ...] = ()
     stdio: tuple[int, int, int] = (0, 1, 2)
 
 

@@ -55,4 +55,5 @@ def probe(*, cgroup_mount: str) -> Facts:
         resctrl=os.path.exists("/sys/fs/resctrl/schemata"),
         kernel=(major, minor),
         in_user_namespace=in_user_namespace(),
+        setgroups=not _read("/proc/self/setgroups").startswith("deny"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime.oci.constants import CAPABILITIES, RLIMITS
+from runtime.oci.constants import HOOKS, RLIMITS
 from runtime.oci.validate import Fault
 
 IPC_SYSCTLS = frozenset(
@@ -36,6 +36,7 @@ def faults(config: Mapping[str, Any]) -> list[Fault]:
         *process_faults(config.get("process") or {}, "process"),
         *_names(config, kinds),
         *_namespaces(linux, kinds),
+        *_hooks(config.get("hooks") or {}),
         *_sysctls(config, linux.get("sysctl") or {}, kinds),
     ]
 
@@ -52,12 +53,6 @@ def _presence(config: Mapping[str, Any]) -> Iterator[Fault]:
 
 def process_faults(process: Mapping[str, Any], path: str) -> Iterator[Fault]:
     """Faults of a process object."""
-    for name, listed in (process.get("capabilities") or {}).items():
-        for i, capability in enumerate(listed if isinstance(listed, list) else ()):
-            if capability not in CAPABILITIES:
-                yield Fault(
-                    f"{path}.capabilities.{name}[{i}]", f"{capability!r} is no capability; names look like CAP_KILL"
-                )
     seen = set()
     for i, limit in enumerate(process.get("rlimits") or ()):
         if limit["type"] not in RLIMITS:
@@ -93,6 +88,13 @@ def _namespaces(linux: Mapping[str, Any], kinds: set[str]) -> Iterator[Fault]:
         yield Fault(
             "linux.timeOffsets", 'needs a time namespace; add {"type": "time"} to linux.namespaces, or remove it'
         )
+
+
+def _hooks(hooks: Mapping[str, Any]) -> Iterator[Fault]:
+    for kind, listed in hooks.items():
+        for i, hook in enumerate(listed if kind in HOOKS else ()):
+            if not hook["path"].startswith("/"):
+                yield Fault(f"hooks.{kind}[{i}].path", f"{hook['path']!r} is not absolute; begin it with /")
 
 
 def _sysctls(config: Mapping[str, Any], sysctls: Mapping[str, str], kinds: set[str]) -> Iterator[Fault]:

@@ -25,7 +25,8 @@ class Request:
     """What the command line adds to config.json.
 
     bundle: absolute path. attach: the cgroup is joined after the clone (systemd). keep_fds: --preserve-fds.
-    state: the state document that hooks get, its pid being PID_MARK.
+    state: the state document that hooks get, its pid being PID_MARK. environment: variables that the program gets
+    beside its own.
     """
 
     bundle: str
@@ -36,6 +37,7 @@ class Request:
     no_pivot: bool = False
     no_new_keyring: bool = False
     keep_fds: int = 0
+    environment: tuple[str, ...] = ()
 
 
 def compile_create(
@@ -51,13 +53,16 @@ def compile_create(
     """
     linux: Mapping[str, Any] = config.get("linux") or {}
     process: Mapping[str, Any] = config["process"]
+    if request.environment:
+        process = {**process, "env": [*(process.get("env") or ()), *request.environment]}
     spaces = namespaces.parse(linux.get("namespaces") or ())
     new_user = "user" in spaces.new
-    if request.rootless and not spaces.has("user"):
+    if request.rootless and facts.euid != 0 and not spaces.has("user"):
         raise ConfigError(
             "linux.namespaces", 'an ordinary user needs a user namespace; add {"type": "user"} with its mappings'
         )
-    can_set_groups = not request.rootless or facts.euid == 0
+    can_set_groups = (not request.rootless or facts.euid == 0) and facts.setgroups
+    maps = namespaces.id_maps(linux) if new_user else None
     entry = namespaces.enter(
         spaces,
         attach=request.attach,
@@ -95,13 +100,27 @@ def compile_create(
         steps=steps,
         clone_flags=entry.clone_flags,
         fds=tuple(fds),
-        id_maps=namespaces.id_maps(linux) if new_user else None,
+        id_maps=maps,
         net_devices=net_devices,
         rlimits=planned.rlimits,
         oom_score=planned.oom_score,
         terminal=bool(process.get("terminal")),
+        cgroup_owner=_cgroup_owner(config, spaces, maps) if facts.euid == 0 else None,
         notes=planned.notes,
     )
+
+
+def _cgroup_owner(config: Mapping[str, Any], spaces: namespaces.Namespaces, maps: model.IdMaps | None) -> int | None:
+    """The host's uid that is to own the container's cgroup: of its process, if that sees the cgroup as its own and
+    writable (config-linux.md "Cgroup ownership"); None to leave it as it is."""
+    mounts = config.get("mounts") or ()
+    writable = any(m.get("type") in ("cgroup", "cgroup2") and "ro" not in (m.get("options") or ()) for m in mounts)
+    if "cgroup" not in spaces.new or not writable or (spaces.has("user") and maps is None):
+        return None
+    uid: int = (config["process"].get("user") or {}).get("uid", 0)
+    if maps is None:
+        return uid or None
+    return next((m.host_id + uid - m.container_id for m in maps.uids if 0 <= uid - m.container_id < m.size), None)
 
 
 def compile_exec(
@@ -118,7 +137,7 @@ def compile_exec(
     The only slot is a pidfd of the container's init, of which all namespaces are joined at once (setns(2)).
     """
     spaces = namespaces.parse(linux.get("namespaces") or ())
-    can_set_groups = not rootless or facts.euid == 0
+    can_set_groups = (not rootless or facts.euid == 0) and facts.setgroups
     planned = plan_process(
         process,
         linux,
@@ -213,6 +232,7 @@ def _root(
         facts=facts,
         mount_label=linux.get("mountLabel") or "",
         first_slot=len(fds),
+        id_maps=namespaces.id_maps(linux) if "user" in spaces.new else None,
     )
     fds.extend(mounts.fds)
     own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
@@ -258,8 +278,6 @@ def _hooks(config: Mapping[str, Any], kind: str, state: Mapping[str, Any]) -> tu
     head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
     hooks = []
     for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
-        field = f"hooks.{kind}[{i}]"
-        check_hook(hook, field)
         args = tuple(hook.get("args") or (hook["path"],))
         hooks.append(
             model.Hook(
@@ -267,15 +285,6 @@ def _hooks(config: Mapping[str, Any], kind: str, state: Mapping[str, Any]) -> tu
             )
         )
     return tuple(hooks)
-
-
-def check_hook(hook: Mapping[str, Any], field: str) -> None:
-    """config.md "POSIX-platform Hooks": an absolute path and, if given, a timeout above 0."""
-    if not hook["path"].startswith("/"):
-        raise ConfigError(f"{field}.path", f"{hook['path']!r} is not absolute; begin it with /")
-    timeout = hook.get("timeout")
-    if timeout is not None and timeout <= 0:
-        raise ConfigError(f"{field}.timeout", f"{timeout} is not above 0; remove it for no limit")
 
 
 def _net_devices(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> tuple[model.NetDevice, ...]:

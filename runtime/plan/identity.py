@@ -14,17 +14,12 @@ MAX_ID = 0xFFFF_FFFE
 """Largest uid or gid: (uid_t)-1 means "no change" to the kernel."""
 
 
-def capability_mask(names: Sequence[str], field: str) -> int:
-    """Names such as CAP_KILL as a bit mask.
-
-    Raises:
-        ConfigError: no capability has this name.
-    """
+def capability_mask(names: Sequence[str]) -> int:
+    """Names such as CAP_KILL as a bit mask; of a name that stele does not know there is nothing in it."""
     mask = 0
-    for i, name in enumerate(names):
-        if name not in CAPABILITIES:
-            raise ConfigError(f"{field}[{i}]", f"{name!r} is no capability; names look like CAP_KILL")
-        mask |= 1 << CAPABILITIES[name]
+    for name in names:
+        if name in CAPABILITIES:
+            mask |= 1 << CAPABILITIES[name]
     return mask
 
 
@@ -36,9 +31,9 @@ def plan_credentials(
     Args:
         new_user: in a user namespace all capabilities are there; else only those of the stele process.
     Returns:
-        the step, and notes about capabilities that this host does not give.
+        the step, and notes about capabilities that cannot be given: that is to be told, and is no failure (config.md).
     Raises:
-        ConfigError: a name or id out of range; groups where they can't be set.
+        ConfigError: an id out of range; groups where they can't be set.
     """
     user = process.get("user") or {}
     uid, gid = user.get("uid", 0), user.get("gid", 0)
@@ -51,7 +46,7 @@ def plan_credentials(
             "process.user.additionalGids", "a rootless container cannot have additional groups; remove them"
         )
     sets = process.get("capabilities") or {}
-    masks = {name: capability_mask(sets.get(name) or (), f"process.capabilities.{name}") for name in SETS}
+    masks = {name: capability_mask(sets.get(name) or ()) for name in SETS}
     available = (1 << 64) - 1 if new_user else facts.capabilities
     missing = 0
     for name in SETS:
@@ -66,8 +61,14 @@ def plan_credentials(
         )
     masks["effective"] &= masks["permitted"]
     masks["ambient"] &= masks["permitted"] & masks["inheritable"]
-    notes = tuple(
-        f"{name} is not given: the host does not have it" for name, bit in CAPABILITIES.items() if missing >> bit & 1
+    unknown = dict.fromkeys(c for name in SETS for c in sets.get(name) or () if c not in CAPABILITIES)
+    notes = (
+        *(f"process.capabilities: {name!r} is not given: stele knows no such capability" for name in unknown),
+        *(
+            f"process.capabilities: {name} is not given: stele does not have it itself"
+            for name, bit in CAPABILITIES.items()
+            if missing >> bit & 1
+        ),
     )
     step = model.Credentials(
         uid=uid,

@@ -32,6 +32,7 @@ class Facts:
         hugepages: names of sizes, as "2MB".
         resctrl: whether /sys/fs/resctrl is mounted.
         kernel: (major, minor).
+        setgroups: whether the user namespace lets supplementary groups be set (user_namespaces(7)).
     """
 
     euid: int = 0
@@ -43,6 +44,7 @@ class Facts:
     resctrl: bool = False
     kernel: tuple[int, int] = (6, 1)
     in_user_namespace: bool = False
+    setgroups: bool = True
 
 
 class Step:
@@ -572,7 +574,8 @@ class Plan:
     id_maps: of the new user namespace, if any.
     terminal: a Console step is among the steps.
     rlimits, oom_score: set from the host side, where a new user namespace has not the right to raise them.
-    notes: what was left out and why, for people (`stele plan`).
+    cgroup_owner: the host's uid that gets the container's cgroup, None to leave it.
+    notes: what was left out and why, for people.
     """
 
     steps: tuple[Step, ...]
@@ -583,4 +586,5 @@ class Plan:
     rlimits: tuple[Rlimit, ...] = ()
     oom_score: int | None = None
     terminal: bool = False
+    cgroup_owner: int | None = None
     notes: tuple[str, ...] = field(default=())

@@ -95,8 +95,12 @@ def plan_mounts(
     facts: model.Facts,
     mount_label: str,
     first_slot: int,
+    id_maps: model.IdMaps | None = None,
 ) -> MountPlan:
     """Plan mounts[] (config.md "Mounts").
+
+    Args:
+        id_maps: of the container's new user namespace; a mount with idmap and no maps of its own takes them.
 
     Raises:
         ConfigError: an entry that cannot be meant.
@@ -116,7 +120,7 @@ def plan_mounts(
             # A fresh mount would show the same hierarchy and cost an RCU grace period.
             steps.append(_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i, extra=options))
         elif options.bind or kind == "bind":
-            steps.append(_plan_bind(mount, options, target, bundle, namespaces, facts, fds, first_slot, i))
+            steps.append(_plan_bind(mount, options, target, bundle, namespaces, facts, fds, first_slot, i, id_maps))
         else:
             new = _plan_new(mount, options, "cgroup2" if kind == "cgroup" else kind, target, mount_label, i)
             if kind == "tmpfs" and new.attr_set & MOUNT_ATTR_RDONLY:
@@ -181,6 +185,7 @@ def _plan_bind(
     fds: list[model.FdSource],
     first_slot: int,
     index: int,
+    own_maps: model.IdMaps | None,
 ) -> model.BindMount:
     if not mount.get("source"):
         raise ConfigError(f"mounts[{index}].source", "is missing; a bind mount needs the host path to bind")
@@ -190,7 +195,7 @@ def _plan_bind(
             f"{options.data[0]!r} is an option of a file system; a bind mount takes none, remove it",
         )
     source = posixpath.join(bundle, mount["source"])
-    id_maps = _mount_id_maps(mount, options, index)
+    id_maps = _mount_id_maps(mount, options, index, own_maps)
     # Made on the host side where the container could not: id maps need the host's rights, a user namespace may not
     # reach the path, and only a copy of the host's own mount propagates back to it.
     on_host = bool(id_maps) or ("user" in namespaces.new and facts.euid == 0) or bool(options.propagation & MS_SHARED)
@@ -204,10 +209,14 @@ def _plan_bind(
     return _bind(options, source, target, slot, index)
 
 
-def _mount_id_maps(mount: Mapping[str, Any], options: Options, index: int) -> model.IdMaps | None:
+def _mount_id_maps(
+    mount: Mapping[str, Any], options: Options, index: int, own_maps: model.IdMaps | None
+) -> model.IdMaps | None:
     uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
     if not (uids or gids or options.idmap):
         return None
+    if not (uids or gids) and own_maps:
+        return own_maps
     if not (uids and gids):
         raise ConfigError(
             f"mounts[{index}]", "an id-mapped mount needs both uidMappings and gidMappings; add what is missing"

@@ -162,7 +162,7 @@ def config(**changes: Any) -> dict[str, Any]:
         ({"process__user": {"uid": "0"}}, "process.user.uid", "must be an integer, not a string"),
         ({"process__user": {"uid": True}}, "process.user.uid", "must be an integer, not a boolean"),
         ({"process__cwd": "tmp"}, "process.cwd", "not absolute"),
-        ({"process__capabilities": {"bounding": ["CAP_FLY"]}}, "process.capabilities.bounding[0]", "is no capability"),
+        ({"hooks__poststop": [{"path": "/x"}, {"path": "x"}]}, "hooks.poststop[1].path", "not absolute"),
         (
             {"linux__namespaces": [{"type": "pid"}, {"type": "pid"}, {"type": "uts"}]},
             "linux.namespaces[1].type",

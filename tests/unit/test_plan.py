@@ -207,13 +207,74 @@ def test_what_is_absent_is_denied() -> None:
 def test_inheritable_and_ambient_only_if_asked() -> None:
     (credentials,) = only(plan(config()), model.Credentials)
     assert credentials.inheritable == credentials.ambient == 0
-    assert credentials.bounding == capability_mask(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"], "x")
+    assert credentials.bounding == capability_mask(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"])
 
 
 def test_a_capability_the_host_lacks_is_left_out_and_told() -> None:
     made = plan(config(), model.Facts(capabilities=0))
     assert only(made, model.Credentials)[0].bounding == 0
-    assert "CAP_KILL is not given: the host does not have it" in made.notes
+    assert "process.capabilities: CAP_KILL is not given: stele does not have it itself" in made.notes
+
+
+def test_a_capability_that_nobody_knows_is_told_and_no_failure() -> None:
+    """config.md: a runtime should not fail for one that cannot be granted; newer callers name newer ones."""
+    made = plan(config(process__capabilities={"bounding": ["CAP_FLY", "CAP_KILL"], "permitted": ["CAP_FLY"]}))
+    assert only(made, model.Credentials)[0].bounding == capability_mask(["CAP_KILL"])
+    assert made.notes == ("process.capabilities: 'CAP_FLY' is not given: stele knows no such capability",)
+
+
+@pytest.mark.parametrize(
+    ("options", "namespaces", "uid", "maps", "owner"),
+    [
+        (["nosuid"], ["cgroup"], 1000, None, 1000),
+        (["nosuid"], ["cgroup"], 0, None, None),
+        (["ro"], ["cgroup"], 1000, None, None),
+        (["nosuid"], [], 1000, None, None),
+        (["nosuid"], ["cgroup", "user"], 5, (0, 100_000, 10), 100_005),
+        (["nosuid"], ["cgroup", "user"], 50, (0, 100_000, 10), None),
+    ],
+)
+def test_whose_the_cgroup_is(
+    options: list[str], namespaces: list[str], uid: int, maps: tuple[int, int, int] | None, owner: int | None
+) -> None:
+    """Of the container's process, if it sees the cgroup as its own and writable; root's is root's anyway."""
+    made = config()
+    made["mounts"] = [{"destination": "/sys/fs/cgroup", "type": "cgroup", "options": options}]
+    made["process"]["user"] = {"uid": uid, "gid": 0}
+    made["linux"]["namespaces"] = [{"type": kind} for kind in ("mount", "pid", *namespaces)]
+    made.pop("hostname", None)
+    if maps:
+        mapping = [dict(zip(("containerID", "hostID", "size"), maps, strict=True))]
+        made["linux"] |= {"uidMappings": mapping, "gidMappings": mapping}
+    assert plan(made).cgroup_owner == owner
+
+
+def test_an_idmap_without_mappings_takes_those_of_the_user_namespace() -> None:
+    mapping = [{"containerID": 0, "hostID": 100_000, "size": 10}]
+    mount = {"destination": "/m", "source": "/s", "options": ["bind", "idmap"]}
+    made = config()
+    made["mounts"] = [mount]
+    made["linux"]["namespaces"].append({"type": "user"})
+    made["linux"] |= {"uidMappings": mapping, "gidMappings": mapping}
+    (tree,) = [fd for fd in plan(made).fds if isinstance(fd, model.TreeFd) and fd.path == "/s"]
+    assert tree.id_maps == model.IdMaps((model.IdMapping(0, 100_000, 10),), (model.IdMapping(0, 100_000, 10),))
+    made = config()
+    made["mounts"] = [mount]
+    with pytest.raises(ConfigError, match=r"^mounts\[0\]: an id-mapped mount needs both"):
+        plan(made)
+
+
+def test_root_in_a_user_namespace_needs_no_other_one() -> None:
+    """Podman's own: it is root there, so only what root may not do there is left out."""
+    inner = model.Facts(in_user_namespace=True)
+    assert plan(config(), inner, rootless=True).id_maps is None
+    with pytest.raises(ConfigError, match=r"^linux\.namespaces: an ordinary user needs a user namespace"):
+        plan(config(), model.Facts(euid=1000), rootless=True)
+
+
+def test_groups_are_left_alone_where_they_cannot_be_set() -> None:
+    (credentials,) = only(plan(config(), model.Facts(setgroups=False)), model.Credentials)
+    assert not credentials.groups
 
 
 def test_seccomp_comes_last_with_no_new_privs_and_before_credentials_without() -> None:
@@ -267,7 +328,6 @@ def test_the_last_environment_entry_for_a_name_wins() -> None:
         ({"linux__personality": {"domain": "LINUX", "flags": ["x"]}}, "linux.personality.flags", "no flag is defined"),
         ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt", "needs resctrl"),
         ({"linux__memoryPolicy": {"mode": "MPOL_X"}}, "linux.memoryPolicy.mode", "no mode"),
-        ({"hooks": {"createContainer": [{"path": "x"}]}}, "hooks.createContainer[0].path", "not absolute"),
         ({"linux__namespaces": [{"type": "mount"}, {"type": "uts"}], "linux__netDevices": {"e": {}}}, "linux.netDevices", "network namespace"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",

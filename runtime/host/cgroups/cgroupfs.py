@@ -277,7 +277,7 @@ class CgroupfsManager:
                 f"{writes[0].field}: the container has no cgroup {self.path}, so it cannot be limited", errno.ENOENT
             ) from e
         self._enable_above(fd, writes)
-        limits.apply(fd, limits.concrete(fd, writes))
+        limits.change(fd, limits.concrete(fd, writes))
 
     def _enable_above(self, fd: int, writes: Sequence[CgroupWrite]) -> None:
         """Enable, from the top down, controllers that the cgroup has not yet: nothing needed them when it was made."""

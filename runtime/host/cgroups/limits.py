@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runtime.errors import ConfigError, HostError
+from runtime.errors import ConfigError, HostError, SteleError
 from runtime.host.cgroups.tree import read, read_if_there, write
 from runtime.plan.resources import KEEP, CgroupWrite
 
@@ -91,6 +92,24 @@ def apply(fd: int, writes: Sequence[CgroupWrite]) -> None:
                 f"({errno.errorcode.get(e.errno or 0, e.errno)}); {advice}",
                 e.errno or 0,
             ) from e
+
+
+def change(fd: int, writes: Sequence[CgroupWrite]) -> None:
+    """`apply` to a cgroup that has limits: if the kernel refuses one, those before it are as they were.
+
+    Raises:
+        HostError: the kernel refuses one.
+    """
+    files = dict.fromkeys(name for w in writes for name in (w.file, *(w.otherwise or ())[:1]))
+    before = [(file, read_if_there(fd, file)) for file in files]
+    try:
+        apply(fd, writes)
+    except SteleError:
+        for file, content in reversed(before):
+            for line in content.splitlines():
+                with contextlib.suppress(OSError):  # what it was it may be again; the refusal is what is told
+                    write(fd, file, line)
+        raise
 
 
 def _no_file(fd: int, w: CgroupWrite, file: str) -> HostError:

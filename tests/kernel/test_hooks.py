@@ -1,0 +1,189 @@
+"""Hooks: all six kinds, their order, what each gets, and what a failure of each does (runtime.md "Lifecycle")."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import leaks
+from tests.harness.bundles import BundleFactory
+from tests.harness.runtime import Runtime
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+BY_CREATE, BY_START = KINDS[:3], KINDS[3:5]
+
+
+def shell(script: str, **more: Any) -> dict[str, Any]:
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"], **more}
+
+
+def logging(log: Path, failing: str = "", how: str = "exit 3") -> dict[str, Any]:
+    """A hook of each kind that notes its name, but startContainer, which cannot see the host's log."""
+    hooks = {k: [shell(f"echo {k} >> {log}; {how if k == failing else ''}")] for k in KINDS if k != "startContainer"}
+    hooks["startContainer"] = [shell(how if failing == "startContainer" else "true")]
+    return {"hooks": hooks}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "log").touch()
+    return tmp_path / "log"
+
+
+@pytest.mark.parametrize("kind", BY_CREATE)
+def test_a_hook_that_fails_at_create(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, log: Path, kind: str
+) -> None:
+    """The container is gone, the poststop hooks have run, and none after the one that failed but them."""
+    done = stele("create", "-b", bundle(["true"], logging(log, kind)), stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert kind in done.stderr or "/bin/sh (index 0)" in done.stderr
+    assert "exit status 3" in done.stderr
+    assert log.read_text().split() == [*BY_CREATE[: BY_CREATE.index(kind) + 1], "poststop"]
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize("kind", BY_START)
+def test_a_hook_that_fails_at_start(stele: Runtime, bundle: BundleFactory, log: Path, kind: str) -> None:
+    """start fails, the container is stopped, and delete does the rest, poststop hooks with it."""
+    name = stele.create(bundle(["sleep", "1000"], logging(log, kind)))
+    pidfd = os.pidfd_open(stele.state(name)["pid"])
+    done = stele("start", name)
+    assert done.returncode == 1
+    assert "exit status 3" in done.stderr
+    stele.wait_ended(pidfd)
+    assert stele.state(name)["status"] == "stopped"
+    stele.ok("delete", name)
+    assert log.read_text().split()[-1] == "poststop"
+
+
+@pytest.mark.parametrize("kind", KINDS[:5])
+def test_run_does_all_of_it(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, log: Path, kind: str
+) -> None:
+    """A hook that fails in `run`, before or after the program begins: nothing is left, and poststop has run."""
+    done = stele("run", "-b", bundle(["sleep", "1000"], logging(log, kind)), stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert "exit status 3" in done.stderr
+    assert log.read_text().split()[-1] == "poststop"
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_two_failures_are_one_sentence(stele: Runtime, bundle: BundleFactory, tmp_path: Path, command: str) -> None:
+    """The poststop hook fails too: it is told beside the cause, in the one line that callers read."""
+    hooks = {"createRuntime": [shell("exit 3")], "poststop": [shell("exit 4")]}
+    log = tmp_path / "log.json"
+    globals_ = ("--log", log, "--log-format", "json")
+    stele(*globals_, command, "-b", bundle(["true"], {"hooks": hooks}), stele.id(), stdout=-3)
+    entry = json.loads(log.read_text())
+    assert "hooks.createRuntime[0] /bin/sh failed: exit status 3" in entry["msg"]
+    assert "and then hooks.poststop[0] /bin/sh failed: exit status 4" in entry["msg"]
+
+
+def test_a_failed_poststop_hook_is_a_warning_and_the_next_one_runs(
+    stele: Runtime, bundle: BundleFactory, log: Path
+) -> None:
+    hooks = {"poststop": [shell("echo oh no >&2; exit 3"), shell(f"echo second >> {log}")]}
+    name = stele.create(bundle(["true"], {"hooks": hooks}))
+    done = stele("delete", name)
+    assert done.returncode == 0
+    assert done.stderr == "warning: hooks.poststop[0] /bin/sh failed: exit status 3: oh no\n"
+    assert log.read_text() == "second\n"
+    done = stele("run", "-b", bundle(["true"], {"hooks": hooks}), stele.id())
+    assert (done.returncode, done.stderr) == (
+        0,
+        "warning: hooks.poststop[0] /bin/sh failed: exit status 3: oh no\n",
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS[:5])
+def test_a_hook_that_does_not_end_is_killed_with_its_children(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, kind: str
+) -> None:
+    hooks = {kind: [shell("trap '' TERM; sleep 1000 & sleep 1000", timeout=1)]}
+    done = stele("run", "-b", bundle(["sleep", "1000"], {"hooks": hooks}), stele.id(), stdout=-3, timeout=20)
+    assert done.returncode == 1
+    assert "did not end within its timeout of 1 s and was killed" in done.stderr
+    assert leftovers.left() == []
+
+
+def test_a_hook_within_its_timeout_is_not_killed(stele: Runtime, bundle: BundleFactory, log: Path) -> None:
+    hooks = {k: [shell(f"echo {k} >> {log}" if k != "startContainer" else "true", timeout=60)] for k in KINDS}
+    assert stele("run", "-b", bundle(["true"], {"hooks": hooks}), stele.id()).returncode == 0
+    assert log.read_text().split() == [k for k in KINDS if k != "startContainer"]
+
+
+@pytest.mark.parametrize("kind", KINDS[:5])
+def test_a_hook_that_is_not_there(stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, kind: str) -> None:
+    hooks = {kind: [{"path": "/no/such/hook"}]}
+    done = stele("run", "-b", bundle(["true"], {"hooks": hooks}), stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert "/no/such/hook" in done.stderr
+    assert "o such file or directory" in done.stderr
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        ({"path": "bin/sh"}, ".path: 'bin/sh' is not absolute"),
+        ({"path": "/bin/sh", "timeout": 0}, ".timeout: 0 is out of range"),
+        ({"path": "/bin/sh", "timeout": -1}, ".timeout"),
+        ({"args": ["x"]}, ".path"),
+    ],
+    ids=["relative", "timeout-0", "timeout-negative", "no-path"],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hook_that_cannot_be_meant(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, kind: str, hook: dict[str, Any], words: str
+) -> None:
+    """It is said by create, before anything is made, of whichever kind it is."""
+    done = stele("create", "-b", bundle(["true"], {"hooks": {kind: [hook]}}), stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert f"hooks.{kind}[0]{words}" in done.stderr
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "poststart"])
+def test_where_a_hook_runs(stele: Runtime, bundle: BundleFactory, log: Path, kind: str) -> None:
+    """All but createContainer in the host's namespaces; that one in the container's, with the host's files still there."""
+    script = f"for n in pid mnt uts net ipc; do readlink /proc/self/ns/$n; done >> {log}; pwd >> {log}; ls / >> {log}"
+    folder = bundle(["sleep", "1000"], {"hooks": {kind: [shell(script)]}})
+    name = stele.detached(folder)
+    pid = stele.state(name)["pid"]
+    found = log.read_text().split()
+    host = [os.readlink(f"/proc/self/ns/{n}") for n in ("pid", "mnt", "uts", "net", "ipc")]
+    container = [os.readlink(f"/proc/{pid}/ns/{n}") for n in ("pid", "mnt", "uts", "net", "ipc")]
+    assert found[:5] == (container if kind == "createContainer" else host)
+    assert "boot" in found[6:], "the host's own /"
+    if kind == "createContainer":
+        assert found[5] == str(folder)
+    stele.ok("delete", "--force", name)
+
+
+def test_prestart_hooks_can_still_mount_into_the_root(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """What NVIDIA's and others' hooks do: enter the container's mount namespace by its pid before pivot_root."""
+    (tmp_path / "given").write_text("given\n")
+    folder = bundle(["cat", "/tmp/given"])
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "rootfs/tmp/given").touch()
+    target = f"{folder}/rootfs/tmp/given"
+    script = f"pid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/'); nsenter -t $pid -m mount --bind {tmp_path}/given {target}"
+    config["hooks"] = {"createRuntime": [shell(script)]}
+    (folder / "config.json").write_text(json.dumps(config))
+    done = stele("run", "-b", folder, stele.id())
+    assert (done.returncode, done.stdout) == (0, "given\n"), done.stderr
+    assert (folder / "rootfs/tmp/given").read_text() == ""
+
+
+def test_many_hooks_of_a_kind_run_in_their_order(stele: Runtime, bundle: BundleFactory, log: Path) -> None:
+    hooks = {k: [shell(f"echo {k}{i} >> {log}") for i in range(3)] for k in KINDS if k != "startContainer"}
+    hooks["startContainer"] = [shell(f"echo {i} >> /tmp/order") for i in range(3)]
+    done = stele("run", "-b", bundle(["cat", "/tmp/order"], {"hooks": hooks}), stele.id())
+    assert done.stdout.split() == ["0", "1", "2"]
+    assert log.read_text().split() == [f"{k}{i}" for k in KINDS if k != "startContainer" for i in range(3)]
