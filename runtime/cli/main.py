@@ -173,9 +173,9 @@ def default_images() -> str:
 def default_root() -> str:
     """Where containers are kept: of an ordinary user in the session's own directory, if there is one."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() == 0 and os.environ.get("USER", "root") in ("", "root"):
+    if not own or (os.geteuid() == 0 and (os.environ.get("USER") == "root" or not in_user_namespace())):
         return DEFAULT_ROOT
-    return f"{own}/stele" if own and (os.geteuid() != 0 or in_user_namespace()) else DEFAULT_ROOT
+    return f"{own}/stele"
 
 
 def _version() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from runtime.container import failure
@@ -48,7 +50,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             rootless=record.rootless,
             keep_fds=request.preserve_fds,
         )
-        child = _launch(plan, request, manager, pidfd)
+        child = _launch(plan, request, manager, pidfd, record.pid)
         failed = undo.enter_context(contextlib.ExitStack())
         failed.callback(child.close)
         failed.callback(child.kill)
@@ -77,7 +79,7 @@ def _pidfd(record: Record) -> int:
     return pidfd
 
 
-def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pidfd: int) -> launch.Child:
+def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pidfd: int, pid: int) -> launch.Child:
     with contextlib.ExitStack() as fds:
         slots = prepare.open_slots(plan.fds, pidfd=pidfd)
         fds.callback(prepare.close_all, slots)
@@ -89,15 +91,25 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
         cgroup = manager.open(request.cgroup)
         if cgroup >= 0:
             fds.callback(os.close, cgroup)
+        spawn = partial(
+            launch.spawn,
+            wire.encode(plan.steps),
+            clone_flags=plan.clone_flags,
+            slots=slots,
+            stdio=stdio,
+            keep=range(3, 3 + request.preserve_fds),
+        )
         try:
-            return launch.spawn(
-                wire.encode(plan.steps),
-                clone_flags=plan.clone_flags,
-                slots=slots,
-                stdio=stdio,
-                keep=range(3, 3 + request.preserve_fds),
-                cgroup_fd=cgroup,
-            )
+            try:
+                return spawn(cgroup_fd=cgroup)
+            except OSError as e:
+                # A payload such as systemd shares out controllers to cgroups of its own, so that the container's cgroup
+                # itself can hold no processes any more (cgroup-v2.rst "No Internal Process Constraint").
+                if e.errno != errno.EBUSY or request.cgroup:
+                    raise
+            cgroup = manager.open_beside(pid)
+            fds.callback(os.close, cgroup)
+            return spawn(cgroup_fd=cgroup)
         except OSError as e:
             raise HostError(f"cannot start init: {e.filename}: {failure.words(e.errno or 0)}", e.errno or 0) from e
 

@@ -137,7 +137,8 @@ def _program(number: int, detail: str) -> str:
         missing = "no such file or directory" if "/" in path else "executable file not found in $PATH"
         return f"{what}: {missing}; correct process.args or install the program in the image"
     if number == errno.EISDIR:
-        return f"{what}: is a directory; name a program in process.args"
+        # Older Dockers, and Podman, read exit code 126 from "permission denied", newer ones from "is a directory" too.
+        return f"{what}: permission denied: it is a directory; name a program in process.args"
     if number == errno.EACCES:
         return f"{what}: permission denied; it must be executable (chmod +x) for the user of the container"
     if number == errno.ENOMEM:

@@ -42,7 +42,9 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
         pytest.param(
             {"process": {"args": ["/no/where"]}}, ['"/no/where"', "no such file or directory"], id="no-such-file"
         ),
-        pytest.param({"process": {"args": ["/etc"]}}, ['"/etc"', "is a directory"], id="a-directory"),
+        pytest.param(
+            {"process": {"args": ["/etc"]}}, ['"/etc"', "permission denied", "is a directory"], id="a-directory"
+        ),
         pytest.param(
             {"process": {"args": ["/etc/passwd"]}}, ['"/etc/passwd"', "permission denied"], id="not-executable"
         ),

@@ -10,12 +10,14 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness import leaks
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
+from tests.harness.runtime import command as command_line
 
 SLEEP = ["/bin/sleep", "1000"]
 
@@ -283,6 +285,28 @@ def test_exec_reads_a_process_file(stele: Runtime, bundle: BundleFactory, tmp_pa
     stele.ok("delete", "-f", name)
 
 
+def test_exec_in_a_container_that_shares_out_controllers(stele: Runtime, bundle: BundleFactory) -> None:
+    """As systemd in a container does: then its cgroup can hold no process, and an exec goes where its init is."""
+    script = (
+        "cd /sys/fs/cgroup; mkdir -p init/deep; echo 1 >init/deep/cgroup.procs; echo +hugetlb >cgroup.subtree_control; "
+        "echo $? >/ready; exec sleep 1000"
+    )
+    limits = {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}
+    folder = bundle(["sh", "-c", script], {"linux": {"resources": limits}}, edit=_writable_cgroups)
+    os.mkfifo(folder / "rootfs/ready")
+    name = stele.detached(folder)
+    assert (folder / "rootfs/ready").read_text() == "0\n"
+    assert stele.ok("exec", name, "grep", "^0:", "/proc/self/cgroup") == "0::/init/deep\n"
+    assert "EBUSY" in stele("exec", "--cgroup", "/", name, "true").stderr, "what is asked for is not changed"
+    stele.ok("delete", "-f", name)
+
+
+def _writable_cgroups(config: dict[str, Any]) -> None:
+    for mount in config["mounts"]:
+        if mount["type"] == "cgroup":
+            mount["options"].remove("ro")
+
+
 @pytest.mark.parametrize("user", ["4294967296", "4294967295", "-1", "root", "1x", ""])
 def test_exec_refuses_what_is_no_uid(stele: Runtime, bundle: BundleFactory, user: str) -> None:
     """CVE-2024-40635: a wide uid must not wrap to root."""
@@ -418,3 +442,23 @@ def test_what_fails_at_start_is_told_by_its_field(
     assert json.loads(stele.ok("state", name))["status"] == "stopped"
     stele.ok("delete", name)
     assert leftovers.left() == []
+
+
+def test_podmans_way_without_root(bundle: BundleFactory, tmp_path: Path) -> None:
+    """Root of a user namespace, USER unset: state is below XDG_RUNTIME_DIR, and no other user namespace is needed."""
+    folder = bundle(["sh", "-c", "cat /proc/self/uid_map; id -u"], edit=_as_rootless_podman)
+    runtime = tmp_path / "user"
+    runtime.mkdir()
+    env = {"XDG_RUNTIME_DIR": str(runtime), "PATH": os.environ["PATH"]}
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--net", *command_line(), "run", "-b", folder, "x"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "0", "1", "0"]), done.stderr
+    assert (runtime / "stele").is_dir()
+
+
+def _as_rootless_podman(config: dict[str, Any]) -> None:
+    config["linux"]["resources"] = {}
+    kinds = ("pid", "ipc", "uts", "mount", "network", "cgroup")
+    config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
+    for mount in config["mounts"]:
+        mount["options"] = [o for o in mount["options"] if o != "gid=5"]

@@ -342,6 +342,7 @@ def test_a_fault_names_its_field(changes: dict[str, Any], field: str, words: str
 def test_an_ordinary_user_needs_a_user_namespace() -> None:
     with pytest.raises(ConfigError, match="needs a user namespace"):
         plan(config(), model.Facts(euid=1000), rootless=True)
+    plan(config(), model.Facts(euid=0, in_user_namespace=True), rootless=True)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ class Manager(Protocol):
     def open(self, below: str) -> int:
         """The directory of the cgroup, or of one below it, for an exec; the caller's; -1 for none."""
 
+    def open_beside(self, pid: int) -> int:
+        """The directory of the cgroup that a process of the container is in by now; the caller's; -1 for none."""
+
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
         """Write limits. Raises ConfigError or HostError with the field."""
 

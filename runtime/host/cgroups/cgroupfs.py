@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from runtime.errors import HostError, StateError
 from runtime.host.cgroups import limits, tree
-from runtime.host.cgroups.mount import DIRECTORY, mount_point, open_root
+from runtime.host.cgroups.mount import DIRECTORY, cgroup_of, mount_point, open_root
 from runtime.host.shim import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from runtime.plan.resources import CgroupWrite
 
@@ -266,6 +266,12 @@ class CgroupfsManager:
             if not parts:
                 raise gone from None
             raise StateError(f'--cgroup "{below}": the container has no such cgroup; name one that it has') from None
+
+    def open_beside(self, pid: int) -> int:
+        path = cgroup_of(pid)
+        if not path.startswith(f"{self.relative}/"):
+            return self.open()
+        return self.open(path.removeprefix(f"{self.relative}/"))
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
         if not writes:

@@ -72,3 +72,15 @@ def mount_point() -> str:
     fd, path = open_root()
     os.close(fd)
     return path
+
+
+def cgroup_of(pid: int) -> str:
+    """The path of a process's cgroup, without slashes at its ends; "" when the process is gone (cgroups(7))."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as f:
+            for line in f.read().decode("utf-8", "surrogateescape").splitlines():
+                if line.startswith("0::/"):
+                    return line.removeprefix("0::").strip("/")
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return ""

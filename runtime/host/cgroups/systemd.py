@@ -16,7 +16,7 @@ from runtime.errors import HostError
 from runtime.host.cgroups import limits
 from runtime.host.cgroups.bus import Bus, Refused
 from runtime.host.cgroups.cgroupfs import CgroupfsManager, open_below
-from runtime.host.cgroups.mount import open_root
+from runtime.host.cgroups.mount import cgroup_of, open_root
 from runtime.host.cgroups.paths import slice_path, systemd_unit
 from runtime.host.cgroups.properties import Property, annotated, limit_properties, unit_properties
 from runtime.plan.resources import CgroupWrite
@@ -116,7 +116,7 @@ class SystemdManager(CgroupfsManager):
                 with contextlib.suppress(Refused):
                     bus.call("ResetFailedUnit", "s", (self.unit,))
                 self._start(bus, properties)
-        self.relative = _cgroup_of(pid) or self.relative
+        self.relative = cgroup_of(pid) or self.relative
         root, _ = open_root()
         try:
             self._fd = open_below(root, self.relative)
@@ -195,15 +195,3 @@ class SystemdManager(CgroupfsManager):
         except HostError:
             pass  # no such unit any more; or no systemd to ask, which ends a scope by itself when that is empty
         super().destroy()
-
-
-def _cgroup_of(pid: int) -> str:
-    """The path of a process's cgroup, without slashes at its ends; "" when the process is gone (cgroups(7))."""
-    try:
-        with open(f"/proc/{pid}/cgroup", "rb") as f:
-            for line in f.read().decode("utf-8", "surrogateescape").splitlines():
-                if line.startswith("0::/"):
-                    return line.removeprefix("0::").strip("/")
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return ""
