@@ -33,7 +33,7 @@ RENAMED = (
 )  # fmt: skip
 # C modules of the standard library that libpython does not have.
 EXTENSIONS = ("_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule")
-ARCHIVES = ("libffi", "libseccomp", "libz", "libexpat")
+ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "libexpat")
 CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-ffile-prefix-map=/=//", "-g0")
 STRICT = (
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",

@@ -49,7 +49,7 @@ def builder() -> cffi.FFI:
         depends=[str(h) for h in headers()],
         define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{INIT}"')],
         extra_compile_args=["-std=gnu11", "-O2", *WARNINGS, *RELAXED],
-        libraries=["seccomp"],
+        libraries=["seccomp", "z", "zstd"],
     )
     return ffi
 

@@ -7,11 +7,11 @@ on where it stopped; the digest over all of it decides.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from types import TracebackType
 
 from runtime.errors import HostError
+from runtime.host.hashing import Sha256
 from runtime.images.files import write_all
 from runtime.images.model import SIZE_MAX, ImageError, check_digest
 
@@ -78,7 +78,7 @@ class BlobWriter:
             os.unlink(self._hex, dir_fd=self._ingest)
             os.utime(self._hex, dir_fd=self._blobs, follow_symlinks=False)  # gc: it is wanted now
             return
-        self._hash = hashlib.sha256()
+        self._hash = Sha256()
         if self.size is not None and os.fstat(self._fd).st_size > self.size:
             os.ftruncate(self._fd, 0)
         while piece := os.read(self._fd, PIECE):
@@ -111,7 +111,7 @@ class BlobWriter:
         if not self.present:
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
-            self._hash = hashlib.sha256()
+            self._hash = Sha256()
             self.offset = 0
 
     def commit(self) -> None:

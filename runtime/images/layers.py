@@ -9,48 +9,99 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import subprocess
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime.errors import HostError
+from runtime.host.unpack import (
+    LOWEST,
+    OVERLAY,
+    OVERLAY_USER,
+    Budget,
+    LayerError,
+    Unpacked,
+    Unpacking,
+    initial_user_namespace,
+)
 from runtime.images.files import open_dir, remove_tree
+from runtime.images.flat import merge
 from runtime.images.model import Descriptor, ImageError, Manifest
 
 if TYPE_CHECKING:
     from runtime.images.store import ImageStore
 
+DEFAULT_BUDGET = Budget()
 PLACE = "layers/sha256"
 TREE, NEW = "tree", "new"
 
 
-def unpack_image(store: ImageStore, manifest: Manifest) -> list[str]:
+def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget = DEFAULT_BUDGET) -> list[str]:
     """The trees of an image's layers in overlayfs form, lowest first; those that are missing are unpacked.
 
     Returns:
         absolute paths. `gc` leaves them for its grace period, and as long as `store.hold` names their diff_ids.
     Raises:
         ImageError: a layer is not there, damaged, hostile or beyond the budget; nothing of it is left.
+        HostError: the kernel or the disk refuses; the same.
     """
     diff_ids = store.config(manifest).diff_ids
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        layers = dict(zip(diff_ids, manifest.layers, strict=True))
-        waiting = [pool.submit(_ensure, store, layer, diff_id) for diff_id, layer in layers.items()]
-        for done in waiting:
-            done.result()
+    missing = {
+        diff_id: layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True) if not _wanted(store, diff_id)
+    }
+    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    _all_at_once(
+        [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for diff_id, layer in missing.items()]
+    )
     return [tree_path(store, diff_id) for diff_id in diff_ids]
 
 
-def unpack_to(store: ImageStore, manifest: Manifest, directory: int) -> None:
-    """Unpack an image flat into an empty directory, whiteouts applied.
+def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: Budget = DEFAULT_BUDGET) -> None:
+    """Unpack an image flat into an empty directory, as an overlay of its layers would look.
 
     Args:
         directory: its fd, which stays the caller's.
     Raises:
-        ImageError: as `unpack_image`; what is in the directory then is the caller's to remove.
+        ImageError, HostError: as `unpack_image`; the directory is empty again.
     """
-    for layer in manifest.layers:
-        _apply(store, layer, directory)
+    if os.listdir(directory):
+        raise HostError(f'"{os.readlink(f"/proc/self/fd/{directory}")}" is not empty; unpack into a new directory')
+    diff_ids = store.config(manifest).diff_ids
+    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    # Beside what the lowest layer makes there, under a name that no layer can know.
+    aside = f".stele-{os.urandom(16).hex()}"
+    os.mkdir(aside, 0o700, dir_fd=directory)
+    results: dict[int, Unpacked] = {}
+
+    def unpack(number: int, work: _Work) -> None:
+        if number == 0:
+            results[0] = _apply(store, manifest.layers[0], diff_ids[0], directory, LOWEST, budget, work, durable=False)
+            return
+        os.mkdir(f"{aside}/{number}", 0o700, dir_fd=directory)
+        tree = open_dir(f"{aside}/{number}", directory)
+        try:
+            layer, diff_id = manifest.layers[number], diff_ids[number]
+            results[number] = _apply(store, layer, diff_id, tree, form, budget, work, durable=False)
+        finally:
+            os.close(tree)
+
+    try:
+        _all_at_once([(layer.size, partial(unpack, n)) for n, layer in enumerate(manifest.layers)])
+        for number in range(1, len(manifest.layers)):
+            tree = open_dir(f"{aside}/{number}", directory)
+            try:
+                merge(tree, directory, whiteouts=results[number].whiteouts > 0)
+            finally:
+                os.close(tree)
+        root = os.fstat(directory)
+        remove_tree(directory, aside)
+        os.utime(directory, ns=(root.st_mtime_ns, root.st_mtime_ns))
+    except BaseException:
+        for name in os.listdir(directory):
+            remove_tree(directory, name)
+        raise
 
 
 def tree_path(store: ImageStore, diff_id: str) -> str:
@@ -112,45 +163,122 @@ def _locked(store: ImageStore, diff_id: str) -> Iterator[int]:
             os.close(lock)
 
 
-def _ensure(store: ImageStore, layer: Descriptor, diff_id: str) -> None:
+def _wanted(store: ImageStore, diff_id: str) -> bool:
+    """Whether a layer's tree is there; `gc` then leaves it for its grace period."""
+    try:
+        os.utime(diff_id.removeprefix("sha256:"), dir_fd=store.directory(PLACE), follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.isdir(tree_path(store, diff_id))
+
+
+class _Work:
+    """Layers on their way, for one who would stop them all."""
+
+    __slots__ = ("_lock", "_running", "_stopped")
+
+    def __init__(self) -> None:
+        self._lock, self._stopped = threading.Lock(), False
+        self._running: set[Unpacking] = set()
+
+    def run(self, unpacking: Unpacking) -> Unpacked:
+        with self._lock:
+            self._running.add(unpacking)
+            if self._stopped:
+                unpacking.stop()
+        try:
+            return unpacking.run()
+        finally:
+            with self._lock:
+                self._running.remove(unpacking)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for unpacking in self._running:
+                unpacking.stop()
+
+
+def _all_at_once(jobs: list[tuple[int, Callable[[_Work], None]]]) -> None:
+    """Run jobs, the largest first, as many at a time as there are processors; the first failure stops all.
+
+    In threads even if there is one job: a signal's handler runs in the main thread, and only outside of C.
+    """
+    work, failures = _Work(), list[BaseException]()
+    waiting = deque(job for _, job in sorted(jobs, key=lambda job: -job[0]))
+
+    def worker() -> None:
+        while not failures:
+            try:
+                job = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                job(work)
+            except BaseException as e:
+                failures.append(e)
+                work.stop()
+
+    threads = [threading.Thread(target=worker) for _ in range(min(len(jobs), len(os.sched_getaffinity(0))))]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        waiting.clear()
+        work.stop()
+        for thread in threads:
+            thread.join()
+        raise
+    if failures:
+        raise failures[0]
+
+
+def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budget: Budget, work: _Work) -> None:
     with _locked(store, diff_id) as lock:
-        os.utime(lock)
         if os.path.isdir(tree_path(store, diff_id)):
             return
         remove_tree(lock, NEW)
         try:
-            os.mkdir(NEW, 0o755, dir_fd=lock)
+            os.mkdir(NEW, 0o700, dir_fd=lock)
             tree = open_dir(NEW, lock)
             try:
-                _apply(store, layer, tree)
+                _apply(store, layer, diff_id, tree, form, budget, work, durable=True)
             finally:
                 os.close(tree)
             os.rename(NEW, TREE, src_dir_fd=lock, dst_dir_fd=lock)
             os.fsync(lock)
         except BaseException:
             remove_tree(lock, NEW)
+            # Empty, it means nothing; whoever waits for the lock sees that it is gone.
+            os.rmdir(diff_id.removeprefix("sha256:"), dir_fd=store.directory(PLACE))
             raise
 
 
-def _apply(store: ImageStore, layer: Descriptor, directory: int) -> None:
+def _apply(
+    store: ImageStore,
+    layer: Descriptor,
+    diff_id: str,
+    directory: int,
+    form: int,
+    budget: Budget,
+    work: _Work,
+    *,
+    durable: bool,
+) -> Unpacked:
     blob = store.open_blob(layer.digest)
     try:
-        packed = {b"\x1f\x8b": "--gzip", b"\x28\xb5": "--zstd"}.get(os.pread(blob, 2, 0))
-        done = subprocess.run(
-            [
-                "tar",
-                "-x",
-                "--numeric-owner",
-                "--xattrs",
-                "-C",
-                f"/proc/self/fd/{directory}",
-                *([packed] if packed else []),
-            ],
-            stdin=blob,
-            pass_fds=[directory],
-            capture_output=True,
-        )
-        if done.returncode != 0:
-            raise ImageError(f"layer {layer.digest}: {done.stderr.decode('utf-8', 'replace')[:200]}")
+        done = work.run(Unpacking(blob, directory, form, budget, durable=durable))
+    except LayerError as e:
+        raise ImageError(f"layer {layer.digest}: {e}") from e
+    except HostError as e:
+        raise HostError(f"layer {layer.digest}: {e}", e.errno) from e
     finally:
         os.close(blob)
+    if done.diff_id != diff_id:
+        raise ImageError(
+            f"layer {layer.digest}: it unpacks to {done.diff_id}, but the image's config has the diff_id {diff_id}; "
+            "the image is broken, or the layer was damaged: remove the image and pull it again"
+        )
+    return done

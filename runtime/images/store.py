@@ -10,13 +10,13 @@ Everything below is 0700: an image's setuid files cannot be reached by users of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.errors import HostError
+from runtime.host.hashing import Sha256
 from runtime.images import collect, model
 from runtime.images.blobs import PIECE, BlobWriter
 from runtime.images.collect import GcReport
@@ -117,7 +117,7 @@ class ImageStore:
 
     def add_bytes(self, data: bytes) -> str:
         """Keep a small blob; its digest."""
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        digest = "sha256:" + Sha256(data).hexdigest()
         with self.writer(digest, len(data)) as writer:
             if not writer.present:
                 writer.restart()
@@ -136,7 +136,7 @@ class ImageStore:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise ImageError(f"blob {digest}: it is larger than {limit} bytes; no honest document is")
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if "sha256:" + Sha256(data).hexdigest() != digest:
             raise ImageError(f"blob {digest}: it is damaged on disk; remove and pull its image again")
         return data
 
@@ -286,7 +286,7 @@ class ImageStore:
         Raises:
             ImageError: the store does not have it.
         """
-        found = hashlib.sha256()
+        found = Sha256()
         fd = self.open_blob(digest)
         try:
             while piece := os.read(fd, PIECE):
@@ -334,4 +334,4 @@ def _check_name(name: str) -> None:
 
 def _use_name(container_id: str, root: str) -> str:
     """A file name: container ids have no "@" and no "/"."""
-    return f"{container_id}@{hashlib.sha256(os.path.abspath(root).encode()).hexdigest()[:16]}"
+    return f"{container_id}@{Sha256(os.path.abspath(root).encode()).hexdigest()[:16]}"

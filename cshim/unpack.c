@@ -1,0 +1,526 @@
+#include "unpack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define TRIES 100
+
+/* Directories get their times and modes last: whatever is made in them changes the one and may be barred by the other. */
+struct late {
+	ino_t inode;
+	int64_t mtime;
+	uint32_t mtime_ns;
+	mode_t mode;
+	uint32_t path_size; /* with its NUL; the path follows */
+};
+
+struct work {
+	struct stele_unpack *u;
+	struct stele_tar *tar;
+	const struct stele_entry *e;
+	int parent;                  /* O_PATH fd of the directory `parent_path`, or -1 */
+	char parent_path[STELE_PATH_MAX];
+	char path[STELE_PATH_MAX];   /* of the entry: no leading, double or trailing "/", no "." */
+	char *late;
+	size_t late_size, late_room;
+};
+
+__attribute__((format(printf, 2, 3))) static int bad(struct work *w, const char *words, ...)
+{
+	va_list arguments;
+	va_start(arguments, words);
+	vsnprintf(w->u->problem, sizeof(w->u->problem), words, arguments);
+	va_end(arguments);
+	return -EBADMSG;
+}
+
+/* ---- paths ---- */
+
+/* "/./usr//bin/" becomes "usr/bin", "./" becomes "". Neither ".." nor the names that whiteouts take may be in it,
+   but in the last place those are left to the caller. */
+static int clean(struct work *w, const char *path, char to[STELE_PATH_MAX], const char *what)
+{
+	size_t size = 0;
+	while (*path) {
+		size_t n = strcspn(path, "/");
+		bool last = path[n + strspn(path + n, "/")] == '\0';
+		if (n == 2 && !memcmp(path, "..", 2))
+			return bad(w, "its %s has \"..\" in it", what);
+		if (!last && !strncmp(path, ".wh.", 4) && strncmp(path, ".wh..wh.", 8))
+			return bad(w, "its %s leads through a whiteout", what);
+		if (n && !(n == 1 && *path == '.')) {
+			if (size)
+				to[size++] = '/';
+			memcpy(to + size, path, n);
+			size += n;
+		}
+		path += n + strspn(path + n, "/");
+	}
+	to[size] = '\0';
+	return 0;
+}
+
+static int open_in_root(const struct work *w, const char *path, uint64_t flags)
+{
+	struct open_how how = {
+		.flags = flags | O_CLOEXEC | O_DIRECTORY,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+	};
+	int fd = -EAGAIN; /* the kernel cannot be sure while something is renamed elsewhere, openat2(2) */
+	for (int i = 0; i < TRIES && fd == -EAGAIN; i++) {
+		fd = (int)syscall(SYS_openat2, w->u->directory, *path ? path : ".", &how, sizeof(how));
+		fd = fd < 0 ? -errno : fd;
+	}
+	return fd;
+}
+
+static void forget_parent(struct work *w)
+{
+	if (w->parent >= 0)
+		close(w->parent);
+	w->parent = -1;
+}
+
+static int count(struct work *w)
+{
+	if (w->u->entries >= w->u->most_entries)
+		return bad(w, "the layer has more than the %llu entries allowed", (unsigned long long)w->u->most_entries);
+	w->u->entries++;
+	return 0;
+}
+
+/* ---- attributes ---- */
+
+/* An attribute of `name` in a directory, of the directory itself if that is "". No link is followed: the directory's fd
+   is where /proc/self/fd leads, and the name is in the last place. setxattrat(2) is too new to be relied on. */
+static int set_xattr(int directory, const char *name, const char *attribute, const void *value, size_t size)
+{
+	char path[sizeof("/proc/self/fd/-2147483648/") + STELE_PATH_MAX];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", directory, *name ? name : ".");
+	return lsetxattr(path, attribute, value, size, 0) < 0 ? -errno : 0;
+}
+
+/* CVE-2021-3493 and the kin of redirect, metacopy and origin: a layer must not steer overlayfs. */
+static int check_xattr(struct work *w, const struct stele_xattr *x)
+{
+	if (!strncmp(x->name, "trusted.overlay.", 16) || !strncmp(x->name, "user.overlay.", 13))
+		return bad(w, "it has the attribute %.60s, by which it would steer overlayfs", x->name);
+	return 0;
+}
+
+static int set_xattrs(struct work *w, int parent, const char *name)
+{
+	for (uint32_t i = 0; i < w->e->n_xattrs; i++) {
+		const struct stele_xattr *x = &w->e->xattrs[i];
+		/* Labels and ACLs of another host's policy and protocol mean nothing here. */
+		if (!strcmp(x->name, "security.selinux") || !strcmp(x->name, "system.nfs4_acl"))
+			continue;
+		int result = check_xattr(w, x);
+		if (result == 0)
+			result = set_xattr(parent, name, x->name, x->value, x->size);
+		if (result < 0) {
+			if (!*w->u->problem)
+				bad(w, "cannot set its attribute %.60s: %s", x->name, strerror(-result));
+			return result;
+		}
+	}
+	return 0;
+}
+
+static int set_opaque(struct work *w, int parent, const char *name)
+{
+	w->u->whiteouts++;
+	if (w->u->form == STELE_FORM_LOWEST)
+		return 0;
+	bool user = w->u->form == STELE_FORM_OVERLAY_USER;
+	return set_xattr(parent, name, user ? "user.overlay.opaque" : "trusted.overlay.opaque", "y", 1);
+}
+
+/* ---- directories ---- */
+
+static int set_late(struct work *w, const char *path, ino_t inode, mode_t mode, int64_t mtime, uint32_t mtime_ns)
+{
+	struct late late = { inode, mtime, mtime_ns, mode, (uint32_t)strlen(path) + 1 };
+	size_t size = sizeof(late) + late.path_size;
+	if (w->late_size + size > w->late_room) {
+		size_t room = w->late_room * 2 + (64 << 10);
+		char *more = realloc(w->late, room);
+		if (!more)
+			return -ENOMEM;
+		w->late = more;
+		w->late_room = room;
+	}
+	memcpy(w->late + w->late_size, &late, sizeof(late));
+	memcpy(w->late + w->late_size + sizeof(late), path, late.path_size);
+	w->late_size += size;
+	return 0;
+}
+
+static int finish_directories(struct work *w)
+{
+	for (size_t at = 0; at < w->late_size;) {
+		struct late late;
+		memcpy(&late, w->late + at, sizeof(late));
+		int fd = open_in_root(w, w->late + at + sizeof(late), O_RDONLY | O_NOFOLLOW);
+		at += sizeof(late) + late.path_size;
+		struct stat found;
+		/* One that was replaced meanwhile has a record of its own. */
+		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+			continue;
+		if (fd < 0)
+			return fd;
+		struct timespec times[2] = { { late.mtime, late.mtime_ns }, { late.mtime, late.mtime_ns } };
+		int failed = fstat(fd, &found) < 0;
+		if (!failed && found.st_ino == late.inode)
+			failed = fchmod(fd, late.mode) < 0 || futimens(fd, times) < 0;
+		int error = errno;
+		close(fd);
+		if (failed)
+			return -error;
+	}
+	return 0;
+}
+
+static bool is_whiteout(const struct stat *s)
+{
+	return S_ISCHR(s->st_mode) && s->st_rdev == makedev(0, 0);
+}
+
+/* Make room for a name: what has it goes, but for a directory with something in it. */
+static int clear(struct work *w, int parent, const char *name)
+{
+	forget_parent(w); /* it may lead through what goes; the caller has a copy of the fd */
+	if (unlinkat(parent, name, 0) == 0)
+		return 0;
+	if (errno != EISDIR || unlinkat(parent, name, AT_REMOVEDIR) == 0)
+		return errno == EISDIR ? 0 : -errno;
+	return errno == ENOTEMPTY ? bad(w, "an earlier entry made a directory of it, with something in it") : -errno;
+}
+
+/* A directory called `name`, made or there. A whiteout in its place hides what is below, so the directory shall, too. */
+static int make_directory(struct work *w, int parent, const char *name)
+{
+	if (mkdirat(parent, name, 0700) == 0)
+		return 0;
+	struct stat found;
+	if (errno != EEXIST || fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (S_ISDIR(found.st_mode))
+		return 0;
+	int result = clear(w, parent, name);
+	if (result == 0 && mkdirat(parent, name, 0700) < 0)
+		result = -errno;
+	return result == 0 && is_whiteout(&found) ? set_opaque(w, parent, name) : result;
+}
+
+/* A directory that no entry told of: root's, 0755, of the epoch. */
+static int imply_directory(struct work *w, const char *path)
+{
+	char before[STELE_PATH_MAX];
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t size = slash ? (size_t)(slash - path) : 0;
+	memcpy(before, path, size);
+	before[size] = '\0';
+	int parent = open_in_root(w, before, O_PATH);
+	if (parent < 0)
+		return parent;
+	struct stat found;
+	int result = count(w);
+	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout(&found))
+		result = bad(w, "its path leads through something that is no directory");
+	if (result == 0)
+		result = make_directory(w, parent, name);
+	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
+		result = -errno;
+	close(parent);
+	return result < 0 ? result : set_late(w, path, found.st_ino, 0755, 0, 0);
+}
+
+/* The directory of a path, with all that lead to it; an O_PATH fd, the caller's. */
+static int open_directory(struct work *w, const char *path)
+{
+	int fd = open_in_root(w, path, O_PATH);
+	if (fd != -ENOENT && fd != -ENOTDIR)
+		return fd;
+	char part[STELE_PATH_MAX];
+	for (size_t n = strcspn(path, "/");; n += 1 + strcspn(path + n + 1, "/")) {
+		memcpy(part, path, n);
+		part[n] = '\0';
+		fd = open_in_root(w, part, O_PATH);
+		if (fd == -ENOENT || fd == -ENOTDIR) {
+			int result = imply_directory(w, part);
+			fd = result < 0 ? result : open_in_root(w, part, O_PATH);
+		}
+		if (fd < 0 || !path[n])
+			return fd;
+		close(fd);
+	}
+}
+
+/* The directory of the entry's path and its name there; the fd stays `w`'s. */
+static int open_parent(struct work *w, const char **ret_name)
+{
+	char *slash = strrchr(w->path, '/');
+	size_t size = slash ? (size_t)(slash - w->path) : 0;
+	*ret_name = slash ? slash + 1 : w->path;
+	if (w->parent >= 0 && strlen(w->parent_path) == size && !memcmp(w->parent_path, w->path, size))
+		return w->parent;
+	forget_parent(w);
+	memcpy(w->parent_path, w->path, size);
+	w->parent_path[size] = '\0';
+	int fd = open_directory(w, w->parent_path);
+	return w->parent = fd < 0 ? -1 : fd, fd;
+}
+
+/* ---- entries ---- */
+
+static int write_all(int fd, const uint8_t *at, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, at, size);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? n : 0;
+		size -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int write_data(struct work *w, int fd)
+{
+	const struct stele_entry *e = w->e;
+	const struct stele_region whole = { 0, e->stored }, *region = e->sparse ? e->regions : &whole;
+	uint64_t left = e->n_regions || !e->sparse ? region->size : 0;
+	const uint8_t *at;
+	int64_t n;
+	if (left && region->offset && lseek(fd, (off_t)region->offset, SEEK_SET) < 0)
+		return -errno;
+	while ((n = stele_tar_data(w->tar, &at)) > 0) {
+		if (w->u->stop)
+			return -ECANCELED;
+		while (n) {
+			while (!left) {
+				region++; /* the regions' sum is what is stored */
+				left = region->size;
+				if (left && lseek(fd, (off_t)region->offset, SEEK_SET) < 0)
+					return -errno;
+			}
+			size_t part = (uint64_t)n < left ? (size_t)n : (size_t)left;
+			int result = write_all(fd, at, part);
+			if (result < 0)
+				return result;
+			at += part;
+			n -= (int64_t)part;
+			left -= part;
+		}
+	}
+	if (n == 0 && e->sparse && ftruncate(fd, (off_t)e->size) < 0)
+		return -errno;
+	return (int)n;
+}
+
+/* A file's owner before its attributes and mode: chown(2) takes capabilities and set-user-ID away. */
+static int make_file(struct work *w, int parent, const char *name)
+{
+	const struct stele_entry *e = w->e;
+	int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	struct timespec times[2] = { { e->mtime, e->mtime_ns }, { e->mtime, e->mtime_ns } };
+	int result = write_data(w, fd);
+	if (result == 0 && fchown(fd, e->uid, e->gid) < 0)
+		result = -errno;
+	if (result == 0)
+		result = set_xattrs(w, parent, name);
+	if (result == 0 && (fchmod(fd, e->mode) < 0 || futimens(fd, times) < 0))
+		result = -errno;
+	close(fd);
+	return result;
+}
+
+static int make_node(struct work *w, int parent, const char *name, mode_t type)
+{
+	const struct stele_entry *e = w->e;
+	dev_t device = makedev(e->major, e->minor);
+	if (mknodat(parent, name, type | (e->mode & 0777), device) < 0)
+		return -errno;
+	int fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	char path[sizeof("/proc/self/fd/-2147483648")];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int result = fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH) < 0 || chmod(path, e->mode) < 0 ? -errno : 0;
+	close(fd);
+	return result;
+}
+
+static int make_link(struct work *w, int parent, const char *name)
+{
+	char target[STELE_PATH_MAX];
+	int result = clean(w, w->e->link, target, "target");
+	if (result < 0)
+		return result;
+	char *slash = strrchr(target, '/'), *target_name = slash ? slash + 1 : target;
+	if (slash)
+		*slash = '\0';
+	int from = open_in_root(w, slash ? target : "", O_PATH);
+	struct stat found;
+	if (from < 0 || fstatat(from, target_name, &found, AT_SYMLINK_NOFOLLOW) < 0)
+		result = (from < 0 ? from : -errno) == -ENOENT ? bad(w, "it is a hard link to what no earlier entry made")
+							       : from < 0 ? from : -errno;
+	else if (is_whiteout(&found) || S_ISDIR(found.st_mode))
+		result = bad(w, "it is a hard link to %s", S_ISDIR(found.st_mode) ? "a directory" : "a whiteout");
+	else if (linkat(from, target_name, parent, name, 0) < 0)
+		result = -errno;
+	if (from >= 0)
+		close(from);
+	return result;
+}
+
+/* Anything but a directory, new; -EEXIST if the name is taken. */
+static int make_other(struct work *w, int parent, const char *name)
+{
+	const struct stele_entry *e = w->e;
+	int result;
+	switch (e->type) {
+	case '0':
+		return make_file(w, parent, name);
+	case '1':
+		return make_link(w, parent, name);
+	case '2':
+		result = symlinkat(e->link, parent, name) < 0 ? -errno : 0;
+		if (result == 0 && fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+			result = -errno;
+		break;
+	case '6':
+		result = make_node(w, parent, name, S_IFIFO);
+		break;
+	default:
+		if (e->type == '3' && e->major == 0 && e->minor == 0)
+			return bad(w, "it is the device 0:0, by which it would be a whiteout for overlayfs");
+		if (w->u->skip_devices)
+			return 0;
+		result = make_node(w, parent, name, e->type == '3' ? S_IFCHR : S_IFBLK);
+	}
+	struct timespec times[2] = { { e->mtime, e->mtime_ns }, { e->mtime, e->mtime_ns } };
+	if (result == 0)
+		result = set_xattrs(w, parent, name);
+	if (result == 0 && utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW) < 0)
+		result = -errno;
+	return result;
+}
+
+static int apply_directory(struct work *w, int parent, const char *name)
+{
+	const struct stele_entry *e = w->e;
+	int result = *name ? make_directory(w, parent, name) : 0;
+	if (result < 0)
+		return result;
+	int fd = openat(parent, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat found;
+	if (fd < 0 || fstat(fd, &found) < 0 || fchown(fd, e->uid, e->gid) < 0)
+		result = -errno;
+	if (result == 0)
+		result = set_xattrs(w, fd, "");
+	if (fd >= 0)
+		close(fd);
+	return result < 0 ? result : set_late(w, w->path, found.st_ino, e->mode, e->mtime, e->mtime_ns);
+}
+
+/* ".wh.NAME" hides NAME of the layers below, ".wh..wh..opq" all that they have in the directory. It says nothing about
+   this layer's own entries, whichever comes first. */
+static int apply_whiteout(struct work *w, int parent, const char *name)
+{
+	if (w->e->type != '0' && w->e->type != '1')
+		return bad(w, "it has the name of a whiteout, but is no file");
+	if (!strcmp(name, ".wh..wh..opq"))
+		return set_opaque(w, parent, "");
+	name += 4;
+	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+		return bad(w, "it is a whiteout of nothing in its directory");
+	if (w->u->form == STELE_FORM_LOWEST)
+		return 0;
+	w->u->whiteouts++;
+	if (mknodat(parent, name, S_IFCHR, makedev(0, 0)) == 0)
+		return 0;
+	struct stat found;
+	if (errno != EEXIST || fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return S_ISDIR(found.st_mode) ? set_opaque(w, parent, name) : 0;
+}
+
+static int apply(struct work *w)
+{
+	int result = clean(w, w->e->path, w->path, "name");
+	if (result < 0)
+		return result;
+	if (!*w->path) /* CVE-2021-29136: the root itself becoming a link */
+		return w->e->type == '5' ? apply_directory(w, w->u->directory, "") : bad(w, "the root must be a directory");
+	const char *name = strrchr(w->path, '/') ? strrchr(w->path, '/') + 1 : w->path;
+	bool opaque = !strcmp(name, ".wh..wh..opq");
+	if (!opaque && (!strncmp(w->path, ".wh..wh.", 8) || strstr(w->path, "/.wh..wh.")))
+		return 0; /* what aufs kept for itself */
+	result = count(w);
+	if (result < 0)
+		return result;
+	int parent = open_parent(w, &name);
+	if (parent < 0)
+		return parent;
+	if (!strncmp(name, ".wh.", 4))
+		return apply_whiteout(w, parent, name);
+	parent = dup(parent);
+	if (parent < 0)
+		return -errno;
+	if (w->e->type == '5') {
+		result = apply_directory(w, parent, name);
+	} else {
+		result = make_other(w, parent, name);
+		if (result == -EEXIST) {
+			result = clear(w, parent, name);
+			if (result == 0)
+				result = make_other(w, parent, name);
+		}
+	}
+	close(parent);
+	return result;
+}
+
+int stele_unpack(struct stele_unpack *u)
+{
+	struct work w = { .u = u, .parent = -1 };
+	u->entries = u->whiteouts = 0;
+	u->path[0] = u->problem[0] = '\0';
+	w.tar = stele_tar_open(u->blob, &u->limits);
+	if (!w.tar)
+		return -errno;
+	struct stat root;
+	int result = fstat(u->directory, &root) < 0 ? -errno : set_late(&w, "", root.st_ino, 0755, 0, 0);
+	while (result >= 0 && (result = stele_tar_next(w.tar, &w.e)) == 1)
+		result = u->stop ? -ECANCELED : apply(&w);
+	if (result < 0) {
+		if (w.e)
+			memcpy(u->path, w.e->path, sizeof(u->path));
+		if (!*u->problem)
+			snprintf(u->problem, sizeof(u->problem), "%s", stele_tar_problem(w.tar));
+	} else {
+		result = finish_directories(&w);
+		if (result == 0 && u->durable && syncfs(u->directory) < 0)
+			result = -errno;
+		stele_tar_digest(w.tar, u->digest);
+	}
+	forget_parent(&w);
+	free(w.late);
+	stele_tar_close(w.tar);
+	return result;
+}

@@ -1,0 +1,132 @@
+"""Layers carried out below a directory by the C shim (cshim/unpack.h), many at a time: no call holds Python's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import HostError
+from runtime.host.shim import ffi, lib
+
+OVERLAY: int = lib.STELE_FORM_OVERLAY
+OVERLAY_USER: int = lib.STELE_FORM_OVERLAY_USER
+LOWEST: int = lib.STELE_FORM_LOWEST
+
+
+class LayerError(HostError):
+    """A layer is no sound archive, is hostile, or is beyond the budget; errno says which: EBADMSG for the first two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one layer may be at most, against bombs; beyond it, unpacking fails and leaves nothing.
+
+    bytes: of the plain archive. ratio: plain to packed, once there are 64 MiB. entries: files, directories and links.
+    header: bytes of one PAX header, long name or sparse map. file: size of one file, its holes included.
+    """
+
+    bytes: int = 64 << 30
+    ratio: int = 500
+    entries: int = 2_000_000
+    header: int = 1 << 20
+    file: int = 4 << 40
+
+    def limits(self) -> dict[str, int]:
+        """As struct stele_tar_limits."""
+        return {"bytes": self.bytes, "ratio": self.ratio, "header": self.header, "file": self.file}
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What came out. diff_id: digest of the plain archive. whiteouts: opaque directories too."""
+
+    diff_id: str
+    entries: int
+    whiteouts: int
+
+
+class Unpacking:
+    """One layer on its way; `stop` may be called from another thread."""
+
+    __slots__ = ("_budget", "_work")
+
+    def __init__(self, blob: int, directory: int, form: int, budget: Budget, *, durable: bool) -> None:
+        """Args: the layer's file and an empty directory, fds that stay the caller's; OVERLAY, OVERLAY_USER or LOWEST;
+        whether all must be on disk when `run` returns."""
+        self._budget = budget
+        self._work: Any = ffi.new("struct stele_unpack *")
+        self._work.blob, self._work.directory, self._work.form = blob, directory, form
+        self._work.skip_devices = not initial_user_namespace()
+        self._work.durable = durable
+        self._work.limits = budget.limits()
+        self._work.most_entries = budget.entries
+
+    def run(self) -> Unpacked:
+        """Make all entries.
+
+        Raises:
+            LayerError: the archive is at fault. HostError: the kernel refuses.
+        """
+        result: int = lib.stele_unpack(self._work)
+        work = self._work
+        if result == 0:
+            return Unpacked(f"sha256:{bytes(work.digest).hex()}", work.entries, work.whiteouts)
+        path = ffi.string(work.path)
+        entry = f"entry {ascii(path.decode('utf-8', 'surrogateescape'))[:200]}: " if path else ""
+        words = _told(-result, ffi.string(work.problem).decode("utf-8", "replace"), self._budget)
+        kind = LayerError if -result in _AT_FAULT else HostError
+        raise kind(entry + words, -result)
+
+    def stop(self) -> None:
+        """Make `run` fail soon with ECANCELED."""
+        self._work.stop = 1
+
+
+_AT_FAULT = (errno.EBADMSG, errno.ENODATA, errno.EFBIG, errno.EOVERFLOW, errno.EPROTONOSUPPORT, errno.ELOOP)
+
+
+def _told(error: int, problem: str, budget: Budget) -> str:
+    if problem:
+        return ascii(problem)[1:-1]
+    return {
+        errno.EBADMSG: "the packed data is damaged, or there is something behind its end",
+        errno.ENODATA: "the packed data ends too early",
+        errno.EFBIG: f"it is more than the {budget.bytes} bytes that a layer may have",
+        errno.EOVERFLOW: f"it is packed tighter than {budget.ratio} to 1, as bombs are",
+        errno.EPROTONOSUPPORT: "it is packed by bzip2 or xz; only gzip and zstd are known here",
+        errno.ECANCELED: "interrupted",
+    }.get(error, f"cannot make it: {os.strerror(error)} ({errno.errorcode.get(error, error)})")
+
+
+def initial_user_namespace() -> bool:
+    """Whether this process is in no user namespace of its own (user_namespaces(7)): all ids map to themselves."""
+    with open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() == [b"0", b"0", b"4294967295"]
+
+
+def list_entries(fd: int, budget: Budget) -> Iterator[tuple[Any, bytes]]:
+    """Each entry of a layer (struct stele_entry, good until the next) and its stored bytes; for looking, not unpacking.
+
+    Raises:
+        LayerError: it is no sound archive.
+    """
+    limits = ffi.new("struct stele_tar_limits *", budget.limits())
+    with contextlib.ExitStack() as undo:
+        tar = lib.stele_tar_open(fd, limits)
+        if tar == ffi.NULL:
+            raise LayerError(_told(errno.EPROTONOSUPPORT, "", budget), errno.EPROTONOSUPPORT)
+        undo.callback(lib.stele_tar_close, tar)
+        entry, at = ffi.new("struct stele_entry **"), ffi.new("uint8_t **")
+        while (result := lib.stele_tar_next(tar, entry)) == 1:
+            data = bytearray()
+            while (result := lib.stele_tar_data(tar, at)) > 0:
+                data += ffi.buffer(at[0], result)
+            if result < 0:
+                break
+            yield entry[0], bytes(data)
+        if result < 0:
+            raise LayerError(_told(-result, ffi.string(lib.stele_tar_problem(tar)).decode(), budget), -result)
