@@ -48,6 +48,7 @@ int parse_number(const char *s, const char *end, uint64_t *ret_n);
 int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve);
 int open_target(const struct init *in, const char *path, int directory);
 int open_parent(const struct init *in, const char *path, const char **ret_name);
+int is_proc(int fd); /* of a procfs */
 int open_proc(const struct init *in, const char *path, int flags);
 long write_proc(const struct init *in, const char *path, const char *value);
 

@@ -95,10 +95,13 @@ static int target_of(const struct init *in, const char *path, int directory, int
 	return fd;
 }
 
-/* The target must not be the root itself: what is mounted there would not be seen through our fd of it. */
+/* The target must not be the root itself: what is mounted there would not be seen through our fd of it. Nor may a link
+ * of the image lead it into a procfs, to hide what the kernel says (CVE-2015-3630). */
 static void attach(const struct init *in, int tree, int target, uint64_t propagation, const char *path)
 {
 	must(in, target, path);
+	if (is_proc(target) && !starts_with(path, "/proc/") && !same(path, "/proc"))
+		fail(in, -ELOOP, path);
 	must(in, move_tree(tree, target), path);
 	if (propagation)
 		set_propagation(in, tree, propagation, path);

@@ -140,7 +140,7 @@ int open_parent(const struct init *in, const char *path, const char **ret_name)
 	return open_target(in, n ? parent : "/", 1);
 }
 
-static int is_proc(int fd)
+int is_proc(int fd)
 {
 	struct statfs_head fs;
 	return SYS(__NR_fstatfs, fd, &fs) == 0 && fs.type == PROC_SUPER_MAGIC;

@@ -101,6 +101,7 @@ class Arena:
         self.runtime = Runtime(state, f"a{uuid.uuid4().hex[:8]}", argv)
         self.canary = folder / "canary"
         self.canary.mkdir()
+        self.canary_expected = ["secret"]
         (self.canary / "secret").write_text("the host's secret\n")
         (self.canary / "secret").chmod(0o644)
         self._numbers = itertools.count(1)
@@ -150,7 +151,7 @@ class Arena:
     def canary_changed(self) -> str:
         """What is different in the canary folder, "" if nothing."""
         here = sorted(p.name for p in self.canary.iterdir())
-        if here != ["secret"]:
+        if here != self.canary_expected:
             return f"the host's folder holds {', '.join(here) or 'nothing'}"
         status = (self.canary / "secret").lstat()
         if (self.canary / "secret").read_text() != "the host's secret\n":
