@@ -29,9 +29,9 @@ mv {BUSYBOX}.part {BUSYBOX}
 """
 
 
-def install(guest: Guest) -> None:
+def install(guest: Guest, path: str = "/run/extensions/stele.raw") -> None:
     """Put stele into the host's /usr: an image that systemd-sysext lays over it."""
-    guest.put(SYSEXT, "/run/extensions/stele.raw")
+    guest.put(SYSEXT, path)
     guest.ok("systemd-sysext", "merge")
 
 

@@ -4,7 +4,7 @@
         machine.guest.ok("uname", "-r")
 
 The root disk is the image's own, attached read-only. /var begins as the image's and its changes are forgotten, unless
-a disk made by `var_disk` is given.
+another disk is given for it (volatile_disk.py).
 """
 
 from __future__ import annotations
@@ -85,13 +85,6 @@ def _kvm_boots(images: Path) -> bool:
     return b"vm-probe-ok" in done.stdout
 
 
-def var_disk(path: Path) -> Path:
-    """A disk for /var that keeps its changes: a layer over the image's own."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image() / "var.ext4"), str(path)]
-    subprocess.run(command, check=True)
-    return path
-
-
 class Machine:
     """One boot of the test host.
 
@@ -112,7 +105,7 @@ class Machine:
         folder: Path | None = None,
         *,
         root: Path | None = None,
-        var: Path | None = None,
+        var: str = "",
         target: str = "vm.target",
         cpus: int = 2,
         memory_mib: int = 3072,
@@ -124,7 +117,7 @@ class Machine:
         Args:
             folder: where its console's log goes; one of its own by default.
             root: another root disk than the image's, an ext4 or erofs file.
-            var: a disk of `var_disk`, to keep what is written to /var.
+            var: QEMU's -drive options of another disk for /var.
             target: the systemd target to boot to.
             options: more for the kernel's command line.
         Raises:
@@ -136,7 +129,7 @@ class Machine:
         self._own = tempfile.TemporaryDirectory(prefix="stele-vm-") if folder is None else None
         folder = folder or Path(self._own.name if self._own else "")
         self._console, self._said = folder / "console", folder / "qemu"
-        kept = ["snapshot=on,cache=unsafe,format=raw", "snapshot=off,cache=writeback,format=qcow2"][var is not None]
+        var = var or f"file={images / 'var.ext4'},format=raw,snapshot=on,cache=unsafe"
         ours, theirs = socket.socketpair()
         command = [
             QEMU, *MACHINE, *accelerated, "-smp", str(cpus), "-m", str(memory_mib),
@@ -145,7 +138,7 @@ class Machine:
             "-serial", f"file:{self._console}",
             "-drive", f"file={root or images / 'root.ext4'},format=raw,if=none,id=root,readonly=on,cache=unsafe",
             "-device", "virtio-blk-pci,drive=root,serial=root",
-            "-drive", f"file={var or images / 'var.ext4'},if=none,id=var,{kept}",
+            "-drive", f"{var},if=none,id=var",
             "-device", "virtio-blk-pci,drive=var,serial=var",
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,fd={theirs.fileno()}",

@@ -1,0 +1,88 @@
+"""The host's power is cut at random moments while containers come and go; it comes back, and stele with it.
+
+STELE_POWER_CUTS=N sets how many cuts, STELE_POWER_SEED=N repeats the moments of another run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+from tests.vm.fixtures import GuestBundles, install
+from tests.vm.guest import Guest
+from tests.vm.machine import Machine, image
+from tests.vm.volatile_disk import VolatileDisk
+
+CUTS = int(os.environ.get("STELE_POWER_CUTS", "3"))
+SEED = int(os.environ.get("STELE_POWER_SEED", str(random.SystemRandom().randrange(10**6))))
+ROOT = "/var/lib/stele-test"  # keeps its state over a reboot, where the default below /run would forget it
+EXTENSION = "/var/lib/extensions/stele.raw"
+WORKERS = 3
+LONGEST = 4.0  # seconds from the first container to the cut
+
+# Containers at every stage at once: each worker takes one through its life again and again, and leaves one running.
+CYCLES = f"""
+worker() {{
+	n=0
+	while :; do
+		n=$((n + 1))
+		id=$1-$n
+		for root in "--root {ROOT}" ""; do
+			stele $root create --bundle "$2" $id </dev/null >/dev/null
+			stele $root start $id
+			echo started
+			[ $n = 1 ] || {{ stele $root kill $id KILL; stele $root delete --force $id; }}
+		done
+	done
+}}
+for w in {" ".join(map(str, range(WORKERS)))}; do worker w$w "$1" & done
+wait
+"""
+
+
+def everything_is_cleared(guest: Guest) -> int:
+    """What is left of the last boot is listed, as stopped, and can be removed; returns how many containers."""
+    assert guest.ok("stele", "list", "--quiet") == ""  # below /run
+    if not guest.exists(ROOT):
+        return 0
+    stele = ("stele", "--root", ROOT)
+    rows = guest.run_checked(*stele, "list", "--format", "json").json() or []
+    ids = [row["id"] for row in rows]
+    assert [(row["id"], row["status"]) for row in rows] == [(name, "stopped") for name in ids]
+    assert ids == sorted(guest.ok("ls", ROOT).split())
+    guest.ok("sh", "-ec", f"for id; do {' '.join(stele)} delete --force $id; done", "delete", *ids)
+    assert json.loads(guest.ok(*stele, "list", "--format", "json")) is None
+    assert guest.ok("ls", ROOT) == ""
+    return len(ids)
+
+
+def test_power_cuts(tmp_path: Path) -> None:
+    """After each cut list works, what it shows is stopped, and delete --force leaves nothing of it."""
+    chance = random.Random(SEED)
+    medium = tmp_path / "var.ext4"
+    subprocess.run(["cp", "--sparse=always", image() / "var.ext4", medium], check=True)
+    for cut in range(CUTS + 1):
+        disk = VolatileDisk(medium, tmp_path, chance)
+        with Machine(tmp_path, var=disk.drive) as machine:
+            guest = machine.guest
+            if cut == 0:
+                install(guest, EXTENSION)
+                guest.ok("sync")
+            else:
+                guest.ok("systemd-sysext", "merge")
+            left = everything_is_cleared(guest)
+            print(f"boot {cut}, seed {SEED}: {machine.booted_in:.0f} s, {left} containers were left", flush=True)
+            if cut < CUTS:
+                bundle = GuestBundles(guest)(["sleep", "1000"])
+                with guest.start("sh", "-uc", CYCLES, "cycles", bundle) as job:
+                    job.until("started")
+                    time.sleep(chance.uniform(0, LONGEST))  # the moment is the point
+                    machine.cut()
+        disk.cut()
+        print(f"writes that were lost: {disk.lost}")
+    checked = subprocess.run(["e2fsck", "-fn", medium], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
