@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runtime.images import model
 from runtime.images.model import ImageError
 from runtime.images.store import ImageStore
+from tests.harness.layers import add_image, sha256
 
 
 @pytest.fixture
@@ -21,28 +18,6 @@ def store(tmp_path: Path) -> Iterator[ImageStore]:
     made = ImageStore(str(tmp_path / "store"))
     yield made
     made.close()
-
-
-def sha256(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def add_image(store: ImageStore, *layers: bytes) -> dict[str, Any]:
-    """An image of plain tar layers; the manifest's descriptor."""
-    config = store.add_bytes(
-        json.dumps({"rootfs": {"type": "layers", "diff_ids": [sha256(layer) for layer in layers]}}).encode()
-    )
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": model.OCI_MANIFEST,
-            "config": {"mediaType": model.OCI_CONFIG, "digest": config, "size": store.blob_size(config)},
-            "layers": [
-                {"mediaType": model.OCI_LAYER, "digest": store.add_bytes(layer), "size": len(layer)} for layer in layers
-            ],
-        }
-    ).encode()
-    return {"mediaType": model.OCI_MANIFEST, "digest": store.add_bytes(manifest), "size": len(manifest)}
 
 
 def test_a_blob_is_kept_under_its_digest(store: ImageStore) -> None:

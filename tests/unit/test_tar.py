@@ -1,0 +1,377 @@
+"""The reader of archives: it sees what Python's tarfile wrote, and refuses what two readers could read in two ways."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runtime.host.unpack import Budget, LayerError, list_entries
+from tests.harness.layers import END, base256, entry, folder, hardlink, header, layer, pax, record, symlink
+
+BUDGET = Budget(bytes=64 << 20, file=1 << 40)
+
+
+def listed(archive: bytes, budget: Budget = BUDGET) -> list[dict[str, Any]]:
+    """The entries of an archive as the C reader sees them."""
+    from runtime.host.shim import ffi
+
+    fd = os.memfd_create("layer", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, archive)
+        found = []
+        for one, data in list_entries(fd, budget):
+            found.append(
+                {
+                    "type": chr(one.type),
+                    "path": bytes(ffi.string(one.path)),
+                    "link": bytes(ffi.string(one.link)),
+                    "mode": one.mode,
+                    "uid": one.uid,
+                    "gid": one.gid,
+                    "mtime": (one.mtime, one.mtime_ns),
+                    "device": (one.major, one.minor),
+                    "size": one.size,
+                    "sparse": [(one.regions[i].offset, one.regions[i].size) for i in range(one.n_regions)],
+                    "xattrs": {
+                        bytes(ffi.string(one.xattrs[i].name)): bytes(
+                            ffi.buffer(one.xattrs[i].value, one.xattrs[i].size)
+                        )
+                        for i in range(one.n_xattrs)
+                    },
+                    "data": data,
+                }
+            )
+        return found
+    finally:
+        os.close(fd)
+
+
+part = st.text(
+    st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters="/"), min_size=1, max_size=60
+).filter(lambda text: text not in (".", ".."))
+path = st.lists(part, min_size=1, max_size=6).map("/".join)
+kinds = st.sampled_from(
+    [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+)
+
+
+@st.composite
+def members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(draw(path))
+    info.type = draw(kinds)
+    info.mode = draw(st.integers(0, 0o7777))
+    info.uid, info.gid = draw(st.integers(0, 2**32 - 2)), draw(st.integers(0, 2**32 - 2))
+    info.mtime = draw(st.integers(0, 2**40))
+    if info.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        info.linkname = draw(path)
+    if info.type == tarfile.CHRTYPE:
+        info.devmajor, info.devminor = draw(st.integers(0, 0xFFF)), draw(st.integers(0, 0xFFFFF))
+    data = draw(st.binary(max_size=2000)) if info.type == tarfile.REGTYPE else b""
+    info.size = len(data)
+    return info, data
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(members(), max_size=8),
+    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
+    st.dictionaries(st.sampled_from(["user.a", "user.b.c", "security.capability"]), st.text(max_size=30), max_size=3),
+    st.booleans(),
+)
+def test_what_tarfile_wrote_is_read(
+    wanted: list[tuple[tarfile.TarInfo, bytes]], form: int, xattrs: dict[str, str], packed: bool
+) -> None:
+    """Names, numbers, links, data and attributes are those of the writer, whichever format it chose."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for info, data in wanted:
+            if form == tarfile.PAX_FORMAT:
+                info.pax_headers = {f"SCHILY.xattr.{key}": text for key, text in xattrs.items()}
+            tar.addfile(info, io.BytesIO(data))
+    archive = out.getvalue()
+    found = listed(gzip.compress(archive) if packed else archive)
+    assert len(found) == len(wanted)
+    for one, (info, data) in zip(found, wanted, strict=True):
+        assert one["type"] == info.type.decode()
+        assert one["path"].rstrip(b"/") == info.name.encode()
+        assert one["link"] == info.linkname.encode()
+        assert (one["mode"], one["uid"], one["gid"]) == (info.mode, info.uid, info.gid)
+        assert one["mtime"] == (info.mtime, 0)
+        assert one["data"] == data
+        assert one["xattrs"] == (
+            {key.encode(): text.encode() for key, text in xattrs.items()} if form == tarfile.PAX_FORMAT else {}
+        )
+        if info.type == tarfile.CHRTYPE:
+            assert one["device"] == (info.devmajor, info.devminor)
+
+
+SOUND = layer(
+    pax({"comment": "for all", "mtime": "1.5"}, b"g"),
+    folder("a"),
+    pax({"path": "a/b", "SCHILY.xattr.user.x": "1\0002", "uid": "7"}),
+    entry("x", data=b"b" * 700),
+    pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a/s", "GNU.sparse.realsize": "9000"}),
+    entry("GNUSparseFile.0/s", data=b"2\n0\n5\n8192\n5\n".ljust(512, b"\0") + b"helloworld"),
+    hardlink("c", "a/b"),
+    symlink("d", "/a"),
+    entry("././@LongLink", b"L", b"l" * 300 + b"\0"),
+    entry("l" * 100),
+    entry("dev", b"3", major=1, minor=3),
+)
+
+
+def test_the_sound_archive_is_sound() -> None:
+    """What the next test damages is read to its end."""
+    found = listed(SOUND)
+    assert [one["path"] for one in found] == [b"a", b"a/b", b"a/s", b"c", b"d", b"l" * 300, b"dev"]
+    assert found[0]["mtime"] == (1, 500_000_000)
+    assert found[1]["uid"] == 7
+    assert found[1]["xattrs"] == {b"user.x": b"1\x002"}
+    assert (found[2]["sparse"], found[2]["size"], found[2]["data"]) == ([(0, 5), (8192, 5)], 9000, b"helloworld")
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), min_size=1, max_size=8), st.data())
+def test_damage_is_refused_or_harmless(changes: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Whatever bytes change, or where the archive is cut, the reader ends in order. ASan watches in test-sanitized."""
+    damaged = bytearray(SOUND)
+    for at, value in changes:
+        damaged[at] = value
+    for start in range(0, len(damaged), 512):  # half of the time with right checksums, to get further
+        block = damaged[start : start + 512]
+        if data.draw(st.booleans()) and any(block):
+            block[148:156] = b" " * 8
+            damaged[start + 148 : start + 156] = f"{sum(block):06o}\0 ".encode()
+    cut = data.draw(st.integers(0, len(damaged)))
+    for archive in (bytes(damaged), bytes(damaged[:cut])):
+        try:
+            listed(archive)
+        except LayerError as e:
+            assert str(e)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=3000))
+def test_any_bytes(data: bytes) -> None:
+    """Whatever a file holds, plain or behind each magic number, ends in a sentence or in entries."""
+    for archive in (data, b"\x1f\x8b" + data, b"\x28\xb5\x2f\xfd" + data):
+        try:
+            listed(archive)
+        except LayerError as e:
+            assert str(e)
+
+
+def old_sparse(pairs: list[tuple[int, int]], real: int, data: bytes) -> bytes:
+    made = bytearray(header(b"s", b"S", size=len(data), magic=b"ustar  \0"))
+    made[345:512] = b"\0" * 167
+    for i, (offset, size) in enumerate(pairs[:4]):
+        made[386 + 24 * i : 410 + 24 * i] = f"{offset:011o}\0{size:011o}\0".encode()
+    made[482] = len(pairs) > 4
+    made[483:495] = f"{real:011o}\0".encode()
+    made[148:156] = b" " * 8
+    made[148:156] = f"{sum(made):06o}\0 ".encode()
+    more = b"".join(f"{offset:011o}\0{size:011o}\0".encode() for offset, size in pairs[4:]).ljust(512, b"\0")
+    return bytes(made) + (more if len(pairs) > 4 else b"") + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        pytest.param(layer(old_sparse([(0, 5), (4096, 5), (9000, 0)], 9000, b"helloworld")), id="old-gnu"),
+        pytest.param(
+            layer(old_sparse([(0, 5), (4096, 1), (4097, 1), (4098, 1), (4099, 2), (9000, 0)], 9000, b"helloworld")),
+            id="old-gnu-extended",
+        ),
+        pytest.param(
+            layer(
+                entry(
+                    "x",
+                    b"x",
+                    record("GNU.sparse.size", b"9000")
+                    + record("GNU.sparse.offset", b"0")
+                    + record("GNU.sparse.numbytes", b"5")
+                    + record("GNU.sparse.offset", b"4096")
+                    + record("GNU.sparse.numbytes", b"5"),
+                ),
+                entry("s", data=b"helloworld"),
+            ),
+            id="pax-0.0",
+        ),
+        pytest.param(
+            layer(
+                pax({"GNU.sparse.size": "9000", "GNU.sparse.map": "0,5,4096,5", "GNU.sparse.name": "s"}),
+                entry("GNUSparseFile.1/s", data=b"helloworld"),
+            ),
+            id="pax-0.1",
+        ),
+    ],
+)
+def test_sparse_formats(archive: bytes) -> None:
+    """Each of GNU tar's formats tells the same file."""
+    (one,) = listed(archive)
+    assert (one["path"], one["size"], one["data"]) == (b"s", 9000, b"helloworld")
+    whole = bytearray(9000)
+    at = 0
+    for offset, size in one["sparse"]:
+        whole[offset : offset + size] = one["data"][at : at + size]
+        at += size
+    assert bytes(whole) == b"hello".ljust(4096, b"\0") + b"world".ljust(9000 - 4096, b"\0")
+
+
+def refused(*entries: bytes) -> bytes:
+    return layer(*entries, entry("after"))
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        pytest.param(
+            refused(pax({"size": "0"}), entry("a", data=b"x" * 512)), "tell different sizes", id="size-desync"
+        ),
+        pytest.param(refused(pax({"size": "512"}), entry("a")), "tell different sizes", id="size-desync-other-way"),
+        pytest.param(refused(entry("a", size=base256(-512, 12))), "size is negative", id="negative-size"),
+        pytest.param(refused(entry("a", size=b"\x80" + b"\xff" * 11)), "size is out of range", id="huge-size"),
+        pytest.param(refused(entry("a", size=base256(1 << 50, 12))), "more than the", id="file-budget"),
+        pytest.param(refused(entry("a", size=b"12x")), "size is no octal number", id="size-no-number"),
+        pytest.param(
+            refused(entry("a", uid=base256(2**32 - 1, 8))), "uid 4294967295 is out of range", id="uid-minus-one"
+        ),
+        pytest.param(refused(pax({"uid": "4294967296"}), entry("a")), "uid 4294967296 is out", id="uid-wraps-to-0"),
+        pytest.param(refused(entry("a", gid=base256(-1, 8))), "gid -1 is out of range", id="gid-negative"),
+        pytest.param(refused(pax({"path": "a\0b"}), entry("a")), "name has a NUL", id="nul-in-path"),
+        pytest.param(refused(pax({"linkpath": "a\0b"}), symlink("a", "b")), "target has a NUL", id="nul-in-linkpath"),
+        pytest.param(refused(pax({"path": ""}), entry("a")), "name is empty", id="empty-path"),
+        pytest.param(refused(pax({"path": "a" * 4096}), entry("a")), "longer than 4095", id="long-path"),
+        pytest.param(
+            refused(pax({"path": "evil"}, b"g"), entry("a")), "global header has the record path", id="global-path"
+        ),
+        pytest.param(
+            refused(pax({"size": "0"}, b"g"), entry("a")), "global header has the record size", id="global-size"
+        ),
+        pytest.param(
+            refused(pax({"SCHILY.xattr.user.a": "1"}, b"g"), entry("a")), "global header has ext", id="global-xattr"
+        ),
+        pytest.param(
+            refused(pax({"GNU.sparse.offset": "1"}, b"g"), entry("a")),
+            "global header has the record",
+            id="global-sparse",
+        ),
+        pytest.param(
+            refused(entry("x", b"x", record("path", b"a") + record("path", b"b")), entry("c")),
+            "two PAX",
+            id="two-paths",
+        ),
+        pytest.param(refused(pax({"path": "a"}), pax({"path": "b"}), entry("c")), "two headers", id="two-pax"),
+        pytest.param(
+            refused(entry("x", b"L", b"a\0"), entry("x", b"L", b"b\0"), entry("c")),
+            "two headers tell",
+            id="two-long-names",
+        ),
+        pytest.param(
+            refused(pax({"path": "a"}), entry("x", b"L", b"b\0"), entry("c")), "two headers", id="pax-and-gnu"
+        ),
+        pytest.param(refused(entry("x", b"L", b"a\0b\0"), entry("c")), "name has a NUL", id="nul-in-long-name"),
+        pytest.param(
+            refused(entry("x", b"x", b"9 path=a"), entry("c")), "length name=value", id="record-without-newline"
+        ),
+        pytest.param(refused(entry("x", b"x", b"99 path=a\n"), entry("c")), "length name=value", id="record-too-long"),
+        pytest.param(refused(entry("x", b"x", b"0 path=a\n"), entry("c")), "length name=value", id="record-of-nothing"),
+        pytest.param(refused(entry("x", b"x", b"9 =12345\n"), entry("c")), "no name", id="record-without-name"),
+        pytest.param(refused(pax({"mtime": "1e9"}), entry("c")), "mtime is no number", id="mtime"),
+        pytest.param(refused(pax({"mtime": "9" * 30}), entry("c")), "mtime is no number", id="mtime-out-of-range"),
+        pytest.param(refused(folder("a", size=512), b"\0" * 512), "has data, which", id="folder-with-data"),
+        pytest.param(refused(symlink("a", "b", size=512), b"\0" * 512), "has data, which", id="link-with-data"),
+        pytest.param(refused(entry("a", b"3", major=b"7777777")), "device number", id="major"),
+        pytest.param(refused(entry("a", b"M")), "unknown type 0x4d", id="multi-volume"),
+        pytest.param(refused(entry("a", checksum=b"0000000\0")), "checksum is wrong", id="checksum"),
+        pytest.param(layer(entry("a")) + entry("b"), "something behind its end", id="behind-the-end"),
+        pytest.param(entry("a") + b"\0" * 512 + entry("b") + END, "something behind its end", id="one-zero-block"),
+        pytest.param(entry("a", data=b"x" * 600)[:-600], "ends in the middle", id="cut-in-data"),
+        pytest.param(entry("a")[:400], "ends in the middle", id="cut-in-header"),
+        pytest.param(pax({"path": "a"}) + END, "about a next entry", id="pax-and-end"),
+        pytest.param(refused(pax({"SCHILY.realsize": "9"}), entry("a")), "star", id="star-sparse"),
+        pytest.param(
+            refused(pax({"GNU.sparse.size": "9", "GNU.sparse.map": "0,5,3,5"}), entry("s", data=b"helloworld")),
+            "overlaps",
+            id="sparse-overlap",
+        ),
+        pytest.param(
+            refused(pax({"GNU.sparse.size": "99", "GNU.sparse.map": "0,5"}), entry("s", data=b"helloworld")),
+            "does not fit",
+            id="sparse-too-short",
+        ),
+        pytest.param(
+            refused(
+                pax({"GNU.sparse.size": "99", "GNU.sparse.map": f"{2**63 - 1},{2**63 - 1}"}), entry("s", data=b"x")
+            ),
+            "overlaps or leads out",
+            id="sparse-overflow",
+        ),
+        pytest.param(
+            refused(pax({"GNU.sparse.size": "99", "GNU.sparse.map": "0,5,7"}), entry("s", data=b"hello")),
+            "middle of a pair",
+            id="sparse-odd",
+        ),
+        pytest.param(
+            refused(pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), entry("s", data=b"9" * 5000)),
+            "no number",
+            id="sparse-map-without-lines",
+        ),
+        pytest.param(
+            refused(pax({"GNU.sparse.major": "2", "GNU.sparse.minor": "0"}), entry("s")), "not known", id="sparse-2.0"
+        ),
+        pytest.param(refused(pax({"GNU.sparse.size": "9"}), folder("s")), "but is no file", id="sparse-folder"),
+        pytest.param(b"BZh9" + b"x" * 1000, "bzip2 or xz", id="bzip2"),
+        pytest.param(b"\xfd7zXZ\0" + b"x" * 1000, "bzip2 or xz", id="xz"),
+        pytest.param(gzip.compress(SOUND)[:-20], "ends too early", id="gzip-cut"),
+        pytest.param(gzip.compress(SOUND) + b"more", "something behind its end", id="gzip-trailing"),
+        pytest.param(gzip.compress(SOUND)[:100] + b"\xff" * 50, "damaged", id="gzip-damaged"),
+        pytest.param(b"not a tar" * 100, "checksum", id="text"),
+    ],
+)
+def test_refused(archive: bytes, words: str) -> None:
+    """What two readers could read in two ways, or none can, is an error that says what is wrong."""
+    with pytest.raises(LayerError, match=words):
+        listed(archive)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        pytest.param(Budget(bytes=1 << 20), "more than the 1048576 bytes", id="bytes"),
+        pytest.param(Budget(ratio=100), "tighter than 100 to 1", id="ratio"),
+        pytest.param(Budget(header=400), "a header of 500 bytes is more than the 400 allowed", id="header"),
+    ],
+)
+def test_budgets(budget: Budget, words: str) -> None:
+    """A bomb goes off in a sentence."""
+    bomb = gzip.compress(entry("zeros", data=b"\0" * (80 << 20)) + END)
+    header_bomb = layer(entry("x", b"x", record("comment", b"c" * 487)), entry("a"))
+    with pytest.raises(LayerError, match=words):
+        listed(header_bomb if budget.header == 400 else bomb, budget)
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ("0", (0, 0)), ("1.5", (1, 500_000_000)), ("-1", (-1, 0)), ("-1.25", (-2, 750_000_000)),
+        ("1.0000000019", (1, 1)), ("-0.0000000001", (-1, 999_999_999)),
+    ],
+)  # fmt: skip
+def test_times(told: str, read: tuple[int, int]) -> None:
+    """A time may be before the epoch; what is finer than a nanosecond goes towards the past."""
+    (one,) = listed(layer(pax({"mtime": told}), entry("a")))
+    assert one["mtime"] == read
+
+
+def test_several_packed_pieces_are_one_layer() -> None:
+    """gzip members one behind the other unpack as one stream."""
+    data = layer(entry("a", data=b"x" * 100_000))
+    assert listed(gzip.compress(data[:70_000]) + gzip.compress(data[70_000:])) == listed(data)
