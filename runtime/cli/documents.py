@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from runtime.cli.main import Globals
@@ -21,6 +23,7 @@ def plan(options: Globals, values: dict[str, Any]) -> int:
 
     bundle = os.path.abspath(values["bundle"])
     config = load_config(bundle)
+    name = os.path.basename(bundle) or "container"
     defaults = {
         "pid_file": "",
         "console_socket": "",
@@ -29,17 +32,34 @@ def plan(options: Globals, values: dict[str, Any]) -> int:
         "no_new_keyring": False,
         "preserve_fds": 0,
     }
-    made = plan_create(
-        config,
-        os.path.basename(bundle) or "container",
-        bundle,
-        request(options, {**defaults, **values}),
-        probe(cgroup_mount="/sys/fs/cgroup"),
-        lambda rules: program(rules, None),
-    )
+    asked, facts = request(options, {**defaults, **values}), probe(cgroup_mount="/sys/fs/cgroup")
+    if options.rootless_option == "auto" and facts.euid and not _has_user_namespace(config):
+        # Only root can create it, so root's plan is what an ordinary user wants to see.
+        asked, facts = replace(asked, rootless=False), replace(facts, euid=0, egid=0)
+    made = plan_create(config, name, bundle, asked, facts, lambda rules: program(rules, None))
     encoded = wire.encode(made.steps)
-    sys.stdout.write(explain.to_json(made, encoded) + "\n" if values["json"] else explain.render(made, encoded))
+    cgroup = _cgroup(options, config, name)
+    sys.stdout.write(
+        explain.to_json(made, encoded, cgroup) + "\n" if values["json"] else explain.render(made, encoded, cgroup)
+    )
     return 0
+
+
+def _has_user_namespace(config: Mapping[str, Any]) -> bool:
+    return any(n["type"] == "user" for n in (config.get("linux") or {}).get("namespaces") or ())
+
+
+def _cgroup(options: Globals, config: Mapping[str, Any], name: str) -> str:
+    """Where `create` would put the container's cgroup."""
+    from runtime.host.cgroups import paths
+
+    given = (config.get("linux") or {}).get("cgroupsPath")
+    if options.cgroup_manager == "disabled":
+        return "none"
+    if options.cgroup_manager == "systemd":
+        return " / ".join(paths.systemd_unit(given, name, rootless=options.rootless))
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as f:
+        return "/" + paths.cgroupfs_path(given, name, paths.parent_of_own(f.read()))
 
 
 def spec(options: Globals, values: dict[str, Any]) -> int:

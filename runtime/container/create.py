@@ -17,7 +17,7 @@ from typing import Any
 from runtime.container import failure
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
-from runtime.container.hooks import host_hooks, run_hooks, run_poststop
+from runtime.container.hooks import run_hooks, run_poststop
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, process_stat, state_document
@@ -27,8 +27,6 @@ from runtime.host.facts import probe
 from runtime.oci.load import load_config
 from runtime.plan import compile as planning
 from runtime.plan import model, wire
-from runtime.plan.device_rules import device_program
-from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
 
 
@@ -130,7 +128,6 @@ class Creation:
 
     def run(self) -> Record:
         linux: Mapping[str, Any] = self.config.get("linux") or {}
-        resources = linux.get("resources") or {}
         request = self.request
         self.manager = cgroups.open_manager(
             request.cgroup_manager,
@@ -142,7 +139,6 @@ class Creation:
         facts = probe(cgroup_mount=cgroups.mount_point())
         self.plan = plan_create(self.config, self.container_id, self.bundle, request, facts, compiler(self.store.root))
         encoded = wire.encode(self.plan.steps)
-        writes = plan_resources(resources)
         self.record = Record(
             id=self.container_id,
             bundle=self.bundle,
@@ -156,9 +152,9 @@ class Creation:
         )
         self.store.write(self.directory, self.record)
         self.undo.callback(self._destroy_cgroup)
-        self.manager.prepare(writes)
-        if not request.rootless:
-            self.manager.apply_devices(device_program(resources.get("devices") or ()))
+        self.manager.prepare(self.plan.writes)
+        if self.plan.device_program:
+            self.manager.apply_devices(self.plan.device_program)
         self._launch(encoded)
         self._talk()
         self._record_pid()
@@ -256,8 +252,7 @@ class Creation:
         elif what == model.SYNC_HOOKS:
             self._record_pid(phase="creating")
             document = state_document(self.record, "creating", child.pid)
-            run_hooks(host_hooks(self.config, "prestart"), document)
-            run_hooks(host_hooks(self.config, "createRuntime"), document)
+            run_hooks([hook for hook in plan.hooks if hook.kind in ("prestart", "createRuntime")], document)
 
     def _record_pid(self, phase: str = "created") -> None:
         stat = process_stat(self.child.pid)

@@ -10,31 +10,14 @@ import os
 import select
 import signal
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from runtime.errors import HostError
+from runtime.plan.hooks import host_hooks
 from runtime.plan.model import HostHook
 
-Kind = Literal["prestart", "createRuntime", "poststart", "poststop"]
 TAIL = 500
 """How many bytes of a failed hook's stderr its error quotes."""
-
-
-def host_hooks(config: Mapping[str, Any], kind: Kind) -> tuple[HostHook, ...]:
-    """The hooks of one kind."""
-    hooks = []
-    for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
-        hooks.append(
-            HostHook(
-                kind,
-                hook["path"],
-                tuple(hook.get("args") or (hook["path"],)),
-                tuple(hook.get("env") or ()),
-                hook.get("timeout") or 0,
-                i,
-            )
-        )
-    return tuple(hooks)
 
 
 def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.container import failure
 from runtime.container.create import plan_create
-from runtime.container.hooks import host_hooks, run_hooks
+from runtime.container.hooks import run_hooks
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, is_alive, state_document
 from runtime.errors import HostError, StateError, SteleError
@@ -19,6 +19,7 @@ from runtime.host import cgroups
 from runtime.host.facts import probe
 from runtime.host.launch import Child
 from runtime.plan import model, wire
+from runtime.plan.hooks import host_hooks
 
 
 def start(store: Store, container_id: str) -> Record:

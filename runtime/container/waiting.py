@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 
 from runtime.container.lifecycle import manager_of
-from runtime.container.state import ExitInfo, Store, is_alive, now
+from runtime.container.state import ExitInfo, Record, Store, boot_id, now, process_stat
 from runtime.errors import NotFound
 from runtime.host.exits import wait_status
 
@@ -20,14 +21,7 @@ def wait_for_end(store: Store, container_id: str) -> ExitInfo | None:
     record = store.read(container_id)
     if record.exit is not None or not record.pid:
         return record.exit
-    status = None
-    if is_alive(record):
-        pidfd = os.pidfd_open(record.pid)
-        try:
-            if is_alive(record):
-                status = wait_status(pidfd, record.pid, record.start_time)
-        finally:
-            os.close(pidfd)
+    status = _status(record)
     if status is None:
         return None
     code = os.waitstatus_to_exitcode(status)
@@ -38,3 +32,19 @@ def wait_for_end(store: Store, container_id: str) -> ExitInfo | None:
     except NotFound:
         pass  # deleted at once; the caller still learns what it waited for
     return info
+
+
+def _status(record: Record) -> int | None:
+    """The wait status, once it has ended: also of a zombie that its parent has not looked at yet."""
+    if record.boot_id != boot_id():
+        return None
+    with contextlib.ExitStack() as stack:
+        try:
+            pidfd = os.pidfd_open(record.pid)
+        except ProcessLookupError:
+            return None
+        stack.callback(os.close, pidfd)
+        stat = process_stat(record.pid)
+        if stat is None or stat[1] != record.start_time:
+            return None
+        return wait_status(pidfd, record.pid, record.start_time)

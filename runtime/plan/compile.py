@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ from typing import Any
 
 from runtime.errors import ConfigError
 from runtime.oci.constants import NAMESPACES, PROPAGATION
-from runtime.plan import model, namespaces
+from runtime.plan import device_rules, model, namespaces
 from runtime.plan.devices import plan_devices
+from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
 from runtime.plan.mounts import MS_REC, MS_SLAVE, plan_mounts
 from runtime.plan.process import ProcessPlan, plan_process
+from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
-
-PID_MARK = 9_007_199_254_740_991
-"""Stands for the pid in a state document until init knows it: no pid is that large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,13 @@ def compile_create(
         *root,
         *planned.early,
         model.Ready(True),
-        *_hooks(config, "startContainer", request.state),
+        *container_hooks(config, "startContainer", request.state),
         *planned.late,
     )
     _check_resctrl(linux, facts)
+    resources = linux.get("resources") or {}
+    # An ordinary user has not the right to attach a program to a cgroup.
+    rules = () if request.rootless else device_rules.explain(resources.get("devices") or ())
     return model.Plan(
         steps=steps,
         clone_flags=entry.clone_flags,
@@ -106,6 +107,10 @@ def compile_create(
         oom_score=planned.oom_score,
         terminal=bool(process.get("terminal")),
         cgroup_owner=_cgroup_owner(config, spaces, maps) if facts.euid == 0 else None,
+        writes=plan_resources(resources),
+        device_rules=rules,
+        device_program=device_rules.assemble(rules) if rules else b"",
+        hooks=host_hooks(config, *HOST_KINDS),
         notes=planned.notes,
     )
 
@@ -218,7 +223,7 @@ def _root(
             model.Rootfs(model.NO_SLOT, False, path),
             *sync_hooks,
             *sysctls,
-            *_hooks(config, "createContainer", request.state),
+            *container_hooks(config, "createContainer", request.state),
             model.EnterRoot(model.CHROOT),
         )
     slot = model.NO_SLOT
@@ -253,7 +258,7 @@ def _root(
         *(_console(process, mount=True) if process.get("terminal") else ()),
         *sync_hooks,
         *sysctls,
-        *_hooks(config, "createContainer", request.state),
+        *container_hooks(config, "createContainer", request.state),
         *mounts.late,
         *(model.ReadonlyPath(p, i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
         *(model.MaskPath(p, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
@@ -270,21 +275,6 @@ def _root_propagation(linux: Mapping[str, Any]) -> int:
         raise ConfigError("linux.rootfsPropagation", f"{name!r} is not known; use one of {', '.join(PROPAGATION)}")
     flag, recursive = PROPAGATION[name]
     return flag | (MS_REC if recursive else 0)
-
-
-def _hooks(config: Mapping[str, Any], kind: str, state: Mapping[str, Any]) -> tuple[model.Hook, ...]:
-    """Hooks that init runs; their state says where the container is in its life (runtime.md "Lifecycle")."""
-    status = "creating" if kind == "createContainer" else "created"
-    head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
-    hooks = []
-    for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
-        args = tuple(hook.get("args") or (hook["path"],))
-        hooks.append(
-            model.Hook(
-                hook.get("timeout") or 0, len(args), hook["path"], head, tail, (*args, *(hook.get("env") or ())), i
-            )
-        )
-    return tuple(hooks)
 
 
 def _net_devices(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> tuple[model.NetDevice, ...]:

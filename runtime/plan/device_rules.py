@@ -135,15 +135,23 @@ _ALWAYS: list[_Line] = [(_JUMP, 0, 0, "yes")]
 
 
 def device_program(rules: Sequence[Mapping[str, Any]]) -> bytes:
-    """linux.resources.devices as an array of struct bpf_insn.
+    """linux.resources.devices as a program; `assemble(explain(rules))`.
+
+    Raises:
+        ConfigError: as `explain` does, and for more rules than jumps can span.
+    """
+    return assemble(explain(rules))
+
+
+def assemble(counting: Sequence[DeviceRule]) -> bytes:
+    """Rules as an array of struct bpf_insn.
 
     Its context is struct bpf_cgroup_dev_ctx: u32 access << 16 | type, u32 major, u32 minor. It answers 1 or 0. A rule
     costs as few branches as it can: the verifier's time is what loading takes, and it grows with their number.
 
     Raises:
-        ConfigError: as `explain` does, and for more rules than jumps can span.
+        ConfigError: more rules than jumps can span.
     """
-    counting = explain(rules)
     chains = {kind: _chain([rule for rule in reversed(counting) if rule.type in ("a", kind)]) for kind in "cb"}
     head = [
         _instruction(_LOAD_WORD, _TYPE, _CONTEXT, jump=0),
@@ -167,7 +175,7 @@ def device_program(rules: Sequence[Mapping[str, Any]]) -> bytes:
     end = starts[-1]
     labels = {"c": starts[len(chains["b"]) + 1], "no": end, "yes": end + 2}
     if end > _FAR:
-        raise ConfigError("linux.resources.devices", f"{len(rules)} rules are too many for a program; use fewer")
+        raise ConfigError("linux.resources.devices", f"{len(counting)} rules are too many for a program; use fewer")
     body = [
         _instruction(op, register, value=value, jump=(labels | {"next": after})[to] - at - 1 if to else 0)
         for rule, start, after in zip(lines, starts, starts[1:], strict=False)

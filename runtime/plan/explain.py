@@ -73,6 +73,10 @@ def words(step: model.Step) -> str:
             kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(step.mode), "p")
             how = "bind the host's device" if step.bind else "device"
             return f"{how} {step.path} {kind} {step.major}:{step.minor} mode {step.mode & 0o7777:04o} owner {step.uid}:{step.gid}"
+        case model.Propagation():
+            return f"every mount of the host that we see becomes {_propagation(step.flags)}"
+        case model.FindProgram():
+            return f"look for {step.program} in {step.path}"
         case model.Symlink():
             return f"link {step.path} -> {step.content}"
         case model.Rootfs():
@@ -133,7 +137,18 @@ def _fields(step: model.Step) -> dict[str, Any]:
     return {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}  # type: ignore[arg-type]
 
 
-def _host_lines(plan: model.Plan) -> Iterator[str]:
+def _cgroup_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
+    yield f"cgroup {cgroup}"
+    for write in plan.writes:
+        yield f"  {write.file} = {write.value} ({write.field})"
+    for rule in plan.device_rules:
+        yield f"  devices: {rule}"
+    if plan.device_program:
+        yield f"  devices: nothing else; a program of {len(plan.device_program) // 8} instructions"
+
+
+def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
+    yield from _cgroup_lines(plan, cgroup)
     yield f"clone with new namespaces: {_namespaces(plan.clone_flags)}"
     for i, fd in enumerate(plan.fds):
         match fd:
@@ -150,25 +165,34 @@ def _host_lines(plan: model.Plan) -> Iterator[str]:
         yield f"gid map: {_id_map(plan.id_maps.gids)}"
     for device in plan.net_devices:
         yield f"move network device {device.host_name} in, as {device.container_name}"
+    for limit in plan.rlimits:
+        yield f"with the host's rights: {words(limit)}"
+    for hook in plan.hooks:
+        yield f"{hook.kind} hook: {' '.join((hook.path, *hook.args[1:]))}"
     for note in plan.notes:
         yield f"note: {note}"
 
 
-def render(plan: model.Plan, encoded: bytes) -> str:
+def render(plan: model.Plan, encoded: bytes, cgroup: str) -> str:
     """The plan for people: the host's half, then init's, numbered.
 
     Args:
         encoded: what `wire.encode(plan.steps)` gave and init would get; the steps shown are decoded from it.
+        cgroup: where the container's cgroup would be, in words.
     """
     steps = wire.decode(encoded)
-    lines = ["The host side:", *(f"  {line}" for line in _host_lines(plan)), f"init, {len(encoded)} bytes of plan:"]
+    lines = [
+        "The host side:",
+        *(f"  {line}" for line in _host_lines(plan, cgroup)),
+        f"init, {len(encoded)} bytes of plan:",
+    ]
     width = len(str(len(steps)))
     lines += [f"  {i:>{width}}  {words(step)}" for i, step in enumerate(steps, 1)]
     return "\n".join(lines) + "\n"
 
 
-def to_json(plan: model.Plan, encoded: bytes) -> str:
-    """The plan for programs: {"host": {...}, "init": [{"step": name, ...}]}; bytes as hex."""
+def to_json(plan: model.Plan, encoded: bytes, cgroup: str) -> str:
+    """The plan for programs: {"host": {"cgroup": path, ...}, "init": [{"step": name, ...}]}; bytes as hex."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, bytes):
@@ -180,6 +204,8 @@ def to_json(plan: model.Plan, encoded: bytes) -> str:
             }
         return [plain(v) for v in value] if isinstance(value, tuple) else value
 
-    host = {f.name: plain(getattr(plan, f.name)) for f in dataclasses.fields(plan) if f.name != "steps"}
+    host = {"cgroup": cgroup} | {
+        f.name: plain(getattr(plan, f.name)) for f in dataclasses.fields(plan) if f.name != "steps"
+    }
     init = [{"step": type(s).__name__, **{k: plain(v) for k, v in _fields(s).items()}} for s in wire.decode(encoded)]
     return json.dumps({"host": host, "init": init}, indent=2)

@@ -13,6 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from runtime.plan.device_rules import DeviceRule
+from runtime.plan.resources import CgroupWrite
+
 NO_SLOT = 0xFFFF_FFFF
 """The slot of a step that needs no file descriptor from the stele process."""
 
@@ -575,6 +578,9 @@ class Plan:
     terminal: a Console step is among the steps.
     rlimits, oom_score: set from the host side, where a new user namespace has not the right to raise them.
     cgroup_owner: the host's uid that gets the container's cgroup, None to leave it.
+    writes: the limits, in their order, as writes to files of the cgroup.
+    device_rules, device_program: which devices the cgroup may use, as rules and as the eBPF made of them.
+    hooks: those that the stele process runs, in the order of the container's life.
     notes: what was left out and why, for people.
     """
 
@@ -587,4 +593,8 @@ class Plan:
     oom_score: int | None = None
     terminal: bool = False
     cgroup_owner: int | None = None
+    writes: tuple[CgroupWrite, ...] = ()
+    device_rules: tuple[DeviceRule, ...] = ()
+    device_program: bytes = b""
+    hooks: tuple[HostHook, ...] = ()
     notes: tuple[str, ...] = field(default=())

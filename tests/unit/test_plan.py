@@ -358,11 +358,32 @@ def test_options_without_effect_are_taken() -> None:
 
 def test_the_words_of_every_step_say_something() -> None:
     made = plan(config(process__terminal=True, hooks={"createContainer": [{"path": "/h"}]}))
-    text = explain.render(made, wire.encode(made.steps))
+    text = explain.render(made, wire.encode(made.steps), "/a/b")
     assert "mount proc on /proc" in text
     assert 'execute ["sh"]' in text
-    document = json.loads(explain.to_json(made, wire.encode(made.steps)))
+    document = json.loads(explain.to_json(made, wire.encode(made.steps), "/a/b"))
     assert [step["step"] for step in document["init"]] == [type(s).__name__ for s in made.steps]
+
+
+def test_the_plan_has_what_the_host_side_does() -> None:
+    made = plan(
+        config(
+            linux__resources={
+                "pids": {"limit": 7},
+                "devices": [{"allow": False}, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}],
+            },
+            hooks={"poststop": [{"path": "/late"}], "prestart": [{"path": "/early", "args": ["early", "-x"]}]},
+        )
+    )
+    lines = [line.strip() for line in explain.render(made, wire.encode(made.steps), "/a/b").splitlines()]
+    wanted = [
+        "cgroup /a/b",
+        "pids.max = 7 (linux.resources.pids.limit)",
+        "devices: allow c 10:229 rw",
+        "prestart hook: /early -x",
+        "poststop hook: /late",
+    ]
+    assert [line for line in lines if line in wanted] == wanted
 
 
 def test_exec_joins_all_namespaces_at_once_through_a_pidfd() -> None:

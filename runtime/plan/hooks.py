@@ -1,0 +1,48 @@
+"""Hooks: those that init runs as steps of the plan, and those that the stele process runs on the host.
+
+Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from runtime.plan import model
+
+HostKind = Literal["prestart", "createRuntime", "poststart", "poststop"]
+HOST_KINDS: tuple[HostKind, ...] = ("prestart", "createRuntime", "poststart", "poststop")
+PID_MARK = 9_007_199_254_740_991
+"""Stands for the pid in a state document until init knows it: no pid is that large."""
+
+
+def host_hooks(config: Mapping[str, Any], *kinds: HostKind) -> tuple[model.HostHook, ...]:
+    """The hooks of some kinds, in their order."""
+    hooks = config.get("hooks") or {}
+    return tuple(
+        model.HostHook(
+            kind,
+            hook["path"],
+            tuple(hook.get("args") or (hook["path"],)),
+            tuple(hook.get("env") or ()),
+            hook.get("timeout") or 0,
+            i,
+        )
+        for kind in kinds
+        for i, hook in enumerate(hooks.get(kind) or ())
+    )
+
+
+def container_hooks(
+    config: Mapping[str, Any], kind: Literal["createContainer", "startContainer"], state: Mapping[str, Any]
+) -> tuple[model.Hook, ...]:
+    """The hooks that init runs; their state says where the container is in its life."""
+    status = "creating" if kind == "createContainer" else "created"
+    head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
+    hooks = []
+    for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
+        args = tuple(hook.get("args") or (hook["path"],))
+        words = (*args, *(hook.get("env") or ()))
+        hooks.append(model.Hook(hook.get("timeout") or 0, len(args), hook["path"], head, tail, words, i))
+    return tuple(hooks)
