@@ -34,6 +34,8 @@ RENAMED = (
 # C modules of the standard library that libpython does not have.
 EXTENSIONS = ("_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule")
 ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "libexpat")
+IMAGE_BASE = 0x4000_0000
+"""Above the counters that Python keeps (a dict's version, for one), which seal.py would take for pointers."""
 CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-ffile-prefix-map=/=//", "-g0")
 STRICT = (
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",
@@ -111,7 +113,7 @@ def main(argv: list[str]) -> int:
     run(
         "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
         "-Wl,--no-warnings",  # libc's, that names are looked up by plug-ins of the host: see names.c
-        f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}",
+        f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}", f"-Wl,-Ttext-segment={IMAGE_BASE:#x}",
         *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
     )  # fmt: skip
     listing = subprocess.run(["nm", output], check=True, capture_output=True, text=True).stdout
