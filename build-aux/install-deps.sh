@@ -1,18 +1,19 @@
 #!/bin/sh
 # Installs what is missing on a Debian 12 machine, as root, and makes build/venv. Does nothing when all is present.
 #
-# Usage: build-aux/install-deps.sh [run|test]
+# Usage: build-aux/install-deps.sh [run|test|vagrant]
 #   run   what `make run` needs: compiler, headers, static libraries, busybox-static, the Python packages of pyproject.toml
-#   test  that, and what the tests need: the other runtimes, conmon, the checkers
+#   test  that, and what the tests need: the other runtimes, conmon, the checkers, QEMU
+#   vagrant  that, and what `make box` and `make vagrant-test` need: Vagrant, libvirt, a boot loader
 # Packages come from Debian's mirror (apt-get) and the Python package index (pip), both as the machine has set them up.
 set -eu
 
 cd "$(dirname "$0")/.."
 goal=${1:-run}
 case $goal in
-run | test) ;;
+run | test | vagrant) ;;
 *)
-	echo "usage: $0 [run|test]" >&2
+	echo "usage: $0 [run|test|vagrant]" >&2
 	exit 2
 	;;
 esac
@@ -24,9 +25,13 @@ packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11
 	busybox-static ca-certificates"
 # What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages; and
 # what makes and boots the virtual machine of tests/vm.
-if [ "$goal" = test ]; then
+if [ "$goal" != run ]; then
 	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace umoci podman skopeo zstd
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod"
+fi
+if [ "$goal" = vagrant ]; then
+	packages="$packages vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync openssh-client
+		extlinux syslinux-common fdisk"
 fi
 
 missing=
@@ -53,7 +58,7 @@ import sys, tomllib
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)
 wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-if sys.argv[1] == "test":
+if sys.argv[1] != "run":
     wanted += project["project"]["optional-dependencies"]["dev"]
 print("\n".join(wanted))
 PYTHON
