@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from runtime.cli.main import Globals
+from runtime.cli.streams import listen_fds
 from runtime.container import lifecycle
 from runtime.container.create import create as create_container
 from runtime.container.requests import CreateRequest
@@ -13,7 +15,12 @@ from runtime.container.state import check_id
 
 
 def request(options: Globals, values: dict[str, Any], *, keep_master: bool = False) -> CreateRequest:
-    """The request of create and run."""
+    """The request of create and run.
+
+    Sockets that systemd gave us are the container's (sd_listen_fds(3)); its process 1 is to take them.
+    """
+    listening = listen_fds()
+    names = [f"LISTEN_FDNAMES={os.environ['LISTEN_FDNAMES']}"] if "LISTEN_FDNAMES" in os.environ else []
     return CreateRequest(
         bundle=values["bundle"],
         pid_file=values["pid_file"],
@@ -21,10 +28,12 @@ def request(options: Globals, values: dict[str, Any], *, keep_master: bool = Fal
         pidfd_socket=values["pidfd_socket"],
         no_pivot=values["no_pivot"],
         no_new_keyring=values["no_new_keyring"],
-        preserve_fds=values["preserve_fds"],
+        preserve_fds=listening + values["preserve_fds"],
         cgroup_manager=options.cgroup_manager,
         rootless=options.rootless,
         keep_master=keep_master,
+        environment=(f"LISTEN_FDS={listening}", "LISTEN_PID=1", *names) if listening else (),
+        notify=bool(os.environ.get("NOTIFY_SOCKET")),
     )
 
 
@@ -36,7 +45,7 @@ def create(options: Globals, values: dict[str, Any]) -> int:
 
 
 def start(options: Globals, values: dict[str, Any]) -> int:
-    start_container(options.store(), check_id(values["id"]))
+    start_container(options.store(), check_id(values["id"]), os.environ.get("NOTIFY_SOCKET", ""))
     return 0
 
 
@@ -49,6 +58,7 @@ def run(options: Globals, values: dict[str, Any]) -> int:
         container_id,
         request(options, values, keep_master=not values["detach"] and not values["console_socket"]),
         options.log.warning,
+        notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
         detach=values["detach"],
         keep=values["keep"],
         subreaper=not values["no_subreaper"],

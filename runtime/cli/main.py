@@ -13,7 +13,7 @@ from typing import Any
 from runtime.cli.declare import Command
 from runtime.cli.log import Log
 from runtime.cli.parse import HelpWanted, parse_command, parse_options
-from runtime.cli.streams import check_preserved, flush, settle_streams, silence
+from runtime.cli.streams import check_preserved, flush, listen_fds, settle_streams, silence
 from runtime.cli.table import BY_NAME, GLOBALS, GROUPS
 from runtime.container.requests import CgroupManager
 from runtime.container.state import Store
@@ -85,7 +85,7 @@ def _main(argv: Sequence[str]) -> int:
             name, words = f"{name} {words[0]}", words[1:]
         command = _find(name, words)
         values = parse_command(command, words)
-        check_preserved(values.get("preserve_fds", 0))
+        check_preserved(listen_fds() if name in ("create", "run") else 0, values.get("preserve_fds", 0))
         log.open()
         options = _settle(parsed.values, log)
     except HelpWanted as wanted:

@@ -22,20 +22,28 @@ def settle_streams() -> None:
             os.set_inheritable(fd, True)
 
 
-def check_preserved(count: int) -> None:
-    """See that the fds that --preserve-fds means are there; before any file of ours can take such a number.
+def listen_fds() -> int:
+    """How many sockets, from 3 on, systemd or Podman gave to this very process (sd_listen_fds(3))."""
+    count = os.environ.get("LISTEN_FDS", "")
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+        return 0
+    return int(count)
+
+
+def check_preserved(listening: int, preserve: int) -> None:
+    """See that the fds that LISTEN_FDS and --preserve-fds mean are there; before any of ours can take such a number.
 
     Raises:
         HostError: names the first that is not.
     """
-    for fd in range(3, 3 + count):
+    for fd in range(3, 3 + listening + preserve):
         try:
             fcntl.fcntl(fd, fcntl.F_GETFD)
         except OSError as e:
             if e.errno != errno.EBADF:
                 raise
             raise HostError(
-                f"--preserve-fds {count}: file descriptor {fd} is not open; open 3 to {2 + count} for stele, or lower the number",
+                f"--preserve-fds {preserve}: file descriptor {fd} is not open; open 3 to {2 + listening + preserve} for stele, or lower the number",
                 errno.EBADF,
             ) from None
 

@@ -58,6 +58,11 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
         creation.directory = store.make(container_id)
         undo.callback(os.close, creation.directory)
         undo.callback(store.remove, container_id)
+        if request.notify:
+            from runtime.container import notify
+
+            notify.make_folder(creation.directory)
+            creation.config = notify.with_notify(config, store.path(container_id))
         record = creation.run()
         undo.pop_all()
         os.close(creation.directory)

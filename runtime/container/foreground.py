@@ -41,6 +41,7 @@ def run(
     request: CreateRequest,
     warn: Callable[[str], None],
     *,
+    notify_socket: str,
     detach: bool,
     keep: bool,
     subreaper: bool,
@@ -48,7 +49,7 @@ def run(
     """create, start and, unless detached, wait and delete.
 
     Args:
-        warn: is told what is no failure.
+        warn: is told what is no failure. notify_socket: as in `start`.
     Returns:
         the container's exit status, 128 + n for signal n; 0 when detached.
     """
@@ -60,11 +61,11 @@ def run(
         for note in created.notes:
             warn(note)
         if detach:
-            start(store, container_id)
+            start(store, container_id, notify_socket)
             return 0
         with Forwarding() as forwarding:
             forwarding.to(os.pidfd_open(pid))
-            record = start(store, container_id)
+            record = start(store, container_id, notify_socket, background=True)
             status = follow(Started(pid, forwarding.pidfd, created.master), forwarding)
     except BaseException:
         delete(store, container_id, force=True)

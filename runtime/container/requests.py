@@ -15,6 +15,7 @@ class CreateRequest:
 
     bundle: directory with config.json. console_socket, pidfd_socket: paths of unix sockets, "" for none.
     preserve_fds: how many fds from 3 on are passed. environment: variables for the program beside its own.
+    notify: the container gets a socket on which it says that it is ready (`runtime.container.notify`).
      keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
     """
 
@@ -29,6 +30,7 @@ class CreateRequest:
     rootless: bool = False
     keep_master: bool = False
     environment: tuple[str, ...] = ()
+    notify: bool = False
     stdio: tuple[int, int, int] = (0, 1, 2)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.container import failure
 from runtime.container.create import plan_create
@@ -21,19 +21,31 @@ from runtime.host.launch import Child
 from runtime.plan import model, wire
 from runtime.plan.hooks import host_hooks
 
+if TYPE_CHECKING:
+    from runtime.container.notify import Listener
 
-def start(store: Store, container_id: str) -> Record:
+
+def start(store: Store, container_id: str, notify_socket: str = "", *, background: bool = False) -> Record:
     """Start a created container; returns when the program runs and the poststart hooks have.
 
+    Args:
+        notify_socket: who is to be told that the container says it is ready; then we return only after that.
+        background: do not wait for that here.
     Raises:
         StateError: it is not in the state created. HostError: a step or hook failed; the container is stopped then.
     """
+    listener: Listener | None = None
     with store.locked(container_id) as directory:
         record = store.read(container_id)
         if not is_alive(record):
             raise StateError(
                 f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
             )
+        if notify_socket and not store.started(container_id):  # before the program begins, which may speak at once
+            from runtime.container.notify import Listener
+
+            with contextlib.suppress(FileNotFoundError):
+                listener = Listener(directory)
         talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         with talk:
             try:
@@ -49,6 +61,12 @@ def start(store: Store, container_id: str) -> Record:
         # "If any poststart hook fails ... the runtime MUST stop the container" (runtime.md "Lifecycle", 1.3).
         cgroups.from_record(dict(record.cgroup)).kill()
         raise
+    if listener and background:
+        import threading
+
+        threading.Thread(target=listener.forward, args=(record.pid, notify_socket), daemon=True).start()
+    elif listener:
+        listener.forward(record.pid, notify_socket)
     return record
 
 
