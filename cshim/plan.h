@@ -57,7 +57,8 @@
 	X(CREDENTIALS, 38, 8, 1, 0, 1)    \
 	X(WORKING_DIRECTORY, 39, 1, 1, 0, 0) \
 	X(EXECUTE, 40, 2, 1, 1, 0)        \
-	X(MOUNT_ATTRIBUTES, 41, 1, 1, 0, 0)
+	X(MOUNT_ATTRIBUTES, 41, 1, 1, 0, 0) \
+	X(TRACE, 42, 1, 0, 0, 0)
 
 #define X(name, number, ints, strs, list, binary) STEP_##name = number,
 enum step_kind { STEP_NONE = 0, STEPS(X) STEP_COUNT };
@@ -81,6 +82,12 @@ struct report {
 	char detail[244]; /* the object; NUL-terminated, cut if longer */
 };
 _Static_assert(sizeof(struct report) == 256, "runtime/plan/wire.py reads 256 bytes");
+
+/* The detail of a report of the kind TRACE: when a step was done. Its index is the step's place in the plan, from 0. */
+struct timing {
+	uint64_t begin, end; /* ns of CLOCK_REALTIME, which no namespace shifts; end 0: it is about to begin */
+	uint64_t kind;
+};
 
 /* Is this a whole, well-formed plan? 1 or 0. After a yes, the walkers below need no more checks. */
 int plan_valid(const void *bytes, uint64_t length);

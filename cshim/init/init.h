@@ -23,6 +23,7 @@ struct init {
 	int root;                  /* the container's root file system; -1 before ROOTFS */
 	int mask;                  /* the mounted empty directory that masks directories; -1 until needed */
 	int null;                  /* the host's null device, checked; -1 until needed */
+	int traced;                /* by the last TRACE: tell how long each step takes */
 	int root_readonly;         /* PRIVATE_LAYER found the root's own file system read-only */
 	const struct step *step;   /* the step being done */
 	char home[PATH_MAX];       /* "HOME=..." for the user's process, or "" */

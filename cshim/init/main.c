@@ -258,10 +258,37 @@ static void do_step(struct init *in, const struct step *s)
 	case STEP_SECCOMP: do_seccomp(in, s); break;
 	case STEP_CREDENTIALS: do_credentials(in, s); break;
 	case STEP_WORKING_DIRECTORY: do_working_directory(in, s); break;
+	case STEP_TRACE: in->traced = (int)s->ints[0]; break;
 	case STEP_EXECUTE: do_execute(in, s);
 	case STEP_NONE:
 	case STEP_COUNT: fail(in, -ENOSYS, "unknown step");
 	}
+}
+
+static uint64_t now_ns(void)
+{
+	int64_t t[2] = { 0, 0 }; /* struct timespec */
+	SYS(__NR_clock_gettime, 0 /* CLOCK_REALTIME */, t);
+	return (uint64_t)t[0] * 1000000000u + (uint64_t)t[1];
+}
+
+static void tell_timing(struct init *in, const struct step *s, uint32_t place, uint64_t begin, uint64_t end)
+{
+	const struct step trace = { .kind = STEP_TRACE, .index = place };
+	const struct timing t = { begin, end, s->kind };
+	in->step = &trace;
+	tell(in, (const char *)&t, sizeof(t), -1);
+	in->step = s;
+}
+
+static void do_traced_step(struct init *in, const struct step *s, uint32_t place)
+{
+	uint64_t begin = now_ns();
+	if (s->kind == STEP_EXECUTE) /* it does not come back */
+		tell_timing(in, s, place, begin, 0);
+	do_step(in, s);
+	if (in->traced) /* an end of tracing is done before a filter that may forbid these calls */
+		tell_timing(in, s, place, begin, now_ns());
 }
 
 static const void *map_plan(const struct init *in, int fd, uint64_t *ret_length)
@@ -313,7 +340,10 @@ __attribute__((used)) void init_main(const long *stack)
 	const struct step *s = plan_first(plan);
 	for (uint32_t i = 0; i < ((const struct plan_header *)plan)->steps; i++, s = step_after(s)) {
 		in.step = s;
-		do_step(&in, s);
+		if (in.traced)
+			do_traced_step(&in, s, i);
+		else
+			do_step(&in, s);
 	}
 	fail(&in, -ENOEXEC, "the plan has no last step");
 }

@@ -80,7 +80,7 @@ int heap_restore_keys(void);
 int learn_open(void);
 void *learn_take(uint64_t number, size_t size);
 void learn_give(void *block);
-int learn_from(int argc, char **argv, int (*command)(int, char **));
+int learn_from(int argc, char **argv, bool must, int (*command)(int, char **));
 const struct lesson *learn_all(uint64_t *ret_count);
 
 /* interpreter.c */

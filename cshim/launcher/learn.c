@@ -116,8 +116,8 @@ static int learn_note(void)
 	return 0;
 }
 
-/* Runs one command in a child to learn what it touches; -1 if it cannot be told. */
-int learn_from(int argc, char **argv, int (*command)(int, char **))
+/* Runs one command in a child to learn what it touches; -1 if it cannot be told, or it must succeed and does not. */
+int learn_from(int argc, char **argv, bool must, int (*command)(int, char **))
 {
 	pid_t child = fork();
 	if (child < 0)
@@ -125,8 +125,8 @@ int learn_from(int argc, char **argv, int (*command)(int, char **))
 	if (child == 0) {
 		if (learn_start() < 0)
 			_exit(1);
-		command(argc, argv);
-		_exit(learn_note() < 0);
+		bool failed = command(argc, argv) != 0;
+		_exit(learn_note() < 0 || (must && failed));
 	}
 	int status;
 	while (waitpid(child, &status, 0) < 0)

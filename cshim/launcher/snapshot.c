@@ -29,9 +29,10 @@
 #define COMMANDS_MAX 64
 #define WORDS_MAX 32
 
-/* The usual commands, to exercise and to learn from. */
+/* The usual commands, to exercise and to learn from; of those that must succeed a failure teaches nothing. */
 struct commands {
 	int count;
+	bool must[COMMANDS_MAX];
 	int argc[COMMANDS_MAX];
 	char *argv[COMMANDS_MAX][WORDS_MAX];
 };
@@ -49,7 +50,7 @@ static int write_all(int fd, const char *from, const char *to)
 	return 0;
 }
 
-/* Reads commands: one word a line, an empty line behind each command. 0 or -1. */
+/* Reads commands: one word a line, before them a line "must" or "may" succeed, an empty line behind. 0 or -1. */
 static int read_commands(const char *path, struct commands *ret)
 {
 	static char text[1 << 16];
@@ -58,14 +59,18 @@ static int read_commands(const char *path, struct commands *ret)
 	if (length < 0)
 		return -1;
 	close(file);
+	bool start = true;
 	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
 		*end = 0;
 		if (ret->count == COMMANDS_MAX || ret->argc[ret->count] == WORDS_MAX)
 			return -1;
-		if (*line)
+		if (!*line)
+			ret->count++;
+		else if (!start)
 			ret->argv[ret->count][ret->argc[ret->count]++] = line;
 		else
-			ret->count++;
+			ret->must[ret->count] = !strcmp(line, "must");
+		start = !*line;
 	}
 	return 0;
 }
@@ -140,6 +145,8 @@ static int one_command(int argc, char **argv)
 	int nothing = open("/dev/null", O_RDWR);
 	if (nothing < 0 || dup2(nothing, 0) < 0 || dup2(nothing, 1) < 0 || dup2(nothing, 2) < 0)
 		return -1;
+	PyThreadState *thread = ARENA->thread;
+	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident(); /* as snapshot_revive does */
 	return interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
 }
 
@@ -152,8 +159,10 @@ int snapshot_learn(const char *path, const char *seed, const char *commands)
 		return -1;
 	heap_close(0);
 	for (int i = 0; i < usual.count; i++)
-		if (learn_from(usual.argc[i], usual.argv[i], one_command) < 0)
+		if (learn_from(usual.argc[i], usual.argv[i], usual.must[i], one_command) < 0) {
+			fprintf(stderr, "stele: cannot learn from the usual command %s (%d)\n", usual.argv[i][1], i);
 			return -1;
+		}
 	uint64_t count;
 	const struct lesson *all = learn_all(&count);
 	return write_all(file, (const char *)all, (const char *)(all + count));

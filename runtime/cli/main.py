@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ def _main(argv: Sequence[str]) -> int:
         from runtime.cli.clicked import complete
 
         return complete()
+    begin = time.time_ns()  # for --trace
     log = Log("", "text", debug=False)
     name = ""
     try:
@@ -97,6 +99,10 @@ def _main(argv: Sequence[str]) -> int:
         log.error(f"{PREFIX.get(name, '')}{e}")
         return BY_NAME[name].failure if name in BY_NAME else 1
     log.trace(f"stele {' '.join(argv)}")
+    if parsed.values["trace"]:
+        from runtime.cli.trace import traced
+
+        return traced(parsed.values["trace"], argv, begin, log, lambda: _run(command, options, values))
     return _run(command, options, values)
 
 

@@ -14,6 +14,7 @@ GLOBALS = (
     flag("--systemd-cgroup", help="make cgroups as systemd scopes; cgroupsPath is slice:prefix:name"),
     Option(("--cgroup-manager",), "who makes the cgroups", choices=("cgroupfs", "systemd", "disabled"), default=""),
     Option(("--rootless",), "whether an ordinary user runs it", choices=("true", "false", "auto"), default="auto"),
+    Option(("--trace",), "file for the times of all that the command does, see `stele trace`", "path"),
     flag("--version", "-v", help="print the version"),
 )
 
@@ -155,6 +156,7 @@ COMMANDS = (
         (),
         (BUNDLE, flag("--json", help="for programs")),
     ),
+    Command("trace", "draw what --trace wrote, as SVG", "draw:trace", ("FILE", "FILES...")),
     Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
     Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
     *IMAGE_COMMANDS,

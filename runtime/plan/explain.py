@@ -122,13 +122,20 @@ def words(step: model.Step) -> str:
             )
         case model.WorkingDirectory():
             return f"working directory {step.path}" + (" (again, as the user)" if step.last else "")
+        case model.Trace():
+            return f"from here on, tell {'the' if step.on else 'no'} time of each step"
         case model.Execute():
             return f"execute {json.dumps(list(step.words[: step.n_args]))} with {len(step.words) - step.n_args} environment entries"
     return _generic(step)
 
 
+def spaced(name: str) -> str:
+    """ "FindProgram" as "find program"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+
+
 def _generic(step: model.Step) -> str:
-    name = re.sub(r"(?<!^)(?=[A-Z])", " ", type(step).__name__).lower()
+    name = spaced(type(step).__name__)
     values = [f"{k} {v}" for k, v in _fields(step).items() if k != "index" and v not in ("", False)]
     return name + (": " + ", ".join(values) if values else "")
 

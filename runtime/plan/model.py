@@ -480,6 +480,14 @@ class WorkingDirectory(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Trace(Step):
+    """From here on, report when each step began and ended (`wire.TIMING`), or no longer: for `stele --trace`."""
+
+    on: bool
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Execute(Step):
     """execve(2). n_args of `words` are arguments, the rest is the environment. keep_fds: fds 3.. that stay open.
 

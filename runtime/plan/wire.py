@@ -24,6 +24,9 @@ ABI = 1
 HEADER = struct.Struct("<IIII")
 STEP = struct.Struct("<HHIII")
 REPORT = struct.Struct("<IIi244s")
+TIMING = struct.Struct("<QQQ")
+"""The detail of a report of the kind Trace: begin and end in ns of CLOCK_REALTIME, end 0 for Execute, and the step's
+kind; the report's index is the step's place in the plan, from 0."""
 MAX_PLAN = 8 << 20
 """Bytes; init refuses larger plans."""
 
@@ -72,6 +75,7 @@ KINDS: dict[int, type[model.Step]] = dict(
             model.WorkingDirectory,
             model.Execute,
             model.MountAttributes,
+            model.Trace,
         ),
         start=1,
     )
