@@ -18,11 +18,16 @@ import zlib
 from importlib.machinery import BuiltinImporter
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICATION = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else PROJECT
-# Ours instead of the standard library's.
-INSTEAD = {"encodings.idna": PROJECT / "build-aux" / "embedded_idna.py"}
+# Ours instead of others'.
+INSTEAD = {
+    "encodings.idna": PROJECT / "build-aux" / "embedded_idna.py",
+    "importlib.metadata": PROJECT / "build-aux" / "embedded_metadata.py",
+    "pyroute2": PROJECT / "build-aux" / "embedded_pyroute2.py",
+}
 START = PROJECT / "cshim" / "launcher" / "stele_start.py"
 ROOT = "/proc/self/exe"
 
@@ -37,11 +42,16 @@ DYNAMIC = (
 )  # fmt: skip
 # Reached by import statements that never run here: other systems, developers' tools, accelerators that are absent.
 EXCLUDED = (
-    "_bootlocale", "_pydecimal", "_pyrepl", "antigravity", "cffi", "click._winconsole", "curses", "decimal", "difflib",
-    "distutils", "doctest", "ensurepip", "fractions", "idlelib", "importlib.metadata", "jsonschema", "lib2to3", "msilib",
-    "multiprocessing", "numpy", "pdb", "pip", "plistlib", "pydoc", "pydoc_data", "pygments", "pytest", "readline",
-    "rlcompleter", "rpds", "setuptools", "sqlite3", "statistics", "stringprep", "test", "this", "tkinter", "turtle",
-    "typing_extensions", "unicodedata", "unittest", "venv", "webbrowser", "wsgiref", "xmlrpc",
+    "_aix_support", "_bootlocale", "_py_abc", "_pydecimal", "_pyrepl", "antigravity", "argparse", "asyncio.proactor_events",
+    "asyncio.windows_events", "asyncio.windows_utils", "cffi", "click._winconsole", "concurrent.futures.process",
+    "ctypes._aix", "curses", "decimal", "difflib", "distutils", "doctest", "email._header_value_parser",
+    "email.contentmanager", "email.generator", "email.headerregistry", "email.policy", "encodings.mbcs", "ensurepip",
+    "fractions", "getopt", "idlelib", "importlib._bootstrap", "importlib._bootstrap_external", "jsonschema", "lib2to3", "msilib", "multiprocessing", "numpy", "pdb", "pip",
+    "plistlib", "py_compile", "pydoc", "pydoc_data", "pygments", "pyroute2.bsd", "pyroute2.iproute.bsd",
+    "pyroute2.iproute.darwin", "pyroute2.iproute.windows", "pytest", "readline", "rlcompleter", "rpds", "setuptools",
+    "smtplib", "sqlite3", "statistics", "stringprep", "tarfile", "test", "this", "tkinter", "tracemalloc", "turtle",
+    "typing_extensions", "unicodedata", "unittest", "urllib3.contrib", "urllib3.http2.connection",
+    "venv", "webbrowser", "wsgiref", "xmlrpc", "zipfile", "zipimport",
 )  # fmt: skip
 
 
@@ -61,9 +71,19 @@ def resources() -> dict[str, bytes]:
     return {str(p.relative_to(APPLICATION)): p.read_bytes() for p in wanted}
 
 
+class Finder(ModuleFinder):
+    """Reads ours instead of others' modules, so that what only theirs imports stays out."""
+
+    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: Any) -> Any:
+        if fqname not in INSTEAD or fp is None:
+            return super().load_module(fqname, fp, pathname, file_info)
+        with INSTEAD[fqname].open("rb") as ours:
+            return super().load_module(fqname, ours, pathname, file_info)
+
+
 def closure(roots: list[str]) -> dict[str, tuple[Path, bool]]:
     """Follow imports from the roots: name -> (source file, is a package)."""
-    finder = ModuleFinder(path=[str(APPLICATION), *sys.path], excludes=list(EXCLUDED))
+    finder = Finder(path=[str(APPLICATION), *sys.path], excludes=list(EXCLUDED))
     for root in roots:
         parent, _, child = root.rpartition(".")
         finder.import_hook(root)
@@ -128,7 +148,7 @@ def main(argv: list[str]) -> int:
     roots = [*application(), *DYNAMIC, "encodings", "encodings.aliases", "encodings.utf_8"]
     modules = closure(roots)
     modules["stele_start"] = (START, False)
-    modules |= {name: (file, False) for name, file in INSTEAD.items()}
+    modules |= {name: (file, modules[name][1]) for name, file in INSTEAD.items() if name in modules}
     codes = {name: (code_of(name, *modules[name]), modules[name][1]) for name in sorted(modules)}
 
     index: dict[str, tuple[int, int, bool]] = {}

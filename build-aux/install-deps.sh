@@ -21,12 +21,13 @@ esac
 # What building and running need. The -dev packages hold the static
 # libraries (lib*.a) that the executable is linked from, because it may need nothing but libc on its host.
 packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
-	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libzstd-dev libexpat1-dev libbz2-dev liblzma-dev
+	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libzstd-dev zstd libexpat1-dev libbz2-dev liblzma-dev
 	busybox-static ca-certificates"
 # What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages; and
 # what makes and boots the virtual machine of tests/vm.
 if [ "$goal" != run ]; then
-	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace umoci podman skopeo zstd
+	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace umoci podman skopeo buildah docker-registry
+		apache2-utils openssl
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod"
 fi
 if [ "$goal" = vagrant ]; then

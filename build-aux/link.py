@@ -32,7 +32,13 @@ RENAMED = (
     "getgrent", "getgrouplist", "initgroups",
 )  # fmt: skip
 # C modules of the standard library that libpython does not have.
-EXTENSIONS = ("_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule")
+EXTENSIONS = (
+    "_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule", "_ssl",
+    "_hashopenssl",
+)  # fmt: skip
+COLD_ARCHIVES = ("libssl", "libcrypto")
+# Sections that do not change once linked, as nothing is relocated when the executable starts.
+CONSTANT = (".data.rel.ro", ".data.rel.ro.local")
 ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "libexpat")
 IMAGE_BASE = 0x4000_0000
 """Above the counters that Python keeps (a dict's version, for one), which seal.py would take for pointers."""
@@ -50,7 +56,19 @@ def renamed(source: Path, out: Path) -> Path:
     """A copy of an archive whose calls of RENAMED go to the launcher."""
     options = [f"--redefine-sym={name}=stele_{name}" for name in RENAMED]
     target = out / f"stele-{source.name}"
-    run("objcopy", "--strip-debug", *options, source, target)
+    # No exception and no cancelled thread is unwound through these.
+    run("objcopy", "--strip-debug", "--remove-section=.eh_frame", *options, source, target)
+    return target
+
+
+def cold(source: Path, out: Path) -> Path:
+    """A copy of an archive of OpenSSL, for cshim/launcher/cold.c: its constants read-only, and no code of it runs at
+    the start (libcrypto has a call in .init that asks the processor what it can do)."""
+    target = out / f"cold-{source.name}"
+    constant = [f"--set-section-flags={name}=alloc,load,readonly,data" for name in CONSTANT]
+    look_ups = [f"--redefine-sym={name}=stele_{name}" for name in ("getaddrinfo", "getnameinfo")]
+    cut = ["--remove-section=.init", "--remove-section=.eh_frame"]
+    run("objcopy", "--strip-debug", *cut, *constant, *look_ups, source, target)
     return target
 
 
@@ -82,8 +100,14 @@ def main(argv: list[str]) -> int:
     include = [f"-I{INCLUDE}", f"-I{INCLUDE}/internal"]
 
     jobs: list[tuple[str, list[str | Path]]] = []
+    # pyconfig.h says that the builder had bluetooth's headers; _ssl needs only to know a socket's first fields.
+    plain = out / "plain.h"
+    plain.write_text("#include <pyconfig.h>\n#undef HAVE_BLUETOOTH_BLUETOOTH_H\n#undef HAVE_BLUETOOTH_H\n")
     for name in EXTENSIONS:
-        jobs.append((f"ext-{name}", [python / "Modules" / f"{name}.c", *include, "-DPy_BUILD_CORE_BUILTIN", "-w"]))
+        own = ["-include", plain, f"-I{python / 'Modules'}"] if name in ("_ssl", "_hashopenssl") else []
+        jobs.append(
+            (f"ext-{name}", [python / "Modules" / f"{name}.c", *include, *own, "-DPy_BUILD_CORE_BUILTIN", "-w"])
+        )
     backend = [cffi / "src" / "c" / "_cffi_backend.c", *include, "-DFFI_BUILDING=1", "-DUSE__THREAD", "-w"]
     jobs.append(("ext-cffi", [*backend, "-DHAVE_SYNC_SYNCHRONIZE"]))
     run(sys.executable, PROJECT / "cshim" / "build_shim.py", out, "--c-only", out / "_stele_shim.c")
@@ -105,10 +129,11 @@ def main(argv: list[str]) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         compiled = list(pool.map(compile_one, jobs))
 
-    plain = out / "ext.a"
-    plain.unlink(missing_ok=True)
-    run("ar", "rcsD", plain, *[o for o in compiled if o.name.startswith("ext-")])
-    archives = [renamed(a, out) for a in [plain, PYTHON_ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
+    extensions = out / "ext.a"
+    extensions.unlink(missing_ok=True)
+    run("ar", "rcsD", extensions, *[o for o in compiled if o.name.startswith("ext-")])
+    archives = [renamed(a, out) for a in [extensions, PYTHON_ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
+    archives += [cold(LIBRARIES / f"{a}.a", out) for a in COLD_ARCHIVES]
     own = [*(o for o in compiled if o.name.startswith("own-")), *quick_start(out)]
     run(
         "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",

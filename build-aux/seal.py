@@ -6,7 +6,7 @@ The kernel maps the snapshot with the rest of the executable: it needs no file, 
 and cannot belong to another executable. Loadable segments of OUTPUT:
     as in BARE   headers, code, constants
     data         libc's and the launcher's .data as linked, pydata and pybss as dumped; no part is left to be zeroed
-    pristine     pydata as linked, deflated, for the cold start
+    pristine     pydata as linked, deflated, for the cold start; behind it OpenSSL, packed
     arena        what was allocated until the dump, at ARENA_BASE
 No section headers: the symbols are of use only in BARE.
 Beside BARE, snapshot.txt names the modules that the snapshot holds.
@@ -67,6 +67,14 @@ class Segment:
             self.FORMAT, self.kind, self.flags, self.offset, self.address, self.physical,
             self.file_size, self.memory_size, self.align,
         )  # fmt: skip
+
+
+def cut(elf: bytes, segments: list[Segment], start: int, end: int) -> bytes:
+    """The bytes of a range of addresses."""
+    for s in segments:
+        if s.kind == PT_LOAD and s.address <= start and end <= s.address + s.file_size:
+            return bytes(elf[s.offset + start - s.address : s.offset + end - s.address])
+    raise SystemExit(f"seal: {start:#x} to {end:#x} is not in one segment")
 
 
 def up(value: int) -> int:
@@ -195,9 +203,14 @@ def main(argv: list[str]) -> int:
     snapshot, maps = dump(bare.resolve(), hash_seed(identity))
 
     at = symbols(bare)
-    data = [s for s in segments if s.kind == PT_LOAD][-1]
+    loads = [s for s in segments if s.kind == PT_LOAD and s.address < at["stele_coldtext_start"]]
+    data = loads[-1]
     if not data.flags & PF_W or data.offset + data.file_size > len(elf):
-        raise SystemExit("seal: the last loadable segment is not the data")
+        raise SystemExit("seal: the last loadable segment but OpenSSL's is not the data")
+    ranges = [(at[f"stele_cold{part}_start"], at[f"stele_cold{part}_end"]) for part in ("text", "const", "data")]
+    packer = ["zstd", "--quiet", "--ultra", "-22", "--stdout"]
+    openssl = b"".join(cut(elf, segments, *part) for part in ranges)
+    cold = subprocess.run(packer, input=openssl, check=True, capture_output=True).stdout
     memory = bytearray(elf[data.offset : data.offset + data.file_size])
     memory.extend(bytes(up(data.address + data.memory_size) - data.address - len(memory)))
 
@@ -221,7 +234,8 @@ def main(argv: list[str]) -> int:
     arena = bytearray(snapshot[data_size + bss_size :])
     arena[:ID_SIZE] = identity
     pristine = zlib.compress(pristine, 9)
-    seal = struct.pack("<II32sQ", 1, len(pristine), identity, PRISTINE_BASE)
+    places = (PRISTINE_BASE, PRISTINE_BASE + len(pristine), len(cold))
+    seal = struct.pack("<II32sQQQ", 1, len(pristine), identity, *places)
     struct_at = at["stele_seal"] - data.address
     memory[struct_at : struct_at + len(seal)] = seal
 
@@ -234,8 +248,7 @@ def main(argv: list[str]) -> int:
         out.extend(content)
         return Segment(PT_LOAD, flags, offset, address, address, len(content), up(len(content)) + room, PAGE)
 
-    loads = [s for s in segments if s.kind == PT_LOAD]
-    loads.append(append(pristine, PRISTINE_BASE, PF_R))
+    loads.append(append(pristine + cold, PRISTINE_BASE, PF_R))
     (room,) = struct.unpack_from("<Q", arena, ID_SIZE)
     loads.append(append(bytes(arena), ARENA_BASE, PF_R | PF_W, room))
     kept = [s for s in segments if s.kind in (PT_TLS, PT_GNU_STACK, PT_GNU_RELRO)]

@@ -36,6 +36,8 @@ struct _inittab _PyImport_Inittab[] = {
 	/* These two by their own names; builtins and sys were made before any import. */
 	{"marshal", PyMarshal_Init},
 	{"_warnings", _PyWarnings_Init},
+	{"_ssl", cold_ssl},
+	{"_hashlib", cold_hashlib},
 	{"builtins", NULL},
 	{"sys", NULL},
 	{NULL, NULL},

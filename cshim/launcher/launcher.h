@@ -44,6 +44,8 @@ struct seal {
 	uint32_t pristine_size;
 	uint8_t id[ID_SIZE];
 	const uint8_t *pristine;  /* pydata as it was linked, deflated, for the cold start */
+	const uint8_t *cold;      /* what cold.c puts in its place, packed by zstd */
+	uint64_t cold_size;
 };
 extern volatile struct seal stele_seal;
 
@@ -94,6 +96,10 @@ int snapshot_learn(const char *path, const char *seed, const char *commands);
 int snapshot_dump(const char *path, const char *seed, const char *commands, const char *lessons);
 bool snapshot_revive(int argc, char **argv);
 bool snapshot_forget(void);
+
+/* cold.c; what they return is a PyObject */
+struct _object *cold_ssl(void);
+struct _object *cold_hashlib(void);
 
 /* main.c */
 int fill_streams(void);

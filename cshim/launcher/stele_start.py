@@ -23,6 +23,7 @@ WARM = ("jeepney", "jeepney.io.blocking")
 COLD = ("runtime.cli.clicked", "runtime.cli.images", "runtime.images")
 # Modules with a state that is of one process: seeds, keys, what was found in the environment.
 NEVER = ("_hashlib", "_ssl", "multiprocessing", "random", "ssl", "tempfile", "uuid")
+OPENSSL = ("_hashlib", "_ssl")
 FORGOTTEN = ("ast", "dis", "inspect", "linecache", "opcode", "token", "tokenize")
 ROUNDS = 12  # CPython specialises a function at its eighth call
 
@@ -105,12 +106,16 @@ def warm():
     """The application's main with every module of the application loaded: what the snapshot holds."""
     from importlib import import_module
 
+    for name in OPENSSL:
+        sys.modules[name] = None  # hashlib then takes CPython's own, which are in the snapshot
     for name in sorted(_index):
         if name.startswith("runtime.") and "/" not in name and not name.startswith(COLD):
             import_module(name)
     for name in WARM:
         if name in _index:
             import_module(name)
+    for name in OPENSSL:
+        del sys.modules[name]
     forget()
     posix.environ.clear()
     return cold()

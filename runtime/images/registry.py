@@ -33,6 +33,7 @@ from runtime.images.transport import (
 )
 
 ATTEMPTS = 5  # without any progress
+ATTEMPTS_AT_NOBODY = 2
 WAIT_MAX = 30.0  # seconds between two attempts
 ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 
@@ -92,7 +93,7 @@ class Repository:
             try:
                 return self._manifest(wanted, size)
             except Unreachable as e:
-                if attempt == ATTEMPTS:
+                if attempt == (ATTEMPTS_AT_NOBODY if e.nobody else ATTEMPTS):
                     raise
                 self.pause(attempt, e)
 
@@ -197,6 +198,8 @@ class Repository:
                 read(answer, TOKEN_MAX, "its answer")
             except (Unreachable, Untrusted) as e:
                 failed.append(e)
+                if isinstance(e, Untrusted) and not e.plain:
+                    break
                 continue
             if answer.status == 401:
                 self._prove(base, answer)

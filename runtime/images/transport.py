@@ -6,6 +6,7 @@ them), retries (a transfer goes on where it stopped), decoding (a blob is what i
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, NameResolutionError, SSLError
 
 from runtime.errors import HostError, SteleError
 
@@ -41,15 +42,22 @@ Response = urllib3.BaseHTTPResponse
 
 
 class Unreachable(SteleError):
-    """The registry gave no answer, or one cut short: another try may succeed. after: seconds to wait, if it said so."""
+    """The registry gave no answer, or one cut short: another try may succeed.
 
-    def __init__(self, problem: str, after: float = 0.0) -> None:
+    after: seconds to wait, if it said so. nobody: there is no such host, or none that listens.
+    """
+
+    def __init__(self, problem: str, after: float = 0.0, *, nobody: bool = False) -> None:
         super().__init__(problem)
-        self.after = after
+        self.after, self.nobody = after, nobody
 
 
 class Untrusted(SteleError):
-    """TLS failed: the registry is not who it says, or speaks no TLS."""
+    """TLS failed: the registry is not who it says, or (plain) speaks no TLS."""
+
+    def __init__(self, problem: str, *, plain: bool = False) -> None:
+        super().__init__(problem)
+        self.plain = plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +177,12 @@ def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
         why = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner)
         words = str(why).replace("_", " ").lower()
         if "wrong version number" in words or "http request" in words or "record layer failure" in words:
-            return Untrusted(f"{server}: it speaks no TLS; --plain-http if that is meant")
+            return Untrusted(f"{server}: it speaks no TLS; --plain-http if that is meant", plain=True)
         return Untrusted(f"{server}: TLS failed: {words}; give its authority by SSL_CERT_FILE, or --tls-verify=false")
     if isinstance(inner, OSError) and inner.strerror:
-        return Unreachable(f"{server}: {inner.strerror.lower()}")
+        return Unreachable(f"{server}: {inner.strerror.lower()}", nobody=inner.errno == errno.ECONNREFUSED)
+    if isinstance(error, NameResolutionError):
+        return Unreachable(f"{server}: no address is known of this host, or no name server answers", nobody=True)
     name = type(error).__name__.removesuffix("Error")
     words = {"ReadTimeout": f"no answer in {READ_SECONDS:.0f} s", "ConnectTimeout": "no connection in time"}.get(
         name, ""
@@ -222,6 +232,7 @@ def context(host: str, *, verify: bool) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
+        urllib3.disable_warnings(InsecureRequestWarning)  # it is what the user asked for
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     given = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
