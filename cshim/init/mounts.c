@@ -20,7 +20,9 @@ int clone_tree(int fd, const char *path, int recursive)
 
 int move_tree(int tree, int target)
 {
-	return (int)SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	long r = SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	/* Says EINVAL of everything; mount(2) tells this one apart, and Docker looks for its words. */
+	return r == -EINVAL && is_directory(tree) != is_directory(target) ? -ENOTDIR : (int)r;
 }
 
 static int stat_fd(int fd, struct statx *ret)
