@@ -81,9 +81,9 @@ CONFINEMENT = (
     "a process of exec is less confined than the container's own",
     Patch(
         "runtime/plan/compile.py",
-        '    spaces = namespaces.parse(linux.get("namespaces") or ())\n    can_set_groups = not rootless',
+        '    spaces = namespaces.parse(linux.get("namespaces") or ())\n    can_set_groups = (not rootless',
         '    linux = {**linux, "seccomp": None}\n'
-        '    spaces = namespaces.parse(linux.get("namespaces") or ())\n    can_set_groups = not rootless',
+        '    spaces = namespaces.parse(linux.get("namespaces") or ())\n    can_set_groups = (not rootless',
     ),
 )
 def exec_is_freer(arena: Arena) -> Outcome:
@@ -205,9 +205,9 @@ def weak_filter(arena: Arena) -> Outcome:
     "CVE-2025-23266",
     "the image's environment reaches hooks, which run as the host's root",
     Patch(
-        "runtime/plan/compile.py",
-        '(*args, *(hook.get("env") or ())), i',
-        '(*args, *(hook.get("env") or ()), *config["process"]["env"]), i',
+        "runtime/plan/hooks.py",
+        '(*args, *(hook.get("env") or ()))\n',
+        '(*args, *(hook.get("env") or ()), *config["process"]["env"])\n',
     ),
 )
 def environment_of_hooks(arena: Arena) -> Outcome:
