@@ -13,22 +13,30 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bundles.config import docker_like
 from tests.bench import work
+from tests.bench.crowd import crowd
 from tests.bench.timer import Cost, Timer, compile_timer
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import busybox_rootfs
 from tests.harness.runtime import REPO
 
+Costs = dict[str, dict[str, list[Cost]]]
+
 PEERS = ("crun", "runc")
+# Works whose contenders are not runtimes side by side: each returns label -> contender -> one cost for each round, the
+# contenders of a label in the order in which they are told; ratios are to all behind the first.
+OTHERS: dict[str, Callable[[list[work.Contender], Path, float], Costs]] = {"crowd": crowd}
 AT_ONCE = 8
 WARM_UP = 5
 
@@ -57,7 +65,7 @@ def bundle(folder: Path, args: list[str]) -> Path:
     return folder
 
 
-def measure(contenders: list[work.Contender], name: str, scale: float) -> dict[str, dict[str, list[Cost]]]:
+def measure(contenders: list[work.Contender], name: str, scale: float) -> Costs:
     """Costs of one work: label -> contender -> one cost for each round."""
     job, rounds = work.WORK[name]
     rounds = max(3, round(rounds * scale))
@@ -72,15 +80,19 @@ def measure(contenders: list[work.Contender], name: str, scale: float) -> dict[s
 
 
 def measure_all(
-    contenders: list[work.Contender], names: list[str], scale: float
+    contenders: list[work.Contender], names: list[str], place: Path, scale: float
 ) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
     """The summaries of all works, by label, and the waiting container's memory by contender."""
     results = {}
     for who in contenders:
         who.begin()
     for name in names:
-        for label, costs in measure(contenders, name, scale).items():
-            results[label] = summary(costs)
+        if name in OTHERS:
+            for label, costs in OTHERS[name](contenders, place, scale).items():
+                results[label] = summary(costs, list(costs)[1:])
+        else:
+            for label, costs in measure(contenders, name, scale).items():
+                results[label] = summary(costs, PEERS)
     memory = {who.name: work.waiting_memory(who) for who in contenders}
     for who in contenders:
         who.end()
@@ -89,7 +101,7 @@ def measure_all(
     return results, memory
 
 
-def summary(costs: dict[str, list[Cost]]) -> dict[str, Any]:
+def summary(costs: dict[str, list[Cost]], peers: Sequence[str]) -> dict[str, Any]:
     """Medians for each contender, and its ratios to each peer, pair by pair."""
     told: dict[str, Any] = {}
     for name, mine in costs.items():
@@ -102,7 +114,7 @@ def summary(costs: dict[str, list[Cost]]) -> dict[str, Any]:
             "rounds": len(mine),
             "ratio": {},
         }
-        for peer in PEERS:
+        for peer in peers:
             if peer in costs and peer != name:
                 pairs = [a.wall / b.wall for a, b in zip(mine, costs[peer], strict=True)]
                 low, middle, high = statistics.quantiles(pairs, n=4)
@@ -112,19 +124,14 @@ def summary(costs: dict[str, list[Cost]]) -> dict[str, Any]:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The results as lines for people."""
-    head = f"{'work':28} {'runtime':8} {'ms':>8} {'cpu ms':>8} {'peak MB':>8}"
-    lines = [head + "".join(f"   {f'x {peer} (middle half)':20}" for peer in PEERS).rstrip()]
+    lines = [f"{'work':26} {'':14} {'ms':>8} {'user+sys':>9} {'peak MB':>8}   ratios (middle half)"]
     for label, told in results.items():
         for name, row in told.items():
-            line = f"{label:28} {name:8} {row['wall_ms']:8.2f} {row['cpu_ms']:8.2f} {row['peak_mb']:8.1f}"
-            for peer in PEERS:
-                ratio = row["ratio"].get(peer)
-                text = (
-                    f"{ratio['median']:.2f} ({ratio['quartiles'][0]:.2f}..{ratio['quartiles'][1]:.2f})"
-                    if ratio
-                    else "-"
-                )
-                line += f"   {text:20}"
+            line = f"{label:26} {name:14} {row['wall_ms']:8.2f} {row['cpu_ms']:9.2f} {row['peak_mb']:8.1f}"
+            for peer, ratio in row["ratio"].items():
+                low, high = ratio["quartiles"]
+                text = f"{ratio['median']:.2f} x {peer} ({low:.2f}..{high:.2f})"
+                line += f"   {text:25}"
             lines.append(line.rstrip())
             label = ""
     return "\n".join(lines)
@@ -148,7 +155,8 @@ def version(path: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--contenders", default="", help="names or paths, comma-separated; default: stele,crun,runc")
-    parser.add_argument("--only", default=",".join(work.WORK), help=f"of {','.join(work.WORK)}")
+    works = [*work.WORK, *OTHERS]
+    parser.add_argument("--only", default=",".join(works), help=f"of {','.join(works)}")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of rounds")
     parser.add_argument("--gap", type=float, default=20.0, help="ms of rest before each process; default 20")
     parser.add_argument("--json", type=Path, default=REPO / "build/bench.json")
@@ -156,6 +164,7 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("python -m tests.bench: containers with all namespaces need root")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that what was made is removed
     begin = time.monotonic()
     found = programs([name for name in args.contenders.split(",") if name])
     cgroup2.enter()
@@ -173,7 +182,7 @@ def main() -> None:
         contenders.append(work.Contender(name, path, root, timers, true, sleep, args.gap / 1e3))
 
     try:
-        results, memory = measure_all(contenders, args.only.split(","), args.scale)
+        results, memory = measure_all(contenders, args.only.split(","), place, args.scale)
     finally:
         work.remove_leftovers()
 

@@ -112,7 +112,7 @@ def life(who: Contender) -> dict[str, Cost]:
     }
 
 
-def many(who: Contender, *, count: int = 40) -> dict[str, Cost]:
+def many(who: Contender, *, count: int = 200) -> dict[str, Cost]:
     """`count` containers run to their end, as many at a time as there are timers; wall time of all, CPU of all."""
     at_once = len(who.timers)
 
@@ -149,5 +149,5 @@ WORK: dict[str, tuple[Callable[[Contender], dict[str, Cost]], int]] = {
     "life": (life, 40),
     "exec": (exec_, 60),
     "state": (state, 60),
-    "many": (many, 6),
+    "many": (many, 3),
 }
