@@ -28,6 +28,27 @@ IMAGE_COMMANDS = (
         ),
     ),
     Command(
+        "image import",
+        "take in oci:DIR, oci-archive:FILE or docker-archive:FILE, each with :NAME behind it if it holds several",
+        "images:take_in",
+        ("SOURCE", "[NAME]"),
+        (PLATFORM, POLICY, QUIET, FORMAT),
+    ),
+    Command(
+        "image export",
+        "write an image out to oci:DIR, oci-archive:FILE or docker-archive:FILE",
+        "images:export",
+        ("IMAGE", "TARGET"),
+        (flag("--quiet", "-q", help="print no progress"),),
+    ),
+    Command(
+        "image inspect",
+        "print what an image is, and how it was made",
+        "images:inspect",
+        ("IMAGE",),
+        (Option(("--format", "-f"), "how to print", choices=("table", "json"), default="json"),),
+    ),
+    Command(
         "image list",
         "list the images that are here",
         "images:listing",

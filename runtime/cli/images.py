@@ -10,6 +10,7 @@ from typing import Any
 from runtime.cli.inspect import print_table
 from runtime.cli.main import Globals
 from runtime.errors import SteleError, UsageError
+from runtime.images.naming import find, given_name, stored_name
 from runtime.images.progress import human, short, to_stderr
 from runtime.images.store import ImageStore
 
@@ -18,21 +19,6 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def store_of(options: Globals) -> ImageStore:
     return ImageStore(options.images)
-
-
-def stored_name(store: ImageStore, text: str) -> str:
-    """The name in the store that a person means: as written, in full, or the digest. Raises: SteleError."""
-    from runtime.images.references import DIGEST
-    from runtime.images.registries import load
-
-    names = store.names()
-    if text in names or DIGEST.fullmatch(text):
-        return text
-    if re.fullmatch(r"[0-9a-f]{8,64}", text):
-        digests = {told["digest"] for told in names.values() if told["digest"].startswith(f"sha256:{text}")}
-        if len(digests) == 1:
-            return str(digests.pop())
-    return str(load().parse(text))
 
 
 def pull(options: Globals, values: dict[str, Any]) -> int:
@@ -78,6 +64,58 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
     return 0
 
 
+def take_in(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.images.archives import import_images
+    from runtime.images.platforms import host_platform, parse_platform
+    from runtime.images.references import TRANSPORTS, parse_place
+
+    place = parse_place(values["source"])
+    if place is None:
+        raise UsageError(
+            f'image import "{values["source"]}": write {", ".join(f"{t}:" for t in TRANSPORTS)} before the path; '
+            "`stele image pull` gets an image from a registry"
+        )
+    platform = parse_platform(values["platform"]) if values["platform"] else host_platform()
+    name = str(given_name(values["name"])) if values["name"] else ""
+    progress = to_stderr(quiet=values["quiet"])
+    try:
+        found = import_images(store_of(options), place, name, platform, progress)
+    finally:
+        progress.close()
+    if values["format"] == "json":
+        print(json.dumps([{"name": told.name, **told.descriptor.document()} for told in found], indent=2))
+    for told in found if values["format"] == "table" else ():
+        print(told.descriptor.digest if values["quiet"] else f"{told.name}\n{told.descriptor.digest}")
+    return 0
+
+
+def export(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.images.export import export_image
+    from runtime.images.references import TRANSPORTS, parse_place
+
+    place = parse_place(values["target"])
+    if place is None:
+        kinds = ", ".join(f"{t}:" for t in TRANSPORTS)
+        raise UsageError(f'image export: write {kinds} before the path "{values["target"]}"')
+    store = store_of(options)
+    name = stored_name(store, values["image"])
+    progress = to_stderr(quiet=values["quiet"])
+    try:
+        export_image(store, store.resolve(name), "" if name.startswith("sha256:") else name, place, progress)
+    finally:
+        progress.close()
+    return 0
+
+
+def inspect(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.images.describe import describe, table
+
+    store = store_of(options)
+    told = describe(store, find(store, values["image"]))
+    print(json.dumps(told, indent=2) if values["format"] == "json" else table(told))
+    return 0
+
+
 def listing(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
     rows: list[dict[str, Any]] = []
@@ -115,7 +153,7 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
 
 def verify(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
-    digest = store.resolve(stored_name(store, values["image"]))["digest"] if values["image"] else None
+    digest = find(store, values["image"])["digest"] if values["image"] else None
     faults = store.verify(digest)
     if values["format"] == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
@@ -129,13 +167,8 @@ def verify(options: Globals, values: dict[str, Any]) -> int:
 
 
 def tag(options: Globals, values: dict[str, Any]) -> int:
-    from runtime.images.registries import load
-
     store = store_of(options)
-    name = load().parse(values["name"])
-    if name.digest:
-        raise UsageError(f'image tag: "{values["name"]}" names a digest; write a name with a tag')
-    store.tag(str(name), store.resolve(stored_name(store, values["image"])))
+    store.tag(str(given_name(values["name"])), find(store, values["image"]))
     return 0
 
 

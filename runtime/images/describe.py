@@ -1,0 +1,79 @@
+"""What an image is, in a form for programs and one for people: names, config, layers, and how it was made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runtime.images import layers
+from runtime.images.model import Descriptor, ImageConfig, Manifest
+from runtime.images.progress import human, short
+from runtime.images.store import ImageStore
+
+
+def describe(store: ImageStore, descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    """An image for programs. Raises: ImageError: it is not whole."""
+    manifest = store.manifest(descriptor)
+    config = store.config(manifest)
+    digest = str(descriptor["digest"])
+    return {
+        "digest": digest,
+        "mediaType": manifest.media_type,
+        "names": sorted(name for name, told in store.names().items() if told["digest"] == digest),
+        "platform": {"os": config.os, "architecture": config.architecture, "variant": config.variant},
+        "created": config.created,
+        "size": manifest.config.size + sum(layer.size for layer in manifest.layers),
+        "annotations": dict(manifest.annotations),
+        "configDigest": manifest.config.digest,
+        "config": dict(config.run),
+        "layers": list(_layers(store, manifest, config)),
+        "history": list(_history(manifest, config)),
+    }
+
+
+def _layers(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]]:
+    for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+        unpacked = os.path.isdir(layers.tree_path(store, diff_id))
+        yield {**layer.document(), "diffId": diff_id, "unpacked": unpacked}
+
+
+def _history(manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]]:
+    """The steps of the config's history, lowest first, each with the layer that it made, if it made one."""
+    made: Iterator[Descriptor] = iter(manifest.layers)
+    for step in config.history:
+        layer = None if step.get("empty_layer") is True else next(made, None)
+        told = {key: step[key] for key in ("created", "created_by", "author", "comment") if key in step}
+        yield {**told, **({"layer": layer.digest, "size": layer.size} if layer else {"emptyLayer": True})}
+
+
+def table(told: Mapping[str, Any]) -> str:
+    """The same for people."""
+    platform = "/".join(part for part in told["platform"].values() if part)
+    lines = [
+        f"names     {', '.join(told['names']) or '-'}",
+        f"digest    {told['digest']}",
+        f"platform  {platform}",
+        f"created   {told['created'] or '-'}",
+        f"size      {human(told['size'])} packed, {len(told['layers'])} layers",
+    ]
+    run = told["config"]
+    for key, name in (("Entrypoint", "entry"), ("Cmd", "command"), ("Env", "env"), ("Volumes", "volumes")):
+        value = run.get(key)
+        if isinstance(value, list | dict) and value:
+            lines.append(f"{name:9} {' '.join(map(_plain, value))}")
+    for key, name in (("User", "user"), ("WorkingDir", "workdir"), ("StopSignal", "stop")):
+        if run.get(key):
+            lines.append(f"{name:9} {_plain(run[key])}")
+    lines.append("history")
+    for step in told["history"]:
+        size = human(step["size"]) if "size" in step else "-"
+        layer = short(step["layer"]) if "layer" in step else "-"
+        made = _plain(step.get("created_by") or step.get("comment") or "")
+        lines.append(f"  {_plain(step.get('created', ''))[:10]:10}  {layer:12}  {size:>10}  {made[:100]}")
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> str:
+    """A stranger's text for a terminal: nothing that a terminal would obey."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))

@@ -1,0 +1,166 @@
+"""Archives that hold an image (not layers): an index of the files in one, and writing one.
+
+A strict reader of the few forms that Docker, skopeo and Podman write: ustar, with PAX and GNU long names. Nothing is
+ever extracted; a member is a range of the archive's bytes. Source: POSIX.1-2017 pax "ustar Interchange Format".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runtime.images.model import ImageError
+
+BLOCK = 512
+MEMBERS_MAX = 10_000
+NAME_MAX = 4096
+EXTENSION_MAX = 1 << 20
+SIZE_MAX = 1 << 50
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file of an archive, by where its bytes are."""
+
+    offset: int
+    size: int
+
+
+def index(fd: int, what: str) -> dict[str, Member]:
+    """The regular files of a plain tar by their paths ("./" taken off); links stand for what they lead to.
+
+    Raises:
+        ImageError: it is no tar, is cut short, or names a file twice.
+    """
+    end = os.fstat(fd).st_size
+    found: dict[str, Member] = {}
+    links: dict[str, str] = {}
+    extended: dict[str, str] = {}
+    at = count = 0
+    while at + BLOCK <= end:
+        head = os.pread(fd, BLOCK, at)
+        if not head.strip(b"\0"):
+            break
+        count += 1
+        if count > MEMBERS_MAX:
+            raise ImageError(f"{what}: it has more than {MEMBERS_MAX} entries; no image's archive has")
+        _check(head, what, at)
+        size = _number(head[124:136], what)
+        if "size" in extended and extended["size"].isdecimal():
+            size = int(extended["size"])
+        data = at + BLOCK
+        at = data + -(-size // BLOCK) * BLOCK
+        if size > SIZE_MAX or data + size > end:
+            raise ImageError(f"{what}: it is cut short, or no archive")
+        kind = head[156:157]
+        if kind in (b"x", b"L", b"K", b"g"):
+            if size > EXTENSION_MAX:
+                raise ImageError(f"{what}: a header of {size} bytes; at most {EXTENSION_MAX} are taken")
+            text = os.pread(fd, size, data)
+            if kind == b"x":
+                extended |= _records(text, what)
+            elif kind in (b"L", b"K"):
+                extended["path" if kind == b"L" else "linkpath"] = _text(text.rstrip(b"\0"), what)
+            continue
+        prefix = head[345:500].split(b"\0")[0] if head[257:263] == b"ustar\0" else b""
+        plain = head[0:100].split(b"\0")[0]
+        name = _clean(extended.get("path") or _text(prefix + b"/" + plain if prefix else plain, what))
+        link = extended.get("linkpath") or _text(head[157:257].split(b"\0")[0], what)
+        extended = {}
+        if kind in (b"0", b"\0", b"7"):
+            if name in found or name in links:
+                raise ImageError(f'{what}: it holds "{name[:100]}" twice')
+            found[name] = Member(data, size)
+        elif kind == b"2":
+            links[name] = _clean(os.path.normpath(os.path.join(os.path.dirname(name), link)))
+        elif kind == b"1":
+            links[name] = _clean(link)
+        elif kind != b"5":
+            raise ImageError(
+                f'{what}: "{name[:100]}" is neither file, directory nor link; no image\'s archive has such'
+            )
+    if not found:
+        raise ImageError(f"{what}: it is no tar archive, or an empty one")
+    for name, target in links.items():
+        for _ in range(8):
+            target = links.get(target, target)
+        if target in found:
+            found.setdefault(name, found[target])
+    return found
+
+
+def _check(head: bytes, what: str, at: int) -> None:
+    total = sum(head[:148]) + 8 * 32 + sum(head[156:])
+    try:
+        right = int(head[148:156].strip(b" \0") or b"x", 8) == total
+    except ValueError:
+        right = False
+    if not right:
+        raise ImageError(f"{what}: it is no tar archive" + (f", or damaged at byte {at}" if at else ""))
+
+
+def _number(field: bytes, what: str) -> int:
+    if field[0] == 0x80:  # GNU: binary, for sizes from 8 GiB
+        return int.from_bytes(field[1:], "big")
+    try:
+        return int(field.strip(b" \0") or b"0", 8)
+    except ValueError:
+        raise ImageError(f"{what}: a size in it is {field!r}") from None
+
+
+def _text(raw: bytes, what: str) -> str:
+    if len(raw) > NAME_MAX or b"\0" in raw:
+        raise ImageError(f"{what}: a name in it is longer than {NAME_MAX} bytes, or holds a NUL")
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _clean(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:]
+    return name.rstrip("/")
+
+
+def _records(data: bytes, what: str) -> dict[str, str]:
+    """PAX records: "LENGTH KEY=VALUE\\n"."""
+    found = {}
+    while data:
+        number, space, _ = data.partition(b" ")
+        length = int(number) if number.isdigit() and len(number) < 8 else 0
+        record = data[len(number) + 1 : length]
+        key, equals, value = record.partition(b"=")
+        if not space or length <= len(number) + 1 or length > len(data) or not equals or not record.endswith(b"\n"):
+            raise ImageError(f"{what}: a PAX record in it is malformed")
+        if key in (b"path", b"linkpath", b"size"):
+            found[key.decode()] = _text(value[:-1], what)
+        data = data[length:]
+    return found
+
+
+def header(name: str, size: int) -> bytes:
+    """The header of a regular file or, with a "/" at its end, a directory; owner, time and mode are always the same.
+
+    name: ASCII, at most 100 bytes.
+    """
+    kind, mode = (b"5", 0o755) if name.endswith("/") else (b"0", 0o644)
+    length = b"%011o\0" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
+    head = bytearray(BLOCK)
+    head[0 : len(name)] = name.encode("ascii")
+    fields = b"%07o\0" % mode + b"0000000\0" * 2 + length + b"%011o\0" % 0 + b" " * 8 + kind
+    head[100 : 100 + len(fields)] = fields
+    head[257:265] = b"ustar\x0000"
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
+def padding(size: int) -> bytes:
+    """What stands behind a file of this size."""
+    return bytes(-size % BLOCK)
+
+
+def pieces(fd: int, member: Member, piece: int = 1 << 20) -> Iterator[bytes]:
+    """A member's bytes. They may be fewer than its size, if the archive is cut while it is read."""
+    at, end = member.offset, member.offset + member.size
+    while at < end and (data := os.pread(fd, min(piece, end - at), at)):
+        yield data
+        at += len(data)
