@@ -18,3 +18,18 @@ vm-test: $(VM_READY)
 # Fifty cuts of the host's power instead of the few of vm-test: some 15 minutes.
 power-cuts: $(VM_READY)
 	STELE_POWER_CUTS=50 $(PY) -m pytest -s tests/vm/test_power_cuts.py
+
+# For Vagrant: what it copies into the machine, the box made of Debian's packages, and a whole round without network.
+.PHONY: box vagrant-files vagrant-test
+vagrant-files: $(VM_READY)
+	@mkdir -p build/vagrant
+	@cp build/stele.raw tests/vm/image/packages build/vagrant/
+	@cp build/vm/image/agent build/vagrant/vm-agent
+
+box: vm-image
+	@build-aux/install-deps.sh vagrant
+	@tests/vm/vagrant/box.sh "$$(readlink -f build/vm/image)"
+
+VAGRANT_TESTS = tests/vm/test_host.py tests/vm/test_stele.py tests/vm/test_writes.py
+vagrant-test: box vagrant-files
+	tests/vm/vagrant/test "$$(tests/vm/vagrant/box.sh "$$(readlink -f build/vm/image)")" $(VAGRANT_TESTS)

