@@ -31,7 +31,7 @@ if [ "$goal" != run ]; then
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod"
 fi
 if [ "$goal" = vagrant ]; then
-	packages="$packages vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base rsync openssh-client
+	packages="$packages vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base openssh-client
 		extlinux syslinux-common fdisk"
 fi
 

@@ -15,6 +15,7 @@ from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
 
 KILL_TIMEOUT = 10.0
+UNKNOWN = {"bundle": "", "created": "", "owner": ""}
 
 
 def manager_of(record: Record) -> cgroups.Manager:
@@ -213,8 +214,15 @@ def listing(store: Store) -> list[dict[str, Any]]:
         except NotFound:
             continue  # deleted meanwhile
         except SteleError:
-            rows.append({"id": container_id, "pid": 0, "status": "damaged", "bundle": "", "created": "", "owner": ""})
+            rows.append({"id": container_id, "pid": 0, "status": _without_record(store, container_id), **UNKNOWN})
     return rows
+
+
+def _without_record(store: Store, container_id: str) -> str:
+    """The status of a container whose state cannot be read: nothing of it runs before it is written."""
+    if not store.unrecorded(container_id):
+        return "damaged"
+    return "creating" if store.busy(container_id) else "stopped"
 
 
 def _owner(uid: int) -> str:

@@ -238,8 +238,22 @@ class Store:
         return set(os.listdir(self.path(container_id))) <= {_temporary(CGROUP_FILE)}
 
     def remove(self, container_id: str) -> None:
-        """Remove the container's directory; nothing of a root file system is in it."""
-        shutil.rmtree(self.path(container_id), ignore_errors=True)
+        """Remove the container's directory; nothing of a root file system is in it.
+
+        The records go last: where this is interrupted, what is left can still be listed and deleted.
+        """
+        path = self.path(container_id)
+        records = (STATE_FILE, CGROUP_FILE)
+        for name in sorted(os.listdir(path), key=records.__contains__):
+            try:
+                os.unlink(f"{path}/{name}")
+            except IsADirectoryError:
+                shutil.rmtree(f"{path}/{name}", ignore_errors=True)
+        os.rmdir(path)
+
+    def unrecorded(self, container_id: str) -> bool:
+        """Whether there is no state.json: nothing was made yet, or all was ended and it is being removed."""
+        return not os.path.exists(f"{self.path(container_id)}/{STATE_FILE}")
 
     def busy(self, container_id: str) -> bool:
         """Whether a command holds the container's lock."""

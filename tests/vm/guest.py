@@ -309,7 +309,7 @@ class Guest:
 # Away from the login's own session, which would end with it and has no cgroup to call its own.
 AGENT_BY_SSH = (
     "sudo systemd-run --quiet --pipe --wait --collect -p Delegate=yes -p KillMode=process -p TasksMax=infinity "
-    "-p OOMPolicy=continue /vagrant/vm-agent"
+    "-p OOMPolicy=continue /var/lib/vm-agent"
 )
 
 

@@ -22,7 +22,7 @@ SEED = int(os.environ.get("STELE_POWER_SEED", str(random.SystemRandom().randrang
 ROOT = "/var/lib/stele-test"  # keeps its state over a reboot, where the default below /run would forget it
 EXTENSION = "/var/lib/extensions/stele.raw"
 WORKERS = 3
-LONGEST = 4.0  # seconds from the first container to the cut
+LONGEST = 8.0  # seconds of the machine's work from the first container to the cut
 
 # Containers at every stage at once: each worker takes one through its life again and again, and leaves one running.
 CYCLES = f"""
@@ -65,6 +65,7 @@ def test_power_cuts(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     medium = tmp_path / "var.ext4"
     subprocess.run(["cp", "--sparse=always", image() / "var.ext4", medium], check=True)
+    done = 0
     for cut in range(CUTS + 1):
         disk = VolatileDisk(medium, tmp_path, chance)
         with Machine(tmp_path, var=disk.drive) as machine:
@@ -80,9 +81,12 @@ def test_power_cuts(tmp_path: Path) -> None:
                 bundle = GuestBundles(guest)(["sleep", "1000"])
                 with guest.start("sh", "-uc", CYCLES, "cycles", bundle) as job:
                     job.until("started")
-                    time.sleep(chance.uniform(0, LONGEST))  # the moment is the point
+                    moment = machine.work() + chance.uniform(0, LONGEST)
+                    while machine.work() < moment:
+                        time.sleep(0.001)
                     machine.cut()
+                done = job.stdout.count("started")
         disk.cut()
-        print(f"writes that were lost: {disk.lost}")
+        print(f"cut after {done} starts; {disk.lost} writes were lost", flush=True)
     checked = subprocess.run(["e2fsck", "-fn", medium], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout

@@ -37,12 +37,10 @@ ln -sfn /lib/systemd/system/multi-user.target "$units/default.target"
 
 # Vagrant's user, who is also the ordinary user of the rootless tests: his home is on /var, and he has a systemd of his
 # own from boot (linger).
-mkdir -p "$tree/var/home" "$tree/var/vagrant" "$tree/var/lib/systemd/linger"
+mkdir -p "$tree/var/home" "$tree/var/lib/systemd/linger"
 chroot "$tree" useradd --create-home --home-dir /var/home/vagrant --shell /bin/bash --uid 1000 vagrant
 chroot "$tree" usermod -p '*' vagrant # no password, but not locked: sshd lets keys in
 chroot "$tree" usermod -p '*' root
-ln -sfn var/vagrant "$tree/vagrant"
-chroot "$tree" chown vagrant: /var/vagrant
 touch "$tree/var/lib/systemd/linger/vagrant"
 # All controllers, so that an ordinary user's containers have limits too
 mkdir -p "$units/user@.service.d"

@@ -1,0 +1,71 @@
+"""A container's record on disk, when its making or its removal was interrupted: by a kill, or by the power."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.container.lifecycle import delete, listing
+from runtime.container.state import Record, Store
+
+CGROUP = {"manager": "disabled"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with one container that was created and not started, by a boot that is over."""
+    store = Store(str(tmp_path / "root"))
+    directory = store.make("c")
+    config = {"ociVersion": "1.2.0", "linux": {}}
+    store.write(directory, Record("c", "/b", "/b/rootfs", "", 0, config, CGROUP, "created", 1, 1, "of another boot"))
+    os.close(directory)
+    (tmp_path / "root/c/start").touch()
+    (tmp_path / "root/c/.cgroup.new").touch()
+    (tmp_path / "root/c/folder").mkdir()
+    return store
+
+
+def statuses(store: Store) -> list[tuple[str, str]]:
+    return [(row["id"], row["status"]) for row in listing(store)]
+
+
+def test_an_interrupted_removal_can_be_finished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted after each file: it is listed as stopped, and delete --force removes the rest."""
+    real = os.unlink
+    for files in (3, 2, 1):
+        allowed = iter([True])
+
+        def unlink(path: str, allowed: Iterator[bool] = allowed) -> None:
+            if not os.path.isdir(path) and not next(allowed, False):
+                raise KeyboardInterrupt
+            real(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", unlink)
+            with pytest.raises(KeyboardInterrupt):
+                delete(store, "c", force=True)
+        assert len(set(os.listdir(store.path("c"))) - {"folder"}) == files
+        assert statuses(store) == [("c", "stopped")]
+    delete(store, "c", force=True)
+    assert os.listdir(store.root) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[], [".cgroup.new"], ["cgroup"], ["cgroup", ".state.json.new"], ["cgroup", "state.json", "start"]],
+    ids=" ".join,
+)
+def test_an_interrupted_creation(store: Store, names: list[str]) -> None:
+    """Before its record is whole, a container is listed as stopped, and delete --force removes it."""
+    folder = Path(store.path("c"))
+    (folder / ".state.json.new").touch()
+    (folder / "folder").rmdir()
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+    assert statuses(store) == [("c", "stopped")]
+    delete(store, "c", force=True)
+    assert os.listdir(store.root) == []
