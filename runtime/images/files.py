@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -83,14 +84,14 @@ def remove_tree(directory: int, name: str) -> None:
         os.unlink(name, dir_fd=directory)
         return
     try:
-        moved = 0
-        pending: list[str] = []
-        moved = _empty(top, top, pending, moved)
+        secret = os.urandom(16).hex()
+        names = (f".stele-{secret}-{number}" for number in itertools.count())
+        pending = _empty(top, top, names)
         while pending:
             below = pending.pop()
             inner = open_dir(below, top)
             try:
-                moved = _empty(inner, top, pending, moved)
+                pending += _empty(inner, top, names)
             finally:
                 os.close(inner)
             os.rmdir(below, dir_fd=top)
@@ -99,28 +100,24 @@ def remove_tree(directory: int, name: str) -> None:
     os.rmdir(name, dir_fd=directory)
 
 
-def _empty(inner: int, top: int, pending: list[str], moved: int) -> int:
-    """Unlink the files of `inner` and move its directories to `top` under fresh names; the count of names given."""
+def _empty(inner: int, top: int, names: Iterator[str]) -> list[str]:
+    """Unlink the files of `inner` and move its directories to `top`, under names that nothing there can have.
+
+    A name that is taken by an empty directory would be no error to rename(2): it replaces that.
+    """
     os.fchmod(inner, 0o700)
     with os.scandir(inner) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    moved = []
     for entry, is_dir in found:
         if not is_dir:
             os.unlink(entry, dir_fd=inner)
         elif inner == top:
-            pending.append(entry)
+            moved.append(entry)
         else:
-            while True:
-                moved += 1
-                try:
-                    # rename(2) of a directory needs write permission on itself, as its ".." changes.
-                    _writable(inner, entry)
-                    os.rename(entry, f".{moved}", src_dir_fd=inner, dst_dir_fd=top)
-                    break
-                except OSError as e:
-                    if e.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                        raise
-            pending.append(f".{moved}")
+            _writable(inner, entry)  # a directory that moves gets another "..", which is a change to it
+            moved.append(next(names))
+            os.rename(entry, moved[-1], src_dir_fd=inner, dst_dir_fd=top)
     return moved
 
 

@@ -25,19 +25,18 @@ def merge(upper: int, target: int, *, whiteouts: bool) -> None:
             system. Both fds stay the caller's.
         whiteouts: False promises that `upper` has none, and no opaque directory.
     """
-    merged = [""]
     pending = [""]
+    merged: list[tuple[str, os.stat_result]] = []
     while pending:
         path = pending.pop()
         with _directory(upper, path) as above, _directory(target, path) as below:
+            merged.append((path, os.fstat(above)))  # first: what is moved out of a directory changes its time
             for name in os.listdir(above):
                 if _merge_one(above, below, name, whiteouts=whiteouts):
-                    inner = f"{path}/{name}" if path else name
-                    pending.append(inner)
-                    merged.append(inner)
-    for path in merged:  # last: what is made in a directory changes its time
+                    pending.append(f"{path}/{name}" if path else name)
+    for path, found in merged:  # last: what is moved into it does, too
         with _directory(upper, path) as above, _directory(target, path) as below:
-            _copy_attributes(above, below)
+            _copy_attributes(above, below, found)
 
 
 def _merge_one(above: int, below: int, name: str, *, whiteouts: bool) -> bool:
@@ -81,8 +80,7 @@ def _is_opaque(directory: int, name: str) -> bool:
         return any(attribute in OPAQUE for attribute in os.listxattr(fd))
 
 
-def _copy_attributes(above: int, below: int) -> None:
-    found = os.fstat(above)
+def _copy_attributes(above: int, below: int, found: os.stat_result) -> None:
     wanted = {name: os.getxattr(above, name) for name in os.listxattr(above) if name not in OPAQUE}
     for name in os.listxattr(below):
         if name not in wanted:

@@ -10,9 +10,9 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.errors import HostError
@@ -205,31 +205,37 @@ def _all_at_once(jobs: list[tuple[int, Callable[[_Work], None]]]) -> None:
     In threads even if there is one job: a signal's handler runs in the main thread, and only outside of C.
     """
     work, failures = _Work(), list[BaseException]()
-    waiting = deque(job for _, job in sorted(jobs, key=lambda job: -job[0]))
+    waiting: SimpleQueue[Callable[[_Work], None]] = SimpleQueue()
+    for _, job in sorted(jobs, key=lambda job: -job[0]):
+        waiting.put(job)
+    # Not Thread.join: once a signal's handler has raised in it, it takes the thread for ended (bpo-45274).
+    ended: SimpleQueue[None] = SimpleQueue()
 
     def worker() -> None:
-        while not failures:
-            try:
-                job = waiting.popleft()
-            except IndexError:
-                return
-            try:
-                job(work)
-            except BaseException as e:
-                failures.append(e)
-                work.stop()
+        try:
+            while not failures:
+                waiting.get_nowait()(work)
+        except Empty:
+            pass
+        except BaseException as e:
+            failures.append(e)
+            work.stop()
+        finally:
+            ended.put(None)
 
-    threads = [threading.Thread(target=worker) for _ in range(min(len(jobs), len(os.sched_getaffinity(0))))]
-    for thread in threads:
-        thread.start()
+    left = 0
     try:
-        for thread in threads:
-            thread.join()
+        for _ in range(min(len(jobs), len(os.sched_getaffinity(0)))):
+            threading.Thread(target=worker).start()
+            left += 1
+        while left:
+            ended.get()
+            left -= 1
     except BaseException:
-        waiting.clear()
+        failures.append(KeyboardInterrupt())  # no other job begins
         work.stop()
-        for thread in threads:
-            thread.join()
+        for _ in range(left):
+            ended.get()
         raise
     if failures:
         raise failures[0]

@@ -62,8 +62,9 @@ class ImageStore:
                 else:
                     os.makedirs(self.path, mode=0o700, exist_ok=True)
                     self._fds[path] = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                    if not os.path.exists(f"{self.path}/oci-layout"):
-                        replace(self._fds[path], "oci-layout", LAYOUT)
+                    with locked(self._fds[path], "lock"):
+                        if not os.path.exists(f"{self.path}/oci-layout"):
+                            replace(self._fds[path], "oci-layout", LAYOUT)
             except OSError as e:
                 raise HostError(
                     f"--store {self.path}: cannot write there: {os.strerror(e.errno or 0)}; choose another with --store",

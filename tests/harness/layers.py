@@ -161,7 +161,10 @@ def tree(root: Path) -> dict[str, dict[str, Any]]:
     while pending:
         path = pending.pop()
         name = "/" + str(path.relative_to(root)).removeprefix(".")
-        told = path.lstat()
+        try:
+            told = path.lstat()
+        except FileNotFoundError:
+            continue  # overlayfs lists a whiteout in a directory that no lower layer has, but it is not there
         one: dict[str, Any] = {
             "type": stat.S_IFMT(told.st_mode),
             "mode": oct(stat.S_IMODE(told.st_mode)),

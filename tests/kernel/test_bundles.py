@@ -11,26 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bundles import recipe
 from tests.harness import cgroup2
 from tests.harness.output import Output
-from tests.harness.runtime import REPO, Runtime
+from tests.harness.runtime import Runtime
+from tests.kernel.conftest import Built
 
 Ask = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Build a recipe once; returns its bundle."""
-    out = tmp_path_factory.mktemp("bundles")
-    bundles: dict[str, Path] = {}
-
-    def build(name: str) -> Path:
-        if name not in bundles:
-            bundles[name], _ = recipe.build(name, out, REPO / "build/cache")
-        return bundles[name]
-
-    return build
 
 
 @pytest.fixture
@@ -79,14 +65,14 @@ def python(ask: Ask) -> None:
 )
 def test_a_service_lives_its_life(
     stele: Runtime,
-    built: Callable[[str], Path],
+    built: Built,
     output: Output,
     name: str,
     ready: str,
     request_: Callable[[Ask], None],
 ) -> None:
     """Created, started, asked, paused, resumed, updated, asked again, ended by TERM, deleted; the root is unchanged."""
-    bundle = built(name)
+    bundle, _ = built(name)
     before = tree(bundle / "rootfs")
     container = stele.id(name)
 
@@ -132,9 +118,9 @@ def test_a_service_lives_its_life(
     assert tree(bundle / "rootfs") == before
 
 
-def test_hello_says_so(stele: Runtime, built: Callable[[str], Path]) -> None:
+def test_hello_says_so(stele: Runtime, built: Built) -> None:
     """`make run`'s container: its own process ids, host name and root."""
-    done = stele("run", "--bundle", built("hello"), stele.id("hello"))
+    done = stele("run", "--bundle", built("hello")[0], stele.id("hello"))
     assert done.stderr == ""
     assert done.returncode == 0
     lines = done.stdout.splitlines()

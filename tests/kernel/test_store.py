@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from runtime.errors import HostError
+from runtime.images import layers, model
+from runtime.images.files import remove_tree
 from runtime.images.model import ImageError
 from runtime.images.store import ImageStore
-from tests.harness.layers import add_image, sha256
+from tests.harness.layers import add_image, entry, layer, sha256
 
 
 @pytest.fixture
@@ -87,3 +95,282 @@ def test_gc_keeps_what_is_named_or_used(store: ImageStore, tmp_path: Path) -> No
     report = store.gc(-1)
     assert len(report.blobs) == 3
     assert os.listdir(store.directory("blobs/sha256")) == []
+
+
+def test_a_blob_that_is_not_what_it_says(store: ImageStore) -> None:
+    """Other bytes, or more of them, are not kept; the next try begins anew."""
+    data = b"x" * 1000
+    digest = sha256(data)
+    with store.writer(digest, 1000) as writer:
+        writer.write(b"y" * 1000)
+        with pytest.raises(ImageError, match=rf"^blob {digest}: what came is sha256:[0-9a-f]+; it was damaged or exch"):
+            writer.commit()
+    with store.writer(digest, 1000) as writer:
+        assert writer.offset == 0
+        with pytest.raises(ImageError, match="more than its 1000 bytes came"):
+            writer.write(b"x" * 1001)
+    assert os.listdir(store.directory("ingest")) == []
+    with store.writer(digest, None) as writer:
+        writer.write(data)
+        writer.commit()
+    assert store.read_bytes(digest) == data
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:" + "A" * 64, "sha512:" + "a" * 128, "", "x" * 5000])
+def test_a_digest_is_no_path(store: ImageStore, digest: str) -> None:
+    """What is no digest never becomes a file's name (CVE-2024-3727)."""
+    for use in (store.open_blob, store.has_blob, lambda bad: store.writer(bad, 1), store.read_json):
+        with pytest.raises(ImageError, match="is no digest"):
+            use(digest)
+
+
+def test_rot_is_seen(store: ImageStore) -> None:
+    """verify tells of a changed blob, of a missing one, and of a file that is no blob; reading a document does, too."""
+    image = add_image(store, b"\0" * 1024)
+    store.tag("web:1", image)
+    assert store.verify() == []
+    manifest = store.manifest(image)
+    blobs = Path(store.path) / "blobs/sha256"
+    config = blobs / manifest.config.digest.removeprefix("sha256:")
+    config.chmod(0o600)
+    config.write_bytes(config.read_bytes().replace(b"amd64", b"arm64"))
+    (blobs / manifest.layers[0].digest.removeprefix("sha256:")).unlink()
+    (blobs / "junk").write_text("x")
+    problems = {fault.digest: fault.problem for fault in store.verify()}
+    assert "its content is sha256:" in problems[manifest.config.digest]
+    assert "a file that is no blob" in problems["sha256:junk"]
+    with pytest.raises(ImageError, match="damaged on disk"):
+        store.config(manifest)
+    config.write_bytes(config.read_bytes().replace(b"arm64", b"amd64"))
+    problems = {fault.digest: fault.problem for fault in store.verify()}
+    assert problems[manifest.layers[0].digest] == 'image "web:1" needs it, and it is not there; pull the image again'
+
+
+def test_damaged_names(store: ImageStore) -> None:
+    """index.json that is no index is told and left as it is."""
+    store.tag("web:1", add_image(store, b"\0" * 1024))
+    index = Path(store.path) / "index.json"
+    for content in (b"", b"{", b"[]", b'{"manifests": [{"digest": "x"}]}', b"\xff"):
+        index.write_bytes(content)
+        with pytest.raises(ImageError, match=r"index\.json is damaged"):
+            store.names()
+        with pytest.raises(ImageError, match=r"index\.json is damaged"):
+            store.gc(-1)
+    assert len(os.listdir(store.directory("blobs/sha256"))) == 3
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "x" * 513, "\033[31m"])
+def test_names_are_bounded(store: ImageStore, name: str) -> None:
+    """A name is printable, without spaces, and not long."""
+    with pytest.raises(ImageError, match="use 1 to 512 printable characters"):
+        store.tag(name, add_image(store, b"\0" * 1024))
+
+
+def in_processes(work: Callable[[int], None], count: int) -> None:
+    """Run `work` in so many processes at once; all must end well."""
+    ready, go = os.pipe()
+    children = []
+    for number in range(count):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.close(go)
+                os.read(ready, 1)
+                work(number)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        children.append(pid)
+    os.close(ready)
+    os.close(go)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * count
+
+
+def test_many_writers_do_the_work_once(tmp_path: Path) -> None:
+    """Of eight who bring the same blob one writes; the others wait, and find it there."""
+    data = os.urandom(200_000)
+    digest = sha256(data)
+    wrote = tmp_path / "wrote"
+    wrote.touch()
+
+    def work(number: int) -> None:
+        store = ImageStore(str(tmp_path / "store"))
+        with store.writer(digest, len(data)) as writer:
+            if writer.present:
+                return
+            for start in range(0, len(data), 10_000):
+                writer.write(data[start : start + 10_000])
+            with wrote.open("a") as file:
+                file.write(f"{number}\n")
+            writer.commit()
+
+    in_processes(work, 8)
+    assert len(wrote.read_text().splitlines()) == 1
+    assert ImageStore(str(tmp_path / "store")).verify() == []
+
+
+def test_many_names_at_once(tmp_path: Path) -> None:
+    """No name is lost when many are given and taken at the same time."""
+    store = ImageStore(str(tmp_path / "store"))
+    image = add_image(store, b"\0" * 1024)
+
+    def work(number: int) -> None:
+        mine = ImageStore(store.path)
+        for each in range(10):
+            mine.tag(f"n{number}:{each}", image)
+            if each % 2:
+                mine.untag(f"n{number}:{each}")
+
+    in_processes(work, 6)
+    assert sorted(store.names()) == sorted(f"n{number}:{each}" for number in range(6) for each in range(0, 10, 2))
+
+
+def test_gc_beside_writers(tmp_path: Path) -> None:
+    """While images come and get their names, gc without mercy for what nobody needs takes nothing that is needed."""
+    store = ImageStore(str(tmp_path / "store"))
+
+    def work(number: int) -> None:
+        mine = ImageStore(store.path)
+        for each in range(8):
+            if number == 0:
+                mine.gc(2)
+            else:
+                content = f"{number} {each}".encode().ljust(512, b"\0") * 2
+                mine.tag(f"n{number}:{each}", add_image(mine, content))
+
+    in_processes(work, 4)
+    assert len(store.names()) == 24
+    assert store.verify() == []
+    assert store.gc(-1).blobs == ()
+
+
+def test_killed_while_writing(tmp_path: Path) -> None:
+    """kill -9 at any byte: nothing is believed, what came is used again, and no lock stays."""
+    data = os.urandom(1_000_000)
+    digest = sha256(data)
+    for attempt in range(20):
+        store = ImageStore(str(tmp_path / f"store{attempt}"))
+        at = len(data) * attempt // 19
+        pid = os.fork()
+        if pid == 0:
+            with store.writer(digest, len(data)) as writer:
+                writer.write(data[:at])
+                os.kill(os.getpid(), signal.SIGKILL)
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+        assert not store.has_blob(digest)
+        with store.writer(digest, len(data)) as writer:
+            assert writer.offset == at
+            writer.write(data[at:])
+            writer.commit()
+        assert store.verify() == []
+        store.close()
+
+
+def test_a_damaged_beginning(store: ImageStore) -> None:
+    """A beginning that a crash of the host has damaged is found out at the end, and the next try is whole."""
+    data = os.urandom(100_000)
+    digest = sha256(data)
+    with store.writer(digest, len(data)) as writer:
+        writer.write(data[:50_000])
+    begun = Path(store.path) / "ingest" / digest.removeprefix("sha256:")
+    begun.write_bytes(b"\0" * 50_000)
+    with store.writer(digest, len(data)) as writer:
+        writer.write(data[writer.offset :])
+        with pytest.raises(ImageError, match="what came is"):
+            writer.commit()
+    with store.writer(digest, len(data)) as writer:
+        assert writer.offset == 0
+        writer.write(data)
+        writer.commit()
+
+
+def test_uses(store: ImageStore, tmp_path: Path) -> None:
+    """A container's layers stay while it is there, whatever its names do; a stale use goes with its state."""
+    image = add_image(store, layer(entry("a")), layer(entry("b")))
+    manifest = store.manifest(image)
+    diff_ids = store.config(manifest).diff_ids
+    trees = layers.unpack_image(store, manifest)
+    root = tmp_path / "run"
+    (root / "c1").mkdir(parents=True)
+    store.hold("c1", str(root), diff_ids)
+    store.hold("c1", str(tmp_path / "other"), diff_ids)
+    report = store.gc(-1)
+    assert (len(report.blobs), report.layers, report.uses) == (2, (), 1)  # the other root has no such container
+    assert [os.listdir(tree) for tree in trees] == [["a"], ["b"]]
+    store.release("c1")
+    assert sorted(store.gc(-1).layers) == sorted(diff_ids)
+    assert not any(os.path.exists(tree) for tree in trees)
+    with pytest.raises(ImageError, match=r"is not in the store .* any more; create the container again"):
+        store.hold("c1", str(root), diff_ids)
+
+
+def test_a_damaged_use_is_not_guessed(store: ImageStore) -> None:
+    """What a damaged record held is not known, so nothing is removed."""
+    add_image(store, b"\0" * 1024)
+    (Path(store.path) / "uses").mkdir(exist_ok=True)
+    (Path(store.path) / "uses/c1@0").write_text("{")
+    with pytest.raises(ImageError, match="uses/c1@0 is damaged; if its container is gone, remove the file"):
+        store.gc(-1)
+    assert len(os.listdir(store.directory("blobs/sha256"))) == 3
+
+
+def test_an_index_keeps_the_platforms_that_are_here(store: ImageStore) -> None:
+    """gc follows an index to the manifests that were pulled; one that is not here is no fault."""
+    image = add_image(store, b"\0" * 1024)
+    other = {**image, "digest": "sha256:" + "b" * 64, "platform": {"os": "linux", "architecture": "arm64"}}
+    data = json.dumps({"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": [image, other]}).encode()
+    store.tag("web:1", {"mediaType": model.OCI_INDEX, "digest": store.add_bytes(data), "size": len(data)})
+    assert store.gc(-1).blobs == ()
+    assert store.verify() == []
+
+
+def test_indexes_that_nest_without_end(store: ImageStore) -> None:
+    """A chain of indexes ends in a sentence, not in the interpreter's stack."""
+    inner = add_image(store, b"\0" * 1024)
+    for _ in range(50):
+        data = json.dumps({"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": [inner]}).encode()
+        inner = {"mediaType": model.OCI_INDEX, "digest": store.add_bytes(data), "size": len(data)}
+    store.tag("deep", inner)
+    assert any("nested more than" in fault.problem for fault in store.verify())
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    """The sentence names the store and what to do."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(HostError, match=r"^--store .*/file/store: cannot write there: Not a directory; choose another"):
+        ImageStore(str(tmp_path / "file/store")).add_bytes(b"x")
+
+
+@pytest.mark.parametrize("depth", [1, 5, 3000])
+def test_removing_deep_trees(memory: Path, depth: int) -> None:
+    """However deep: neither the stack, nor open files, nor the length of a path is a limit; links are not followed."""
+    (memory / "kept").mkdir()
+    (memory / "kept/file").write_text("x")
+    at = os.open(memory, os.O_RDONLY)
+    top = os.dup(at)
+    for number in range(depth):
+        name = "top" if number == 0 else "d"
+        os.mkdir(name, dir_fd=at)
+        below = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+        os.symlink(str(memory / "kept"), "link", dir_fd=at)
+        os.mkdir(".1", dir_fd=at)
+    os.close(at)
+    remove_tree(top, "top")
+    remove_tree(top, "top")
+    os.close(top)
+    assert sorted(os.listdir(memory)) == ["kept"]
+    assert os.listdir(memory / "kept") == ["file"]
+
+
+def test_other_tools_read_the_store(store: ImageStore) -> None:
+    """The store is an OCI image layout."""
+    plain = layer(entry("a", data=b"x"))
+    store.tag("web:1", add_image(store, (plain, gzip.compress(plain))))
+    told = subprocess.run(["skopeo", "inspect", f"oci:{store.path}:web:1"], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["Architecture"] == "amd64"
