@@ -1,8 +1,8 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
-.PHONY: check-python check-c test-unit test-sanitized test-kernel test-attacks offered-c-test offered-vm-test
+.PHONY: check-python check-c test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
 
 # All steps run, also after one has failed, so that one run tells everything; the last line says which did.
-CHECKS = check-python check-c test-unit test-sanitized test-kernel test-attacks offered-vm-test
+CHECKS = check-python check-c test-unit test-sanitized test-kernel test-images test-attacks offered-vm-test
 test:
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
 	@build-aux/timed "build" $(MAKE) --no-print-directory build
@@ -44,6 +44,10 @@ test-sanitized: init
 
 test-kernel:
 	$(PYTEST) tests/kernel tests/callers_local
+
+# Images in and out: against Debian's registry on loopback, and the other tools' archives and layouts.
+test-images:
+	$(PYTEST) tests/images
 
 # Attacks on stele and on doubles of it with the fault planted; `make attacks` has the table with the other runtimes.
 test-attacks:

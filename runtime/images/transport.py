@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -167,10 +168,9 @@ def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
     """urllib3's error in a sentence."""
     inner: BaseException = error
     while isinstance(inner, HTTPError):
-        reason = getattr(inner, "reason", None) or getattr(inner, "original_error", None)
-        if reason is None and inner.args and isinstance(inner.args[-1], BaseException):
-            reason = inner.args[-1]
-        if not isinstance(reason, BaseException):
+        reasons = (getattr(inner, "reason", None), getattr(inner, "original_error", None), *inner.args[-1:])
+        reason = next((r for r in (*reasons, inner.__cause__) if isinstance(r, BaseException)), None)
+        if reason is None:
             break
         inner = reason
     if isinstance(error, SSLError) or isinstance(inner, ssl.SSLError | ssl.CertificateError):
@@ -179,10 +179,10 @@ def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
         if "wrong version number" in words or "http request" in words or "record layer failure" in words:
             return Untrusted(f"{server}: it speaks no TLS; --plain-http if that is meant", plain=True)
         return Untrusted(f"{server}: TLS failed: {words}; give its authority by SSL_CERT_FILE, or --tls-verify=false")
+    if isinstance(error, NameResolutionError) or isinstance(inner, socket.gaierror):
+        return Unreachable(f"{server}: no address is known of this host, or no name server answers", nobody=True)
     if isinstance(inner, OSError) and inner.strerror:
         return Unreachable(f"{server}: {inner.strerror.lower()}", nobody=inner.errno == errno.ECONNREFUSED)
-    if isinstance(error, NameResolutionError):
-        return Unreachable(f"{server}: no address is known of this host, or no name server answers", nobody=True)
     name = type(error).__name__.removesuffix("Error")
     words = {"ReadTimeout": f"no answer in {READ_SECONDS:.0f} s", "ConnectTimeout": "no connection in time"}.get(
         name, ""
