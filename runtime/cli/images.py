@@ -10,6 +10,7 @@ from typing import Any
 from runtime.cli.inspect import print_table
 from runtime.cli.main import Globals
 from runtime.errors import SteleError, UsageError
+from runtime.images.collect import Fault
 from runtime.images.naming import find, given_name, stored_name
 from runtime.images.progress import human, short, to_stderr
 from runtime.images.store import ImageStore
@@ -153,8 +154,7 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
 
 def verify(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
-    digest = find(store, values["image"])["digest"] if values["image"] else None
-    faults = store.verify(digest)
+    faults = _faults(store, find(store, values["image"])) if values["image"] else store.verify()
     if values["format"] == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
     for fault in faults:
@@ -164,6 +164,16 @@ def verify(options: Globals, values: dict[str, Any]) -> int:
     if values["format"] != "json":
         print(f"{values['image'] or store.path}: all is as its digests say")
     return 0
+
+
+def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
+    """What is wrong with one image: its manifest, config and layers."""
+    faults = store.verify(told["digest"])
+    if not faults:
+        manifest = store.manifest(told)
+        for blob in dict.fromkeys(d.digest for d in (manifest.config, *manifest.layers)):
+            faults += store.verify(blob)
+    return faults
 
 
 def tag(options: Globals, values: dict[str, Any]) -> int:

@@ -95,16 +95,17 @@ class Archive:
             given = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as e:
             raise HostError(f"{self.what}: cannot read it: {e.strerror}", e.errno or 0) from None
-        self._fd = given
+        self._fd = -1
         try:
             self._fd = self._plain(given, room)
+        finally:
+            if self._fd != given:
+                os.close(given)
+        try:
             self._members = tar.index(self._fd, self.what)
         except BaseException:
             self.close()
             raise
-        finally:
-            if self._fd != given:
-                os.close(given)
 
     def _plain(self, given: int, room: int) -> int:
         mode = os.fstat(given).st_mode

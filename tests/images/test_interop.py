@@ -1,0 +1,313 @@
+"""With the other tools: what skopeo, umoci, buildah and podman make is taken in, what stele writes they read back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.registry import skopeo
+from tests.images.conftest import Image
+from tests.images.made import Layout, Made, digest_of, layer
+
+Tool = Callable[..., str]
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Tool:
+    """Calls a tool with a container storage of the test's own."""
+    conf = tmp_path / "storage.conf"
+    conf.write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n'
+        f'[storage.options]\nignore_chown_errors = "true"\n'
+    )
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    env = {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(conf),
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path),
+        "BUILDAH_ISOLATION": "chroot",
+    }
+
+    def call(*words: str | Path) -> str:
+        done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=120, env=env)
+        assert done.returncode == 0, f"{' '.join(map(str, words))}: {done.stderr}"
+        return done.stdout.strip()
+
+    return call
+
+
+def raw(place: str) -> tuple[str, list[str]]:
+    """skopeo's view: digest of the config, and digests of the layers."""
+    manifest = json.loads(skopeo("inspect", "--raw", place))
+    return manifest["config"]["digest"], [told["digest"] for told in manifest["layers"]]
+
+
+def manifest_digest(place: str) -> str:
+    return digest_of(subprocess.run(["skopeo", "inspect", "--raw", place], check=True, capture_output=True).stdout)
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive", "docker-archive", "dir-v2s2"])
+def test_from_skopeo(image: Image, made: Made, tmp_path: Path, form: str) -> None:
+    """Each form that skopeo writes: the config, and so the image's identity, is the same."""
+    source = f"oci:{made.path}:amd64"
+    if form == "dir-v2s2":
+        place = f"oci-archive:{tmp_path}/image:team/app:2"
+        skopeo("copy", "--format", "oci", "--dest-compress-format", "zstd", source, place)
+    else:
+        place = f"{form}:{tmp_path}/image:team/app:2"
+        skopeo("copy", source, place)
+    (told,) = image.json("image", "import", place)
+    found = image.json("image", "inspect", told["digest"])
+    assert found["configDigest"] == made.images["amd64"][1]
+    assert [one["diffId"] for one in found["layers"]] == diff_ids(made, "amd64")
+    if form == "oci":
+        assert told["digest"] == made.images["amd64"][0]
+    registry = "docker.io" if form == "docker-archive" else "localhost"
+    assert told["name"] == (f"{registry}/team/app:2")
+    assert "all is as its digests say" in image.good("image", "verify", told["name"])
+
+
+def diff_ids(made: Made, name: str) -> list[str]:
+    config = json.loads((made.path / "blobs/sha256" / made.images[name][1][7:]).read_bytes())
+    found: list[str] = config["rootfs"]["diff_ids"]
+    return found
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive", "docker-archive"])
+def test_to_skopeo(image: Image, made: Made, tmp_path: Path, form: str) -> None:
+    """What is written has the digests of the store, by skopeo's reading; and comes in again as the same."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    place = f"{form}:{tmp_path}/out"
+    image.good("image", "export", "team/app:2", place)
+    assert raw(place)[0] == made.images["amd64"][1]
+    if form != "docker-archive":
+        assert manifest_digest(place) == made.images["amd64"][0]
+        assert raw(place)[1] == made.images["amd64"][2:]
+    copied = f"{form}:{tmp_path}/copied:team/app:x"
+    skopeo("copy", place, copied)
+    assert raw(copied)[0] == made.images["amd64"][1]
+    image.good("image", "rm", "team/app:2")
+    (told,) = image.json("image", "import", place)
+    assert told["name"] == "docker.io/team/app:2"
+    assert image.json("image", "inspect", "team/app:2")["configDigest"] == made.images["amd64"][1]
+
+
+def test_a_layout_of_several(image: Image, made: Made, tmp_path: Path) -> None:
+    """Exports add to a layout; a name that is there already goes to the newer image; all come in at once."""
+    for which in ("amd64", "other"):
+        image.good("image", "import", f"oci:{made.path}:{which}", f"team/{which}:1")
+    out = tmp_path / "out"
+    for source, name in (("team/amd64:1", "a"), ("team/other:1", "b"), ("team/other:1", "a"), ("team/amd64:1", "c")):
+        image.good("image", "export", source, f"oci:{out}:{name}")
+    assert manifest_digest(f"oci:{out}:a") == made.images["other"][0]
+    assert manifest_digest(f"oci:{out}:c") == made.images["amd64"][0]
+    told = image.json("image", "import", f"oci:{out}")
+    assert [one["name"] for one in told] == ["localhost/out:b", "localhost/out:a", "localhost/out:c"]
+    assert "holds several images" in image.bad("image", "import", f"oci:{out}", "one/name:1")
+    assert 'it holds no image "z", but a, b, c' in image.bad("image", "import", f"oci:{out}:z")
+
+
+def test_umoci(image: Image, made: Made, tool: Tool, tmp_path: Path) -> None:
+    """A layout that umoci made from nothing, changed by it, goes in; umoci unpacks what stele wrote."""
+    layout, root = tmp_path / "umoci", tmp_path / "bundle"
+    tool("umoci", "init", "--layout", layout)
+    tool("umoci", "new", "--image", f"{layout}:first")
+    tool("umoci", "unpack", "--image", f"{layout}:first", root)
+    (root / "rootfs/etc").mkdir()
+    (root / "rootfs/etc/name").write_text("umoci\n")
+    tool("umoci", "repack", "--image", f"{layout}:second", root)
+    tool("umoci", "config", "--image", f"{layout}:second", "--config.cmd", "/bin/true", "--config.env", "A=b")
+    (told,) = image.json("image", "import", f"oci:{layout}:second")
+    assert told["name"] == "localhost/umoci:second"
+    found = image.json("image", "inspect", "umoci:second")
+    assert found["config"]["Cmd"] == ["/bin/true"]
+    assert len(found["history"]) >= 1
+    image.good("image", "export", "umoci:second", f"oci:{tmp_path}/out:back")
+    assert manifest_digest(f"oci:{tmp_path}/out:back") == told["digest"]
+    tool("umoci", "unpack", "--image", f"{tmp_path}/out:back", tmp_path / "again")
+    assert (tmp_path / "again/rootfs/etc/name").read_text() == "umoci\n"
+
+
+def test_buildah(image: Image, made: Made, tool: Tool, tmp_path: Path) -> None:
+    """An image that buildah builds, from one of stele's, in both formats that it has."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    image.good("image", "export", "team/app:2", f"oci-archive:{tmp_path}/base.tar")
+    base = tool("buildah", "from", "--signature-policy", tmp_path / "policy.json", f"oci-archive:{tmp_path}/base.tar")
+    (tmp_path / "added").write_text("by buildah\n")
+    tool("buildah", "copy", base, tmp_path / "added", "/added")
+    tool("buildah", "config", "--entrypoint", '["/bin/tool"]', "--label", "made=here", base)
+    for form in ("oci", "docker"):
+        commit = ("buildah", "commit", "--signature-policy", tmp_path / "policy.json")
+        tool(*commit, "--format", form, base, f"localhost/built:{form}")
+        kind = "oci-archive" if form == "oci" else "docker-archive"
+        place = f"{kind}:{tmp_path}/{form}.tar"
+        tool("buildah", "push", "--signature-policy", tmp_path / "policy.json", f"localhost/built:{form}", place)
+        (told,) = image.json("image", "import", place, f"built:{form}")
+        found = image.json("image", "inspect", f"built:{form}")
+        assert found["config"]["Entrypoint"] == ["/bin/tool"]
+        assert found["config"]["Labels"]["made"] == "here"
+        assert [one["diffId"] for one in found["layers"]][:2] == diff_ids(made, "amd64")
+        assert "all is as its digests say" in image.good("image", "verify", told["name"])
+
+
+def test_podman(image: Image, made: Made, tool: Tool, tmp_path: Path) -> None:
+    """podman loads what stele writes under the same identity, and stele what podman saves."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    podman = ("podman", "--cgroup-manager=cgroupfs")
+    for kind in ("oci-archive", "docker-archive"):
+        image.good("image", "export", "team/app:2", f"{kind}:{tmp_path}/{kind}.tar")
+        load = ("load", "--quiet", "--signature-policy", tmp_path / "policy.json")
+        tool(*podman, *load, "--input", tmp_path / f"{kind}.tar")
+        (found,) = json.loads(tool(*podman, "image", "inspect", "docker.io/team/app:2"))
+        assert f"sha256:{found['Id']}" == made.images["amd64"][1]
+        assert found["RootFS"]["Layers"] == diff_ids(made, "amd64")
+        save = ("save", "--quiet", "--format", kind, "--output", tmp_path / f"saved-{kind}.tar")
+        tool(*podman, *save, "docker.io/team/app:2")
+        (told,) = image.json("image", "import", f"{kind}:{tmp_path}/saved-{kind}.tar", "back:1")
+        assert image.json("image", "inspect", told["digest"])["configDigest"] == made.images["amd64"][1]
+        tool(*podman, "image", "rm", "docker.io/team/app:2")
+
+
+def test_through_a_pipe(image: Image, made: Made, tmp_path: Path) -> None:
+    """An archive may come from and go to a pipe, packed or not."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    argv = [*image.argv, "--store", str(image.store), "image"]
+    archive = subprocess.run(
+        [*argv, "export", "--quiet", "team/app:2", "oci-archive:/dev/stdout"],
+        env=image.env,
+        check=True,
+        capture_output=True,
+    ).stdout
+    for number, data in enumerate((archive, gzip.compress(archive, 1))):
+        into = [*argv, "import", "--quiet", "oci-archive:/dev/stdin", f"piped:{number}"]
+        done = subprocess.run(into, env=image.env, check=True, capture_output=True, input=data)
+        assert done.stdout.decode().strip() == made.images["amd64"][0]
+
+
+def test_a_layout_with_an_index(image: Image, made: Made) -> None:
+    """Of an index in a layout, the image for the platform comes in."""
+    (told,) = image.json("image", "import", "--platform", "arm64", f"oci:{made.path}:index")
+    assert told["digest"] == made.images["arm64"][0]
+
+
+def test_names(image: Image, made: Made) -> None:
+    """tag, list, rm: several names of one image, by name, short digest and digest."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    image.good("image", "tag", "team/app:2", "host:5000/x:1")
+    image.good("image", "tag", made.images["amd64"][0][7:19], "localhost/y")
+    assert image.names() == ["docker.io/team/app:2", "host:5000/x:1", "localhost/y:latest"]
+    assert image.json("image", "inspect", "y")["names"] == image.names()
+    assert image.good("image", "rm", "y", "host:5000/x:1").split() == ["localhost/y:latest", "host:5000/x:1"]
+    assert image.good("image", "rm", made.images["amd64"][0]) == "docker.io/team/app:2\n"
+    assert 'image "docker.io/team/app:2" is not in the store' in image.bad("image", "rm", "team/app:2")
+    assert image.blobs()
+    image.good("image", "gc", "--grace-period", "0s")
+    assert image.blobs() == set()
+
+
+def test_verify_finds_damage(image: Image, made: Made) -> None:
+    """One bit of a layer."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    file = image.store / "blobs/sha256" / made.images["amd64"][2][7:]
+    file.chmod(0o600)
+    with file.open("r+b") as blob:
+        blob.seek(1000)
+        byte = blob.read(1)[0]
+        blob.seek(1000)
+        blob.write(bytes([byte ^ 1]))
+    assert "1 fault" in image.bad("image", "verify", "team/app:2")
+    assert made.images["amd64"][2] in image("image", "verify").stderr
+
+
+def test_inspect(image: Image, made: Made) -> None:
+    """The steps of the history, each with the layer that it made; a terminal is sent nothing of the image's."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    history = image.json("image", "inspect", "team/app:2")["history"]
+    assert [step.get("layer") for step in history] == [made.images["amd64"][2], None, made.images["amd64"][3]]
+    told = image.good("image", "inspect", "--format", "table", "team/app:2")
+    assert "docker.io/team/app:2" in told and "base" in told
+
+
+# ---- what is wrong ----
+
+
+def archive_of(files: dict[str, bytes]) -> bytes:
+    return layer(files)
+
+
+CONFIG = json.dumps(
+    {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]},
+    }
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "words"),
+    [
+        ("oci-archive", b"no tar", "it is no tar archive"),
+        ("oci-archive", b"", "it is no tar archive"),
+        ("oci-archive", b"\0" * 2048, "it is no tar archive, or an empty one"),
+        ("oci-archive", b"\x1f\x8b\x08\0\0", "its gzip is cut short"),
+        ("oci-archive", b"\x1f\x8bxxxxxxxx", "its gzip is damaged"),
+        ("oci-archive", b"\x28\xb5\x2f\xfdxx", "it is packed; unpack it first"),
+        ("oci-archive", archive_of({"a": b"x" * 5000})[:2048], "it is cut short"),
+        ("oci-archive", archive_of({"manifest.json": b"[]"}), "it is docker's: docker-archive:"),
+        ("docker-archive", archive_of({"oci-layout": b"{}"}), "it is an OCI layout: oci-archive:"),
+        ("docker-archive", archive_of({"manifest.json": b"{}"}), "manifest.json must be a list of images"),
+        ("docker-archive", archive_of({"manifest.json": b"["}), "manifest.json is no JSON"),
+        ("docker-archive", archive_of({"manifest.json": b'[{"Config": "../c", "Layers": []}]'}), 'it has no "../c"'),
+        (
+            "docker-archive",
+            archive_of({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]', "c": CONFIG, "l": b"x"}),
+            'layer "l" is sha256:',
+        ),
+        (
+            "docker-archive",
+            archive_of({"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": CONFIG}),
+            "it has 0 layers, its config 1 diff_ids",
+        ),
+        ("oci-archive", archive_of({"oci-layout": b"{}"}), 'it has no "index.json"'),
+        (
+            "oci-archive",
+            archive_of({"oci-layout": b"{}", "index.json": b'{"schemaVersion": 2, "manifests": []}'}),
+            "it is empty",
+        ),
+    ],
+)
+def test_archives_that_are_none(image: Image, tmp_path: Path, kind: str, data: bytes, words: str) -> None:
+    """Told in a sentence; nothing is named."""
+    file = tmp_path / "x.tar"
+    file.write_bytes(data)
+    assert words in image.bad("image", "import", f"{kind}:{file}")
+    assert image.names() == []
+
+
+def test_a_layout_that_lies(image: Image, tmp_path: Path) -> None:
+    """A blob that is not what its name says, and a digest that would be a path."""
+    layout = Layout(tmp_path / "l")
+    manifest, digests = layout.image([layer({"a": b"x"})], {"os": "linux", "architecture": "amd64"})
+    layout.name(manifest, "x")
+    file = layout.path / "blobs/sha256" / digests[2][7:]
+    file.write_bytes(bytes(reversed(file.read_bytes())))
+    assert "it was damaged or exchanged on the way" in image.bad("image", "import", f"oci:{layout.path}:x")
+    assert image.names() == []
+    entries: list[dict[str, Any]] = [{**manifest, "digest": "sha256:../../../../etc/passwd"}]
+    (layout.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    assert "is no digest" in image.bad("image", "import", f"oci:{layout.path}")
+    os.mkfifo(layout.path / "fifo")
+    (layout.path / "index.json").unlink()
+    os.mkfifo(layout.path / "index.json")
+    assert "is no regular file" in image.bad("image", "import", f"oci:{layout.path}")
