@@ -13,6 +13,7 @@ import platform
 import shutil
 import stat
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,22 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 EPOCH = "1970-01-01T00:00:00Z"
 
 
-def write(rootfs: Path, layout: Path, name: str, run: dict[str, Any]) -> str:
+def write(
+    rootfs: Path, layout: Path, name: str, run: dict[str, Any], owners: Mapping[str, tuple[int, int, int]] | None = None
+) -> str:
     """Write the image layout of `rootfs` to the folder `layout`, made anew.
 
     Args:
         name: the image's name in the index (org.opencontainers.image.ref.name).
         run: the image config's `config` object: Entrypoint, Cmd, Env, User, WorkingDir, ...
+        owners: path in the root to uid, gid and mode, where they are to be others than in `rootfs`.
     Returns:
         the manifest's digest, `sha256:...`.
     """
     shutil.rmtree(layout, ignore_errors=True)
     blobs = layout / "blobs/sha256"
     blobs.mkdir(parents=True)
-    tar = layer_tar(rootfs)
+    tar = layer_tar(rootfs, owners)
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0, filename="") as file:
         file.write(tar)
@@ -64,8 +68,9 @@ def write(rootfs: Path, layout: Path, name: str, run: dict[str, Any]) -> str:
     return str(manifest["digest"])
 
 
-def layer_tar(rootfs: Path) -> bytes:
+def layer_tar(rootfs: Path, owners: Mapping[str, tuple[int, int, int]] | None = None) -> bytes:
     """The tar of `rootfs`: entries sorted by name, times at the epoch, owners as numbers, no user names."""
+    others = owners or {}
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted(rootfs.rglob("*"), key=lambda path: path.relative_to(rootfs).parts):
@@ -73,6 +78,7 @@ def layer_tar(rootfs: Path) -> bytes:
             found = path.lstat()
             info.mode = stat.S_IMODE(found.st_mode)
             info.uid, info.gid = found.st_uid, found.st_gid
+            info.uid, info.gid, info.mode = others.get(f"/{info.name}", (info.uid, info.gid, info.mode))
             if stat.S_ISDIR(found.st_mode):
                 info.type = tarfile.DIRTYPE
                 tar.addfile(info)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bundles import config, layout, packages
+from runtime.images import confinement
 
 HERE = Path(__file__).resolve().parent
 
@@ -67,7 +68,7 @@ def build(name: str, out: Path, cache: Path) -> tuple[Path, Path]:
     shutil.rmtree(bundle, ignore_errors=True)
     make_rootfs(recipe, bundle / "rootfs", out / "staging", cache)
     (bundle / "config.json").write_text(json.dumps(runtime_config(recipe), indent=2) + "\n")
-    layout.write(bundle / "rootfs", image, name, image_config(recipe))
+    layout.write(bundle / "rootfs", image, name, image_config(recipe), owners(recipe))
     return bundle, image
 
 
@@ -131,13 +132,22 @@ def runtime_config(recipe: Recipe) -> dict[str, Any]:
     )
 
 
+def owners(recipe: Recipe) -> dict[str, tuple[int, int, int]]:
+    """uid, gid and mode of the folders that are the process's own: what an engine puts there is so too."""
+    return {
+        place["path"]: (*recipe.ids, int(place.get("mode", "0755"), 8))
+        for place in recipe.text.get("tmpfs", [])
+        if place.get("owned")
+    }
+
+
 def image_config(recipe: Recipe) -> dict[str, Any]:
     """The image config's `config` object, for engines that make their own config.json."""
     process = recipe.text["process"]
     uid, gid = recipe.ids
     made: dict[str, Any] = {
         "Cmd": process["args"],
-        "Env": [config.PATH, *process.get("env", [])],
+        "Env": [confinement.PATH, *process.get("env", [])],
         "WorkingDir": process.get("cwd", "/"),
     }
     if uid:

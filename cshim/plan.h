@@ -58,7 +58,9 @@
 	X(WORKING_DIRECTORY, 39, 1, 1, 0, 0) \
 	X(EXECUTE, 40, 2, 1, 1, 0)        \
 	X(MOUNT_ATTRIBUTES, 41, 1, 1, 0, 0) \
-	X(TRACE, 42, 1, 0, 0, 0)
+	X(TRACE, 42, 1, 0, 0, 0)          \
+	X(LAYERED_ROOT, 43, 4, 3, 1, 0)   \
+	X(DIRECTORY, 44, 0, 1, 0, 0)
 
 #define X(name, number, ints, strs, list, binary) STEP_##name = number,
 enum step_kind { STEP_NONE = 0, STEPS(X) STEP_COUNT };

@@ -25,6 +25,8 @@ struct init {
 	int null;                  /* the host's null device, checked; -1 until needed */
 	int traced;                /* by the last TRACE: tell how long each step takes */
 	int root_readonly;         /* PRIVATE_LAYER found the root's own file system read-only */
+	uint64_t root_attributes;  /* MOUNT_ATTR_* of what is mounted over the root */
+	const struct step *layers; /* the LAYERED_ROOT step, if there was one: what the root is made of */
 	const struct step *step;   /* the step being done */
 	char home[PATH_MAX];       /* "HOME=..." for the user's process, or "" */
 };
@@ -60,20 +62,26 @@ void do_bind_mount(struct init *in, const struct step *s);
 void do_new_mount(struct init *in, const struct step *s);
 void do_mask_path(struct init *in, const struct step *s);
 void do_readonly_path(struct init *in, const struct step *s);
+void do_directory(struct init *in, const struct step *s);
 void do_mount_attributes(struct init *in, const struct step *s);
 void do_enter_root(struct init *in, const struct step *s);
 void do_root_attributes(struct init *in, const struct step *s);
 int clone_tree(int fd, const char *path, int recursive);
 int move_tree(int tree, int target);
+long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive);
 int is_directory(int fd);
 int is_null_device(int fd);
 
-/* layer.c */
+/* overlay.c */
+void do_layered_root(struct init *in, const struct step *s);
 void do_private_layer(struct init *in, const struct step *s);
+
+/* layer.c */
+__attribute__((noreturn)) void fail_fs(const struct init *in, int fs, long error, const char *detail);
 long copy_tree(int from, int to, int depth);
 int new_file_system(const struct init *in, const char *type, const char *source, const struct step *s, uint32_t first,
 		    uint32_t count, uint64_t attributes);
-int new_tmpfs(const struct init *in, const char *mode);
+int new_tmpfs(const struct init *in, const char *mode, const char *size);
 
 /* devices.c */
 void do_device(struct init *in, const struct step *s);

@@ -1,4 +1,4 @@
-/* New file systems, the private layer over a root that must not be written, and tmpcopyup. */
+/* New file systems, and tmpcopyup. */
 #include "init.h"
 
 #include <linux/errno.h>
@@ -7,11 +7,10 @@
 #include <linux/mount.h>
 #include <linux/stat.h>
 
-#define ST_RDONLY_ 1
 #define COPY_DEPTH_MAX 64
 
 /* The kernel's own words about a file system that could not be made, behind our detail (fsopen(2), "e text"). */
-__attribute__((noreturn)) static void fail_fs(const struct init *in, int fs, long error, const char *detail)
+__attribute__((noreturn)) void fail_fs(const struct init *in, int fs, long error, const char *detail)
 {
 	char text[232], said[160];
 	char *end = text + sizeof(text);
@@ -68,84 +67,19 @@ int new_file_system(const struct init *in, const char *type, const char *source,
 	return tree;
 }
 
-int new_tmpfs(const struct init *in, const char *mode)
+/* size: as tmpfs(5) has it, "" for the kernel's default. */
+int new_tmpfs(const struct init *in, const char *mode, const char *size)
 {
 	int fs = (int)SYS(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC);
 	must(in, fs, "tmpfs");
 	must(in, SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "mode", mode, 0), "tmpfs");
+	if (*size)
+		must(in, SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, "size", size, 0), "tmpfs");
 	must(in, SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "tmpfs");
 	int tree = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	must(in, tree, "tmpfs");
 	SYS(__NR_close, fs);
 	return tree;
-}
-
-static int is_read_only(int fd)
-{
-	struct {
-		long type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags, spare[4];
-	} fs;
-	return SYS(__NR_fstatfs, fd, &fs) == 0 && (fs.flags & ST_RDONLY_);
-}
-
-static int any_missing(const struct init *in, const struct step *s)
-{
-	for (uint32_t i = 0; i < s->n_strs; i++) {
-		int fd = open_in_root(in, step_string(s, i, NULL), OPEN_PATH, 0);
-		if (fd == -ENOENT)
-			return 1;
-		if (fd >= 0)
-			SYS(__NR_close, fd);
-	}
-	return 0;
-}
-
-static void option_fd(const struct init *in, int fs, const char *key, int fd, const char *below)
-{
-	char path[64];
-	char *end = path + sizeof(path);
-	char *at = append(path, end, "/proc/self/fd/");
-	at = append_number(at, end, (uint64_t)fd);
-	append(at, end, below);
-	long r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, path, 0);
-	if (r < 0)
-		fail_fs(in, fs, r, key);
-}
-
-/* tmpfs on top of the root, overlay (lower: the root, upper: in the tmpfs) on top of that. The paths go through the
- * host's /proc: nothing of the image is mounted on it yet. */
-void do_private_layer(struct init *in, const struct step *s)
-{
-	int fixed = is_read_only(in->root);
-	if ((!s->ints[0] && !fixed) || !any_missing(in, s))
-		return;
-	int lower = in->root;
-	struct statx st;
-	must(in, SYS(__NR_statx, lower, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "rootfs");
-	int tmpfs = new_tmpfs(in, "0700");
-	must(in, SYS(__NR_mkdirat, tmpfs, "upper", 0755), "upper");
-	must(in, SYS(__NR_mkdirat, tmpfs, "work", 0700), "work");
-	/* The merged root takes the upper directory's owner and mode. */
-	must(in, SYS(__NR_fchownat, tmpfs, "upper", st.stx_uid, st.stx_gid, 0), "upper");
-	must(in, SYS(__NR_fchmodat, tmpfs, "upper", st.stx_mode & 07777), "upper");
-	must(in, move_tree(tmpfs, lower), "private layer");
-	int fs = (int)SYS(__NR_fsopen, "overlay", FSOPEN_CLOEXEC);
-	must(in, fs, "overlay");
-	option_fd(in, fs, "lowerdir", lower, "");
-	option_fd(in, fs, "upperdir", tmpfs, "/upper");
-	option_fd(in, fs, "workdir", tmpfs, "/work");
-	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-	if (r < 0)
-		fail_fs(in, fs, r, "overlay");
-	int merged = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, 0);
-	if (merged < 0)
-		fail_fs(in, fs, merged, "overlay");
-	must(in, move_tree(merged, tmpfs), "private layer");
-	SYS(__NR_close, fs);
-	SYS(__NR_close, tmpfs);
-	SYS(__NR_close, lower);
-	in->root = merged;
-	in->root_readonly = fixed;
 }
 
 static long copy_file(int from_dir, int to_dir, const char *name, const struct statx *st)

@@ -229,6 +229,8 @@ static void do_step(struct init *in, const struct step *s)
 	case STEP_PROPAGATION: do_propagation(in, s); break;
 	case STEP_ROOTFS: do_rootfs(in, s); break;
 	case STEP_PRIVATE_LAYER: do_private_layer(in, s); break;
+	case STEP_LAYERED_ROOT: do_layered_root(in, s); break;
+	case STEP_DIRECTORY: do_directory(in, s); break;
 	case STEP_BIND_MOUNT: do_bind_mount(in, s); break;
 	case STEP_NEW_MOUNT: do_new_mount(in, s); break;
 	case STEP_DEVICE: do_device(in, s); break;

@@ -42,7 +42,7 @@ int is_null_device(int fd)
 	return stat_fd(fd, &st) == 0 && S_ISCHR(st.stx_mode) && st.stx_rdev_major == 1 && st.stx_rdev_minor == 3;
 }
 
-static long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
+long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
 {
 	struct mount_attr attr = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
 	if (!set && !clear && !propagation)
@@ -178,7 +178,7 @@ void do_mask_path(struct init *in, const struct step *s)
 	} else if (in->mask >= 0) {
 		tree = clone_tree(in->mask, "", 0);
 	} else {
-		tree = in->mask = new_tmpfs(in, "0755");
+		tree = in->mask = new_tmpfs(in, "0755", "");
 		must(in, set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, 0), path);
 	}
 	must(in, tree, path);
@@ -201,6 +201,15 @@ void do_readonly_path(struct init *in, const struct step *s)
 	must(in, move_tree(tree, target), path);
 	SYS(__NR_close, target);
 	SYS(__NR_close, tree);
+}
+
+/* With its parents, where it is missing; a mount point that is there already, of whatever kind, stays. */
+void do_directory(struct init *in, const struct step *s)
+{
+	const char *path = step_string(s, 0, NULL);
+	int fd = open_target(in, path, 1);
+	must(in, fd, path);
+	SYS(__NR_close, fd);
 }
 
 void do_mount_attributes(struct init *in, const struct step *s)

@@ -33,7 +33,8 @@ class Command:
     """One command. run: "module:function" below runtime.cli, called with (Globals, values).
 
     positionals: names, in order; the last may end in "..." (any number) or be in brackets (optional).
-    stop: options end at the first positional, what follows belongs to another program.
+    stop: options end at the first positional, what follows belongs to another program; the key of an option: if it is
+    given.
     failure: exit code of the command's own failures.
     refused: why this command is not offered, for one that callers know from others; then `run` is "".
     """
@@ -43,7 +44,7 @@ class Command:
     run: str
     positionals: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
-    stop: bool = False
+    stop: bool | str = False
     failure: int = 1
     hidden: bool = False
     refused: str = ""

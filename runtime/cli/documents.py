@@ -22,9 +22,9 @@ def plan(options: Globals, values: dict[str, Any]) -> int:
     from runtime.plan import explain, wire
 
     bundle = os.path.abspath(values["bundle"])
-    config = load_config(bundle)
-    name = os.path.basename(bundle) or "container"
+    name = "container" if values["image"] else os.path.basename(bundle) or "container"
     defaults = {
+        "id": name,
         "pid_file": "",
         "console_socket": "",
         "pidfd_socket": "",
@@ -33,6 +33,9 @@ def plan(options: Globals, values: dict[str, Any]) -> int:
         "preserve_fds": 0,
     }
     asked, facts = request(options, {**defaults, **values}), probe(cgroup_mount="/sys/fs/cgroup")
+    if asked.image:
+        bundle = f"{options.store().path(name)}/bundle"
+    config = asked.image.config if asked.image else load_config(bundle)
     if options.rootless_option == "auto" and facts.euid and not _has_user_namespace(config):
         # Only root can create it, so root's plan is what an ordinary user wants to see.
         asked, facts = replace(asked, rootless=False), replace(facts, euid=0, egid=0)

@@ -7,18 +7,30 @@ from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.cli.streams import listen_fds
+from runtime.cli.table import IMAGE
 from runtime.container import lifecycle
 from runtime.container.create import create as create_container
 from runtime.container.requests import CreateRequest
 from runtime.container.start import start as start_container
 from runtime.container.state import check_id
+from runtime.errors import UsageError
 
 
 def request(options: Globals, values: dict[str, Any], *, keep_master: bool = False) -> CreateRequest:
     """The request of create and run.
 
     Sockets that systemd gave us are the container's (sd_listen_fds(3)); its process 1 is to take them.
+
+    Raises:
+        UsageError: options of an image without one, or of a bundle with one.
     """
+    image = None
+    if values["image"]:
+        from runtime.cli.from_image import from_image
+
+        image = from_image(options, values, check_id(values["id"]))
+    else:
+        _without_image(values)
     listening = listen_fds()
     names = [f"LISTEN_FDNAMES={os.environ['LISTEN_FDNAMES']}"] if "LISTEN_FDNAMES" in os.environ else []
     return CreateRequest(
@@ -34,7 +46,24 @@ def request(options: Globals, values: dict[str, Any], *, keep_master: bool = Fal
         keep_master=keep_master,
         environment=(f"LISTEN_FDS={listening}", "LISTEN_PID=1", *names) if listening else (),
         notify=bool(os.environ.get("NOTIFY_SOCKET")),
+        image=image,
     )
+
+
+def _without_image(values: dict[str, Any]) -> None:
+    """A bundle says itself all that the options of an image do.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    for option in IMAGE:
+        none: object = [] if option.kind == "many" else False if option.kind == "flag" else option.default
+        if values[option.key] != none:
+            raise UsageError(
+                f"{option.names[0]} is for containers of an image: name one with --image, or edit config.json"
+            )
+    if values["command"]:
+        raise UsageError(f'"{values["command"][0]}": a bundle says itself what it runs; name an image with --image')
 
 
 def create(options: Globals, values: dict[str, Any]) -> int:

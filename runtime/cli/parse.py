@@ -26,11 +26,11 @@ class Parsed:
     rest: list[str]
 
 
-def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool) -> Parsed:
+def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool | str) -> Parsed:
     """Sort words into options and the rest.
 
     Args:
-        stop: the first word that is no option ends the options.
+        stop: the first word that is no option ends the options; the key of an option: if that stands before it.
     Raises:
         UsageError: unknown option, missing or malformed value. HelpWanted: --help.
     """
@@ -48,7 +48,7 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
             break
         if not word.startswith("-") or word == "-":
             rest.append(word)
-            if stop:
+            if values[stop] if isinstance(stop, str) else stop:
                 rest += words[i:]
                 break
             continue

@@ -32,6 +32,32 @@ CREATE = (
     flag("--no-new-keyring", help="keep the caller's session keyring"),
     PRESERVE,
 )
+IMAGE = (
+    Option(("--image",), "image to make the container of, instead of a bundle"),
+    Option(("--entrypoint",), "program instead of the image's, or a JSON list; empty for none", default=None),
+    Option(("--env", "-e"), "NAME=VALUE, or NAME to pass the caller's", "many"),
+    Option(("--env-file",), "file with lines of NAME=VALUE", "many"),
+    Option(("--user", "-u"), "user[:group], by name or number"),
+    Option(("--workdir", "--cwd", "-w"), "working directory, made if it is missing"),
+    Option(("--volume",), "SOURCE:DESTINATION[:ro], a host path or the name of a volume", "many"),
+    Option(("--mount",), "type=bind|volume|tmpfs,source=...,destination=...[,readonly]", "many"),
+    Option(("--tmpfs",), "DESTINATION[:size=64m,mode=1777,...]", "many"),
+    Option(("--upper",), "where writes to the root go: none, tmpfs[:SIZE] or a directory", default="none"),
+    flag("--read-only", "--readonly-rootfs", help="no writes to the root; so it is anyway without --upper"),
+    Option(("--hostname",), "host name (default: the id)"),
+    Option(("--memory", "-m"), "memory limit, bytes or as 512m"),
+    Option(("--cpus",), "number of CPUs, as 1.5"),
+    Option(("--pids-limit",), "largest number of processes", "int", None),
+    Option(("--cap-add",), "capability to add, or ALL", "many"),
+    Option(("--cap-drop",), "capability to take away, or ALL", "many"),
+    flag("--allow-new-privileges", help="let setuid programs gain privileges"),
+    Option(("--net", "--network"), "none, host, or veth:ADDRESS/PREFIX[,gateway=ADDRESS]", default="none"),
+    Option(("--dns",), "address of a name server", "many"),
+    Option(("--label",), "KEY=VALUE to add to the annotations", "many"),
+    Option(("--stop-signal",), "what kill sends unless told"),
+    flag("--tty", "-t", help="give it a terminal"),
+    flag("--interactive", "-i", help="keep stdin open; it always is", hidden=True),
+)
 NO_SUBREAPER = flag("--no-subreaper", "-no-subreaper", help="do not become the reaper of the container's orphans")
 FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
 NO_CHECKPOINT = (
@@ -39,19 +65,28 @@ NO_CHECKPOINT = (
 )
 
 COMMANDS = (
-    Command("create", "create a container that waits for start", "lifecycle:create", ("ID",), CREATE),
+    Command(
+        "create",
+        "create a container that waits for start",
+        "lifecycle:create",
+        ("ID", "COMMAND..."),
+        (*CREATE, *IMAGE),
+        stop="image",
+    ),
     Command("start", "start a created container", "lifecycle:start", ("ID",)),
     Command(
         "run",
         "create and start a container",
         "lifecycle:run",
-        ("ID",),
+        ("ID", "COMMAND..."),
         (
             *CREATE,
+            *IMAGE,
             flag("--detach", "-d", help="do not wait for its end"),
             flag("--keep", help="do not delete it at its end"),
             NO_SUBREAPER,
         ),
+        stop="image",
     ),
     Command(
         "exec",
@@ -153,8 +188,9 @@ COMMANDS = (
         "plan",
         "print exactly what create would do",
         "documents:plan",
-        (),
-        (BUNDLE, flag("--json", help="for programs")),
+        ("COMMAND...",),
+        (BUNDLE, flag("--json", help="for programs"), *IMAGE),
+        stop=True,
     ),
     Command("trace", "draw what --trace wrote, as SVG", "draw:trace", ("FILE", "FILES...")),
     Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),

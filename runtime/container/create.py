@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runtime.container import failure
+from runtime.container import failure, from_image
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
 from runtime.container.hooks import run_hooks, run_poststop
@@ -50,14 +50,18 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
     Raises:
         SteleError: one sentence; nothing of the container is left.
     """
-    bundle = os.path.abspath(request.bundle)
-    config = load_config(bundle)
-    with contextlib.ExitStack() as undo:
-        creation = Creation(store, container_id, bundle, config, request, undo)
+    image = request.image
+    bundle = f"{store.path(container_id)}/bundle" if image else os.path.abspath(request.bundle)
+    config = image.config if image else load_config(bundle)
+    with from_image.own_upper(image, store) as told, contextlib.ExitStack() as undo:
+        creation = Creation(store, container_id, bundle, config, request, told, undo)
         undo.push(creation.poststop)
         creation.directory = store.make(container_id)
         undo.callback(os.close, creation.directory)
         undo.callback(store.remove, container_id)
+        if image:
+            undo.callback(from_image.release, image.store, container_id, store.root)
+            from_image.prepare(image, container_id, store.root, creation.directory)
         if request.notify:
             from runtime.container import notify
 
@@ -91,6 +95,8 @@ def plan_create(
             no_new_keyring=request.no_new_keyring,
             keep_fds=request.preserve_fds,
             environment=request.environment,
+            image=request.image.root if request.image else None,
+            veth=request.image.network if request.image else (),
         ),
         facts,
         compile_seccomp,
@@ -106,6 +112,7 @@ class Creation:
         "config",
         "container_id",
         "directory",
+        "image",
         "launched",
         "manager",
         "master",
@@ -123,10 +130,12 @@ class Creation:
         bundle: str,
         config: Mapping[str, Any],
         request: CreateRequest,
+        image: Mapping[str, str],
         undo: contextlib.ExitStack,
     ) -> None:
         self.store, self.container_id = store, container_id
         self.bundle, self.config, self.request, self.undo = bundle, config, request, undo
+        self.image = image
         self.child: launch.Child
         self.master = self.directory = -1
         self.launched = False
@@ -154,6 +163,7 @@ class Creation:
             cgroup=self.manager.record(),
             boot_id=boot_id(),
             rootless=request.rootless,
+            image=self.image,
         )
         self.store.write(self.directory, self.record)
         self.undo.callback(self._destroy_cgroup)
@@ -251,9 +261,14 @@ class Creation:
                 ) from e
             _set_limits(child.pid, plan)
         elif what == model.SYNC_NET_DEVICES:
-            from runtime.host.network import move_devices
+            if plan.net_devices:
+                from runtime.host.network import move_devices
 
-            move_devices(plan.net_devices, child.pid)
+                move_devices(plan.net_devices, child.pid)
+            if plan.veth:
+                from runtime.host.veth import make_pair
+
+                make_pair(plan.veth, self.container_id, child.pid)
         elif what == model.SYNC_HOOKS:
             self._record_pid(phase="creating")
             document = state_document(self.record, "creating", child.pid)

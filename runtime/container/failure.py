@@ -92,6 +92,10 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             return f"linux.seccomp: cannot load the filter: {why}"
         case model.Credentials():
             return f"process.user {step.uid}:{step.gid}: cannot take its identity ({detail}): {why}; with a user namespace, map these ids"
+        case model.LayeredRoot():
+            return f"image root: cannot mount it ({detail}): {why}; `stele image verify` tells whether its layers are whole"
+        case model.Directory():
+            return f'process.cwd "{step.path}": cannot make it: {why}; choose another with --workdir'
         case model.PrivateLayer():
             return f"root: cannot put a private layer over the read-only root ({detail}): {why}; add the missing mount points to the image"
     name = kind.__name__ if kind else "start"

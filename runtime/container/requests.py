@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from runtime.plan.model import ImageRoot, Veth
 
 CgroupManager = Literal["cgroupfs", "systemd", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class FromImage:
+    """A container made of an image instead of a bundle: its bundle is written into its state directory.
+
+    config: the whole config.json, root.path aside. files: name to content, kept beside it for its mounts to bind.
+    store: path of the image store, which keeps the digests `chain` for as long as the container is there.
+    """
+
+    config: Mapping[str, Any]
+    root: ImageRoot
+    files: Mapping[str, bytes]
+    store: str
+    chain: tuple[str, ...]
+    network: tuple[Veth, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
     """`create` and `run`.
 
-    bundle: directory with config.json. console_socket, pidfd_socket: paths of unix sockets, "" for none.
-    preserve_fds: how many fds from 3 on are passed. environment: variables for the program beside its own.
+    bundle: directory with config.json; unused with `image`. console_socket, pidfd_socket: paths of unix sockets, "" for
+    none. preserve_fds: how many fds from 3 on are passed. environment: variables for the program beside its own.
     notify: the container gets a socket on which it says that it is ready (`runtime.container.notify`).
-     keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
+    keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
     """
 
     bundle: str = "."
@@ -32,6 +51,7 @@ class CreateRequest:
     environment: tuple[str, ...] = ()
     notify: bool = False
     stdio: tuple[int, int, int] = (0, 1, 2)
+    image: FromImage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class Record:
 
     created: RFC 3339 with nanoseconds. pid: 0 before the process exists. start_time: field 22 of /proc/PID/stat, in
     ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: a cgroup manager's own record. config: config.json as it
-    was at creation. phase: "creating" until all is made.
+    was at creation. phase: "creating" until all is made. image: {"store": path} of the image store that keeps what the
+    container's root is made of; {} for a container of a bundle.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Record:
     boot_id: str = ""
     rootless: bool = False
     exit: ExitInfo | None = None
+    image: Mapping[str, str] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
 
@@ -319,5 +321,7 @@ def _parse(container_id: str, path: str, content: bytes) -> Record:
     expected = (str, str, str, str, int, dict, dict, str, int, int, str, bool)
     values = [getattr(record, f.name) for f in fields(Record)][: len(expected)]
     if record.id != container_id or not all(type(v) is t for v, t in zip(values, expected, strict=True)):
+        raise StateError(damaged)
+    if type(record.image) is not dict:
         raise StateError(damaged)
     return record

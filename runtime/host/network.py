@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from runtime.errors import HostError
+from runtime.host import shim
 from runtime.plan.model import NetDevice
+
+CLONE_NEWNET = 0x4000_0000
+
+
+@contextlib.contextmanager
+def route_socket(pid: int = 0) -> Iterator[Any]:
+    """A pyroute2 IPRoute, in the network namespace of `pid` or in our own.
+
+    A socket belongs to the namespace that it was made in, so we are in the other one only to make it; pyroute2's own
+    way there is a process of the multiprocessing package, with an interpreter of its own.
+    """
+    from pyroute2 import IPRoute
+
+    if not pid:
+        with IPRoute() as here:
+            yield here
+        return
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        other = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            shim.setns(other, CLONE_NEWNET)
+        finally:
+            os.close(other)
+        try:
+            there = IPRoute()
+        finally:
+            shim.setns(own, CLONE_NEWNET)
+    finally:
+        os.close(own)
+    with there:
+        yield there
 
 
 def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
@@ -14,10 +50,9 @@ def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
     Raises:
         HostError: names the device.
     """
-    from pyroute2 import IPRoute, NetNS
     from pyroute2.netlink.exceptions import NetlinkError
 
-    with IPRoute() as host, NetNS(f"/proc/{pid}/ns/net") as inside:
+    with route_socket() as host, route_socket(pid) as inside:
         for device in devices:
             field = f"linux.netDevices.{device.host_name}"
             try:

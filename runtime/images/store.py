@@ -229,6 +229,10 @@ class ImageStore:
             )
         return config
 
+    def trees(self, config: model.ImageConfig) -> list[str]:
+        """Where the trees of an image's layers are, or will be (`layers.unpack_image`): absolute paths, lowest first."""
+        return [f"{self.path}/layers/sha256/{diff_id.removeprefix('sha256:')}/tree" for diff_id in config.diff_ids]
+
     # ---- uses ----
 
     def hold(self, container_id: str, root: str, chain: Sequence[str]) -> None:

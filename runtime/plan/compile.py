@@ -12,7 +12,7 @@ from runtime.oci.constants import NAMESPACES, PROPAGATION
 from runtime.plan import device_rules, model, namespaces
 from runtime.plan.devices import plan_devices
 from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
-from runtime.plan.mounts import MS_REC, MS_SLAVE, plan_mounts
+from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, plan_mounts
 from runtime.plan.process import ProcessPlan, plan_process
 from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
@@ -24,7 +24,8 @@ class Request:
 
     bundle: absolute path. attach: the cgroup is joined after the clone (systemd). keep_fds: --preserve-fds.
     state: the state document that hooks get, its pid being PID_MARK. environment: variables that the program gets
-    beside its own.
+    beside its own. image: what the root is made of, where it is not the directory root.path itself. veth: addresses of
+    a veth pair to make.
     """
 
     bundle: str
@@ -36,6 +37,8 @@ class Request:
     no_new_keyring: bool = False
     keep_fds: int = 0
     environment: tuple[str, ...] = ()
+    image: model.ImageRoot | None = None
+    veth: tuple[model.Veth, ...] = ()
 
 
 def compile_create(
@@ -85,7 +88,7 @@ def compile_create(
         *entry.steps,
         model.Session("" if request.no_new_keyring else f"_ses.{request.container_id}"),
         *((model.LoopbackUp(),) if "network" in spaces.new else ()),
-        *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices else ()),
+        *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices or request.veth else ()),
         *_names(config, spaces),
         *root,
         *planned.early,
@@ -103,6 +106,7 @@ def compile_create(
         fds=tuple(fds),
         id_maps=maps,
         net_devices=net_devices,
+        veth=request.veth,
         rlimits=planned.rlimits,
         oom_score=planned.oom_score,
         terminal=bool(process.get("terminal")),
@@ -240,6 +244,11 @@ def _root(
         id_maps=namespaces.id_maps(linux) if "user" in spaces.new else None,
     )
     fds.extend(mounts.fds)
+    make: tuple[str, ...] = ()
+    base: model.Step = model.Rootfs(slot, True, path)
+    if request.image:
+        make = tuple(d for d in request.image.make if d not in mounts.targets)
+        base = _image_root(request.image, path, facts, fds)
     own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
     devices = (
         plan_devices(linux.get("devices") or (), bind="user" in spaces.new or facts.in_user_namespace)
@@ -248,11 +257,14 @@ def _root(
     )
     dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))
-    targets = (*mounts.targets, *in_root)
+    targets = (*mounts.targets, *in_root, *make)
+    # An upper layer takes the mount points that are missing; without one they come from a private layer.
+    private = not request.image or request.image.upper == model.UPPER_NONE
     return (
         model.Propagation(MS_SLAVE | MS_REC),
-        model.Rootfs(slot, True, path),
-        *((model.PrivateLayer(bool(root.get("readonly")), targets),) if targets else ()),
+        base,
+        *((model.PrivateLayer(bool(root.get("readonly")), targets),) if targets and private else ()),
+        *(model.Directory(path) for path in make),
         *mounts.steps,
         *devices,
         *(_console(process, mount=True) if process.get("terminal") else ()),
@@ -264,6 +276,27 @@ def _root(
         *(model.MaskPath(p, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
         model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
         model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
+    )
+
+
+LOWERDIR_APPEND = (6, 5)  # Linux: overlayfs takes its layers one by one
+
+
+def _image_root(image: model.ImageRoot, place: str, facts: model.Facts, fds: list[model.FdSource]) -> model.LayeredRoot:
+    """The root of an image. Device nodes of an image open nothing: the container's are in /dev, a mount of its own."""
+    slot = model.NO_SLOT
+    if image.erofs:
+        slot = len(fds)
+        fds.append(image.erofs)
+    return model.LayeredRoot(
+        slot=slot,
+        append=facts.kernel >= LOWERDIR_APPEND,
+        upper=image.upper,
+        attributes=MOUNT_ATTR_NODEV,
+        place=place,
+        size=image.size,
+        directory=image.directory,
+        layers=() if image.erofs else image.layers,
     )
 
 

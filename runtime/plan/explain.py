@@ -81,6 +81,16 @@ def words(step: model.Step) -> str:
             return f"link {step.path} -> {step.content}"
         case model.Rootfs():
             return f"root file system {step.path}"
+        case model.LayeredRoot():
+            made_of = f"fd {step.slot}" if step.slot != model.NO_SLOT else f"{len(step.layers)} layers"
+            above = {
+                model.UPPER_TMPFS: f"written to a tmpfs{f' of {step.size}' if step.size else ''}",
+                model.UPPER_DIRECTORY: f"written to {step.directory}",
+            }.get(step.upper, "never written")
+            lines = [f"image root of {made_of}, {above}{_options(_bits(step.attributes, ATTRIBUTES))}"]
+            return "; ".join((*lines, *(f"layer {path}" for path in step.layers)))
+        case model.Directory():
+            return f"make the directory {step.path} where it is missing"
         case model.PrivateLayer():
             when = "read-only root" if step.readonly else "root on a read-only file system"
             return f"{when}: mount points that are missing come from a private layer"
@@ -167,11 +177,15 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
                 yield f"fd {i}: the container's init"
             case model.TreeFd():
                 yield f"fd {i}: the mounts at {fd.path}" + (" id-mapped" if fd.id_maps else "")
+            case model.ErofsFd():
+                yield f"fd {i}: the erofs image {fd.path}" + (f" with fs-verity {fd.verity}" if fd.verity else "")
     if plan.id_maps:
         yield f"uid map: {_id_map(plan.id_maps.uids)}"
         yield f"gid map: {_id_map(plan.id_maps.gids)}"
     for device in plan.net_devices:
         yield f"move network device {device.host_name} in, as {device.container_name}"
+    for veth in plan.veth:
+        yield f"make a veth pair: {veth.address} inside, {veth.gateway} outside"
     for limit in plan.rlimits:
         yield f"with the host's rights: {words(limit)}"
     for hook in plan.hooks:

@@ -184,6 +184,38 @@ class Rootfs(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class LayeredRoot(Step):
+    """Mount an image's root on the empty host directory `place`, and let all later steps work there.
+
+    slot: a detached read-only tree that is the whole image; else it is an overlay of `layers`, host directories, the
+    highest first. append: the kernel takes layers one by one (Linux 6.5). upper: UPPER_NONE, UPPER_TMPFS of `size`
+    (tmpfs(5), "" for its default), or UPPER_DIRECTORY: `directory` holds the directories upper and work.
+    attributes: MOUNT_ATTR_* of the root.
+    """
+
+    slot: int
+    append: bool
+    upper: int
+    attributes: int
+    place: str
+    size: str
+    directory: str
+    layers: tuple[str, ...]
+    index: int = 0
+
+
+UPPER_NONE, UPPER_TMPFS, UPPER_DIRECTORY = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Directory(Step):
+    """Make a directory in the root, with its parents, mode 0755; one that is there stays."""
+
+    path: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateLayer(Step):
     """Where the root must not be written (`readonly`, or its file system is) and one of `targets` is missing in it,
     put an overlay with a tmpfs upper over it, so that mount points are made there and never in the bundle."""
@@ -554,7 +586,32 @@ class TreeFd:
     field: str
 
 
-FdSource = ListenerFd | NamespaceFd | PidFd | TreeFd
+@dataclass(frozen=True, slots=True)
+class ErofsFd:
+    """A detached read-only mount of an erofs image in the file `path`; its fs-verity digest, "" where it has none, is
+    compared first."""
+
+    path: str
+    verity: str
+
+
+FdSource = ListenerFd | NamespaceFd | PidFd | TreeFd | ErofsFd
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """What the root of an image's container is made of.
+
+    layers: host directories, the highest first; or erofs: the image file that stands for them all.
+    upper, size, directory: as LayeredRoot has them. make: directories to make in it, absolute paths.
+    """
+
+    layers: tuple[str, ...]
+    erofs: ErofsFd | None = None
+    upper: int = UPPER_NONE
+    size: str = ""
+    directory: str = ""
+    make: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,11 +635,22 @@ class NetDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class Veth:
+    """One address of a container's end of a veth pair; the host's end has `gateway`, through which all else is reached.
+
+    address, gateway: of the same family, without a prefix length.
+    """
+
+    address: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that starting one process takes.
 
     clone_flags: CLONE_NEW* bits of the first clone3(2).
-    id_maps: of the new user namespace, if any.
+    id_maps: of the new user namespace, if any. veth: addresses of the pair that the host side makes.
     terminal: a Console step is among the steps.
     rlimits, oom_score: set from the host side, where a new user namespace has not the right to raise them.
     cgroup_owner: the host's uid that gets the container's cgroup, None to leave it.
@@ -597,6 +665,7 @@ class Plan:
     fds: tuple[FdSource, ...] = ()
     id_maps: IdMaps | None = None
     net_devices: tuple[NetDevice, ...] = ()
+    veth: tuple[Veth, ...] = ()
     rlimits: tuple[Rlimit, ...] = ()
     oom_score: int | None = None
     terminal: bool = False

@@ -13,7 +13,7 @@ from runtime.plan import model
 from runtime.plan.namespaces import Namespaces, mappings
 
 MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
-MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "nostrictatime", "tmpcopyup", "idmap", "ridmap",
                      "async", "nomand", "nolazytime", "noiversion", "src-nofollow"})  # fmt: skip
 SUPERBLOCK_FLAGS = frozenset({"sync", "dirsync", "mand", "lazytime", "iversion"})

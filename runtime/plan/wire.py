@@ -76,6 +76,8 @@ KINDS: dict[int, type[model.Step]] = dict(
             model.Execute,
             model.MountAttributes,
             model.Trace,
+            model.LayeredRoot,
+            model.Directory,
         ),
         start=1,
     )

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import mmap
 import os
 import random
 import signal
 import struct
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.host import seccomp as host
 from runtime.host.shim import lib
+from runtime.images.seccomp_default import default_profile
 from runtime.plan.seccomp import (
     ACTIONS,
     ARCHITECTURES,
@@ -177,7 +176,7 @@ def test_kernel_interpreter_and_rules_agree(seed: int) -> None:
 
 def test_a_real_profile() -> None:
     """What engines give to every container: known calls work, refused ones get EPERM, newer ones ENOSYS."""
-    rules = plan_seccomp(json.loads((Path(__file__).parents[2] / "bundles/seccomp-default.json").read_text()))
+    rules = plan_seccomp(default_profile(()))
     assert rules is not None
     number = {name: host.number_of(0, name) for name in ("getpid", "kexec_load", "add_key", "clone3")}
     calls = [Call(nr, X86_64) for nr in (*number.values(), 480, 100_000)]

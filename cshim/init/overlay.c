@@ -1,0 +1,224 @@
+/* Roots made of layers: an image's, and the private layer over a root that must not be written. All of it is mounted
+ * here, in the container's own mount namespace, so that nothing is left to unmount when the container has ended. */
+#include "init.h"
+
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/mount.h>
+#include <linux/stat.h>
+
+#define ST_RDONLY_ 1
+#define MOUNT_DATA_MAX 4096 /* one page, mount(2) */
+
+enum upper { UPPER_NONE, UPPER_TMPFS, UPPER_DIRECTORY }; /* runtime/plan/model.py, LayeredRoot */
+
+static const char *const OPTIONS[][2] = {
+	/* What an image says in its attributes must not lead from one layer's directory to another. */
+	{ "index", "off" }, { "metacopy", "off" }, { "redirect_dir", "nofollow" },
+};
+
+static int is_read_only(int fd)
+{
+	struct {
+		long type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags, spare[4];
+	} fs;
+	return SYS(__NR_fstatfs, fd, &fs) == 0 && (fs.flags & ST_RDONLY_);
+}
+
+static int any_missing(const struct init *in, const struct step *s)
+{
+	for (uint32_t i = 0; i < s->n_strs; i++) {
+		int fd = open_in_root(in, step_string(s, i, NULL), OPEN_PATH, 0);
+		if (fd == -ENOENT)
+			return 1;
+		if (fd >= 0)
+			SYS(__NR_close, fd);
+	}
+	return 0;
+}
+
+static char *append_fd(char *at, const char *end, int fd)
+{
+	return append_number(append(at, end, "/proc/self/fd/"), end, (uint64_t)fd);
+}
+
+/* The paths go through the host's /proc: nothing of the image is mounted on it yet. */
+static void option_fd(const struct init *in, int fs, const char *key, int fd, const char *below)
+{
+	char path[64];
+	const char *end = path + sizeof(path);
+	append(append_fd(path, end, fd), end, below);
+	long r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, path, 0);
+	if (r < 0)
+		fail_fs(in, fs, r, key);
+}
+
+static int open_directory(const struct init *in, const char *path)
+{
+	int fd = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	must(in, fd, path);
+	return fd;
+}
+
+static uint32_t count_layers(const struct step *s)
+{
+	return s->n_strs - 3;
+}
+
+/* Layer `i` of a LAYERED_ROOT step, the highest first. Behind the last is the empty directory that the root is mounted
+ * on: an overlay without an upper layer needs two. */
+static int open_layer(const struct init *in, const struct step *s, uint32_t i)
+{
+	return open_directory(in, step_string(s, i < count_layers(s) ? 3 + i : 0, NULL));
+}
+
+static uint32_t lowest_layer(const struct step *s, int upper)
+{
+	return count_layers(s) == 1 && upper < 0 ? 2 : count_layers(s);
+}
+
+/* Before Linux 6.5 all layers go into one string, and fsconfig(2) takes but 255 bytes of it: so by mount(2), and by
+ * fds, whose names are short. The mount is attached at once; returns its fd. */
+static int overlay_by_mount(const struct init *in, const struct step *layers, int upper)
+{
+	char data[MOUNT_DATA_MAX];
+	const char *end = data + sizeof(data), *place = step_string(layers, 0, NULL);
+	char target[64], *at = data;
+	for (size_t i = 0; i < sizeof(OPTIONS) / sizeof(OPTIONS[0]); i++)
+		at = append(append(append(append(at, end, OPTIONS[i][0]), end, "="), end, OPTIONS[i][1]), end, ",");
+	at = append(at, end, "lowerdir=");
+	int fds[MOUNT_DATA_MAX / sizeof("/proc/self/fd/")];
+	uint32_t n = lowest_layer(layers, upper);
+	for (uint32_t i = 0; at && i < n; i++) {
+		fds[i] = open_layer(in, layers, i);
+		at = append_fd(append(at, end, i ? ":" : ""), end, fds[i]);
+	}
+	if (upper >= 0) {
+		at = append(append_fd(append(at, end, ",upperdir="), end, upper), end, "/upper");
+		at = append(append_fd(append(at, end, ",workdir="), end, upper), end, "/work");
+	}
+	if (!at)
+		fail(in, -E2BIG, "more layers than this kernel takes");
+	int over = open_directory(in, place);
+	append_fd(target, target + sizeof(target), over);
+	must(in, SYS(__NR_mount, "overlay", target, "overlay", 0, data), "overlay");
+	while (n)
+		SYS(__NR_close, fds[--n]);
+	int tree = open_directory(in, place);
+	must(in, set_attributes(tree, in->root_attributes, 0, 0, 0), place);
+	SYS(__NR_close, over);
+	return tree;
+}
+
+/* An overlay on top of `over`: of the image's layers, or where there are none of the directory `over` itself; `upper`
+ * holds the directories upper and work, or is -1. Returns its fd. */
+static int overlay(const struct init *in, int over, int upper)
+{
+	const struct step *layers = in->layers;
+	if (layers && !layers->ints[1])
+		return overlay_by_mount(in, layers, upper);
+	int fs = (int)SYS(__NR_fsopen, "overlay", FSOPEN_CLOEXEC);
+	must(in, fs, "overlay");
+	if (layers) {
+		for (size_t i = 0; i < sizeof(OPTIONS) / sizeof(OPTIONS[0]); i++) {
+			long r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, OPTIONS[i][0], OPTIONS[i][1], 0);
+			if (r < 0)
+				fail_fs(in, fs, r, OPTIONS[i][0]);
+		}
+		for (uint32_t i = 0; i < lowest_layer(layers, upper); i++) {
+			int layer = open_layer(in, layers, i);
+			option_fd(in, fs, "lowerdir+", layer, "");
+			SYS(__NR_close, layer);
+		}
+	} else {
+		option_fd(in, fs, "lowerdir", over, "");
+	}
+	if (upper >= 0) {
+		option_fd(in, fs, "upperdir", upper, "/upper");
+		option_fd(in, fs, "workdir", upper, "/work");
+	}
+	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (r < 0)
+		fail_fs(in, fs, r, "overlay");
+	int tree = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, in->root_attributes);
+	if (tree < 0)
+		fail_fs(in, fs, tree, "overlay");
+	must(in, move_tree(tree, upper >= 0 ? upper : over), "overlay");
+	SYS(__NR_close, fs);
+	return tree;
+}
+
+/* A tmpfs on top of `over`, with the directories of an upper layer. The merged root takes its owner and mode from
+ * there, so it gets those of `like`. */
+static int tmpfs_upper(const struct init *in, int over, int like, const char *size)
+{
+	struct statx st;
+	must(in, SYS(__NR_statx, like, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), "rootfs");
+	int tmpfs = new_tmpfs(in, "0700", size);
+	must(in, SYS(__NR_mkdirat, tmpfs, "upper", 0755), "upper");
+	must(in, SYS(__NR_mkdirat, tmpfs, "work", 0700), "work");
+	must(in, SYS(__NR_fchownat, tmpfs, "upper", st.stx_uid, st.stx_gid, 0), "upper");
+	must(in, SYS(__NR_fchmodat, tmpfs, "upper", st.stx_mode & 07777), "upper");
+	must(in, move_tree(tmpfs, over), "private layer");
+	return tmpfs;
+}
+
+static void change_root(struct init *in, int root)
+{
+	if (in->root >= 0)
+		SYS(__NR_close, in->root);
+	in->root = root;
+}
+
+/* A directory as the upper layer is cloned, so that the overlay can be moved on top of it. */
+static int directory_upper(const struct init *in, const char *path, int over)
+{
+	int tree = clone_tree(AT_FDCWD, path, 0);
+	must(in, tree, path);
+	must(in, move_tree(tree, over), path);
+	return tree;
+}
+
+void do_layered_root(struct init *in, const struct step *s)
+{
+	const char *size = step_string(s, 1, NULL), *directory = step_string(s, 2, NULL);
+	int over = open_directory(in, step_string(s, 0, NULL)), upper = -1;
+	int like = over;
+	in->root_attributes = s->ints[3];
+	if ((uint32_t)s->ints[0] != NO_SLOT) {
+		int tree = slot_fd(in, s->ints[0]);
+		must(in, move_tree(tree, over), "root");
+		change_root(in, tree);
+		SYS(__NR_close, over);
+		over = like = in->root;
+	} else {
+		in->layers = s;
+		like = open_layer(in, s, 0);
+	}
+	if (s->ints[2] == UPPER_TMPFS)
+		upper = tmpfs_upper(in, over, like, size);
+	else if (s->ints[2] == UPPER_DIRECTORY)
+		upper = directory_upper(in, directory, over);
+	if (like != over)
+		SYS(__NR_close, like);
+	if (in->root >= 0 && upper < 0)
+		return;
+	int root = overlay(in, over, upper);
+	if (upper >= 0)
+		SYS(__NR_close, upper);
+	if (over != in->root)
+		SYS(__NR_close, over);
+	change_root(in, root);
+}
+
+void do_private_layer(struct init *in, const struct step *s)
+{
+	int fixed = is_read_only(in->root);
+	if ((!s->ints[0] && !fixed) || !any_missing(in, s))
+		return;
+	int upper = tmpfs_upper(in, in->root, in->root, "");
+	int root = overlay(in, in->root, upper);
+	SYS(__NR_close, upper);
+	change_root(in, root);
+	in->root_readonly = fixed;
+}

@@ -1,0 +1,179 @@
+"""run, create and plan with --image: from an image in the store and the command line to what `create` needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.cli.update import size
+from runtime.container.requests import FromImage
+from runtime.errors import SteleError, UsageError
+from runtime.images import confinement, netfiles, overrides, settings
+from runtime.images.accounts import Identity, identity
+from runtime.images.find import Image, find
+from runtime.images.merged import Merged
+from runtime.images.overrides import Overrides
+from runtime.images.store import ImageStore
+from runtime.oci.load import check_config
+from runtime.plan.model import UPPER_DIRECTORY, ImageRoot
+
+FILE_MAX = 1 << 20
+
+
+def from_image(options: Globals, values: dict[str, Any], container_id: str) -> FromImage:
+    """What the container is made of; the image is unpacked if this is its first.
+
+    Raises:
+        SteleError: the image is not there or broken, or an option is malformed.
+    """
+    if options.rootless:
+        raise UsageError("--image needs root: an ordinary user cannot mount an image's layers")
+    wanted = overrides_of(values)
+    store = ImageStore(options.images)
+    try:
+        image = find(store, values["image"])
+        layers = _layers(store, image)
+        with Merged(layers) as merged:
+            user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
+            volumes = settings.image_volumes(image.config, wanted)
+            present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
+            _make_volumes(store, wanted, merged, user)
+            if wanted.upper.kind == UPPER_DIRECTORY:
+                _make_upper(wanted.upper.directory, merged)
+    finally:
+        store.close()
+    files = _files(wanted, container_id)
+    config = settings.runtime_config(
+        image.config,
+        wanted,
+        settings.Place(
+            container_id=container_id,
+            machine=os.uname().machine,
+            user=user,
+            present=present,
+            volumes=f"{store.path}/volumes",
+            files=files,
+            annotations={f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest},
+        ),
+    )
+    check_config(config)
+    upper = wanted.upper
+    make = (config["process"]["cwd"],) if config["process"]["cwd"] != "/" else ()
+    root = ImageRoot(layers, upper=upper.kind, size=upper.size, directory=upper.directory, make=make)
+    return FromImage(config, root, files, store.path, image.chain, wanted.veth)
+
+
+def overrides_of(values: dict[str, Any]) -> Overrides:
+    """The options as values.
+
+    Raises:
+        UsageError: one is malformed.
+    """
+    network, veth = overrides.network(values["net"])
+    capabilities = overrides.capabilities(values["cap_add"], values["cap_drop"], confinement.CAPABILITIES)
+    volumes = (
+        *(overrides.volume(text) for text in values["volume"]),
+        *(overrides.mount(text) for text in values["mount"]),
+        *(overrides.tmpfs(text) for text in values["tmpfs"]),
+    )
+    targets = [volume.target for volume in volumes]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f'two volumes are for "{target}"; leave one out')
+    for volume in volumes:
+        if volume.kind == "bind" and not os.path.exists(volume.source):
+            raise UsageError(f'--volume: the host has no "{volume.source}"; create it, or correct the source')
+    return Overrides(
+        command=tuple(values["command"]),
+        entrypoint=overrides.words(values["entrypoint"], "--entrypoint") if values["entrypoint"] is not None else None,
+        env=overrides.environment(values["env"], [_read(path) for path in values["env_file"]], os.environ),
+        user=values["user"] or None,
+        workdir=values["workdir"],
+        hostname=values["hostname"],
+        volumes=volumes,
+        memory=size(values["memory"], "memory") if values["memory"] else None,
+        cpus=overrides.cpus(values["cpus"]) if values["cpus"] else None,
+        pids=values["pids_limit"],
+        capabilities=capabilities,
+        new_privileges=values["allow_new_privileges"],
+        readonly=values["read_only"],
+        upper=overrides.upper(values["upper"]),
+        network=network,
+        veth=veth,
+        dns=overrides.dns(values["dns"]),
+        labels=overrides.labels(values["label"]),
+        stop_signal=values["stop_signal"],
+        terminal=values["tty"],
+    )
+
+
+def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
+    """The trees of the image's layers, the highest first."""
+    trees = store.trees(image.config)
+    if not all(map(os.path.isdir, trees)):
+        from runtime.images.layers import unpack_image
+
+        trees = unpack_image(store, image.manifest)
+    return tuple(reversed(trees))
+
+
+def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Identity) -> None:
+    """Make the named volumes that are new, each with the owner and mode of the image's directory in its place."""
+    for volume in wanted.volumes:
+        if volume.kind != "volume":
+            continue
+        try:
+            os.mkdir(volume.source, 0o700, dir_fd=store.directory("volumes"))
+        except FileExistsError:
+            continue
+        found = merged.look_up(volume.target)
+        own = found.stat if found and found.is_directory else None
+        fd = os.open(volume.source, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=store.directory("volumes"))
+        try:
+            os.fchown(fd, own.st_uid if own else user.uid, own.st_gid if own else user.gid)
+            os.fchmod(fd, own.st_mode & 0o7777 if own else 0o755)
+        finally:
+            os.close(fd)
+
+
+def _make_upper(path: str, merged: Merged) -> None:
+    """Make the directories that overlayfs wants of an upper layer; the merged root is as `upper` is."""
+    root = merged.look_up("/")
+    try:
+        for name in ("upper", "work"):
+            try:
+                os.mkdir(f"{path}/{name}", 0o755)
+            except FileExistsError:
+                continue
+            if name == "upper" and root:
+                os.chown(f"{path}/{name}", root.stat.st_uid, root.stat.st_gid)
+                os.chmod(f"{path}/{name}", root.stat.st_mode & 0o7777)
+    except OSError as e:
+        raise SteleError(
+            f'--upper "{path}": cannot be written: {os.strerror(e.errno or 0)}; name a directory that exists'
+        ) from e
+
+
+def _files(wanted: Overrides, container_id: str) -> dict[str, bytes]:
+    name = settings.hostname(wanted, container_id)
+    files = {"hostname": netfiles.hostname(name), "hosts": netfiles.hosts(name, [v.address for v in wanted.veth])}
+    if wanted.network != "none" or wanted.dns:
+        try:
+            with open("/etc/resolv.conf", "rb") as file:
+                host = file.read(FILE_MAX)
+        except OSError:
+            host = b""
+        files["resolv.conf"] = netfiles.resolv_conf(wanted.dns, host, own_network=wanted.network != "host")
+    return files
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(FILE_MAX)
+        with open(path, "rb") as file:
+            return file.read(FILE_MAX)
+    except OSError as e:
+        raise UsageError(f'--env-file "{path}": {os.strerror(e.errno or 0)}') from e

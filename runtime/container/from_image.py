@@ -1,0 +1,95 @@
+"""What a container of an image has besides one of a bundle: a bundle that is written, and a use of the image store."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+
+from runtime.container.requests import FromImage
+from runtime.container.state import Store, is_alive
+from runtime.errors import HostError, SteleError
+from runtime.plan.model import UPPER_DIRECTORY
+
+BUNDLE, FILES, ROOTFS = "bundle", "files", "rootfs"
+
+
+@contextlib.contextmanager
+def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]:
+    """What the record says of an image; while it is written, nobody else can take the same upper layer.
+
+    Two overlays on one upper layer would damage it (overlayfs.rst, "Sharing and copying layers").
+
+    Raises:
+        HostError: a living container has the upper layer.
+    """
+    if image is None:
+        yield {}
+        return
+    if image.root.upper != UPPER_DIRECTORY:
+        yield {"store": image.store}
+        return
+    path = image.root.directory
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as e:
+        raise HostError(
+            f'--upper "{path}": {os.strerror(e.errno or 0)}; name a directory that exists', e.errno or 0
+        ) from e
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        found = os.fstat(fd)
+        upper = f"{found.st_dev}:{found.st_ino}"
+        for other in store.ids():
+            with contextlib.suppress(SteleError):
+                record = store.read(other)
+                if record.image.get("upper") == upper and is_alive(record):
+                    raise InUse(other)
+        yield {"store": image.store, "upper": upper}
+    except InUse as e:
+        raise HostError(
+            f'--upper "{path}": container "{e}" writes to it; give each container a directory of its own'
+        ) from None
+    finally:
+        os.close(fd)
+
+
+class InUse(Exception):
+    """A container has the upper layer."""
+
+
+def prepare(image: FromImage, container_id: str, root: str, directory: int) -> None:
+    """Hold the image, and write the bundle into the container's state directory.
+
+    Args:
+        root: the --root that the container is below.
+        directory: the state directory's fd.
+    Raises:
+        ImageError: the store does not have the image any more. OSError.
+    """
+    from runtime.images.store import ImageStore
+
+    ImageStore(image.store).hold(container_id, root, image.chain)
+    for name in (BUNDLE, f"{BUNDLE}/{ROOTFS}", f"{BUNDLE}/{FILES}"):
+        os.mkdir(name, 0o755, dir_fd=directory)
+    for name, content in image.files.items():
+        _write(directory, f"{BUNDLE}/{FILES}/{name}", content)
+    _write(directory, f"{BUNDLE}/config.json", json.dumps(image.config).encode())
+
+
+def release(store: str, container_id: str, root: str) -> None:
+    """The container is gone: the store may forget what it used."""
+    from runtime.images.store import ImageStore
+
+    ImageStore(store).release(container_id, root)
+
+
+def _write(directory: int, name: str, content: bytes) -> None:
+    """A small new file; it is gone with the container's state, so nothing of it needs to be durable."""
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)

@@ -1,0 +1,63 @@
+"""From what a person writes to an image of the store that runs on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.images import model
+from runtime.images.model import Descriptor, ImageConfig, ImageError, Manifest
+from runtime.images.platforms import Platform, choose, host_platform
+from runtime.images.store import ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is in the store. name: as the store has it; digest: of its manifest."""
+
+    name: str
+    digest: str
+    manifest: Manifest
+    config: ImageConfig
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """All digests that a container of it needs kept."""
+        return (self.digest, self.manifest.config.digest, *self.config.diff_ids)
+
+
+def find(store: ImageStore, text: str, platform: Platform | None = None) -> Image:
+    """An image by its name, as written or made whole (debian:12 is docker.io/library/debian:12), or by its digest.
+
+    Raises:
+        ImageError: it is not in the store, or not for this machine. UsageError: the name is malformed, or ambiguous.
+    """
+    name = text
+    if not model.DIGEST.fullmatch(text) and text not in (names := store.names()):
+        from runtime.images.registries import load
+
+        reference = load().parse(text)
+        name = str(reference) if str(reference) in names else reference.digest or str(reference)
+    told = model.parse_descriptor(store.resolve(name), f"image {name}")
+    if told.media_type in model.INDEXES:
+        told = _of_index(store, name, told, platform or host_platform())
+    manifest = store.manifest(told.document())
+    return Image(name, told.digest, manifest, store.config(manifest))
+
+
+def _of_index(store: ImageStore, name: str, told: Descriptor, wanted: Platform, depth: int = 0) -> Descriptor:
+    index = model.parse_index(store.read_json(told.digest), told.media_type, f"index {told.digest}")
+    offers = [_platform(child) if store.has_blob(child.digest) else None for child in index.manifests]
+    chosen = choose(wanted, offers)
+    if chosen is None and len(index.manifests) == 1 and not index.manifests[0].platform:
+        chosen = 0
+    if chosen is None or depth > 3:
+        raise ImageError(
+            f'image "{name}": the store has none of its images that is for {wanted}; pull it for this platform'
+        )
+    child = index.manifests[chosen]
+    return _of_index(store, name, child, wanted, depth + 1) if child.media_type in model.INDEXES else child
+
+
+def _platform(child: Descriptor) -> Platform | None:
+    told = child.platform
+    return Platform(told.get("os", ""), told.get("architecture", ""), told.get("variant", "")) if told else None

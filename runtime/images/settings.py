@@ -1,0 +1,234 @@
+"""From what an image says of itself, and what the command line changes of it, to a config.json. Pure.
+
+Source: image-spec config.md and conversion.md; runtime-spec config.md.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import UsageError
+from runtime.images import confinement
+from runtime.images.accounts import Identity
+from runtime.images.model import ImageConfig, ImageError
+from runtime.images.overrides import PERIOD, Overrides, Volume
+from runtime.images.seccomp_default import default_profile
+from runtime.plan.model import UPPER_NONE
+
+HOSTNAME_MAX = 64
+ANNOTATION = "org.stele.image."
+RESERVED = ("org.stele.", "org.systemd.", "run.oci.", "org.criu.", "io.podman.", "io.containerd.", "io.kubernetes.")
+"""Beginnings of annotations that are orders to a runtime or engine: a label of an image may not give any (CVE-2026-53488)."""
+KERNELS = ("/proc", "/sys", "/dev")
+WORDS_MAX = 65536
+ENTRY_MAX = 131072
+"""Bytes of one argument or variable that the kernel takes (execve(2), MAX_ARG_STRLEN)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the settings must know of the container and the host.
+
+    machine: as uname(2) has it. user: who the process is. present: those of the image's volumes that the image has a
+    directory for. volumes: where named volumes are. files: names of the files in the bundle's `files`, each mounted
+    at FILES[name]. annotations: more of them, which beat labels.
+    """
+
+    container_id: str
+    machine: str
+    user: Identity
+    present: Collection[str] = ()
+    volumes: str = ""
+    files: Collection[str] = ()
+    annotations: Mapping[str, str] | None = None
+
+
+FILES = {"hostname": "/etc/hostname", "hosts": "/etc/hosts", "resolv.conf": "/etc/resolv.conf"}
+
+
+def runtime_config(image: ImageConfig, wanted: Overrides, place: Place) -> dict[str, Any]:
+    """The whole config.json; root.path is "rootfs" in its bundle.
+
+    Raises:
+        ImageError: the image's config has something of a wrong type, or there is no program to run.
+    """
+    capabilities = list(wanted.capabilities)
+    held = capabilities if place.user.uid == 0 else []
+    host_network = wanted.network == "host"
+    process: dict[str, Any] = {
+        "terminal": wanted.terminal,
+        "user": place.user.document(),
+        "args": list(arguments(image, wanted)),
+        "env": list(environment(image, wanted)),
+        "cwd": working_directory(image, wanted),
+        "capabilities": {"bounding": capabilities, "effective": held, "permitted": held},
+        "noNewPrivileges": not wanted.new_privileges,
+    }
+    linux: dict[str, Any] = {
+        "namespaces": [{"type": kind} for kind in confinement.NAMESPACES if kind != "network" or not host_network],
+        "resources": resources(wanted),
+        "maskedPaths": list(confinement.MASKED),
+        "readonlyPaths": list(confinement.READONLY),
+        "seccomp": default_profile(capabilities, place.machine),
+    }
+    if wanted.cgroups_path:
+        linux["cgroupsPath"] = wanted.cgroups_path
+    return {
+        "ociVersion": "1.2.0",
+        "process": process,
+        "root": {"path": "rootfs", "readonly": wanted.readonly or wanted.upper.kind == UPPER_NONE},
+        "hostname": hostname(wanted, place.container_id),
+        "mounts": [*confinement.base_mounts(), *_files(place), *_volumes(image, wanted, place)],
+        "annotations": labels(image, wanted, place.annotations or {}),
+        "linux": linux,
+    }
+
+
+def arguments(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
+    """The program and its arguments: a new entrypoint leaves the image's Cmd out, as it was for the old one.
+
+    Raises:
+        ImageError: there are none.
+    """
+    entrypoint = wanted.entrypoint
+    command = wanted.command or (_words(image, "Cmd") if entrypoint is None else ())
+    args = (*(_words(image, "Entrypoint") if entrypoint is None else entrypoint), *command)
+    if not args:
+        raise ImageError("the image names no program to run; name one behind the container's id, or with --entrypoint")
+    return args
+
+
+def environment(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
+    """NAME=VALUE: the image's, then the caller's, which wins; PATH where neither has it, TERM for a terminal."""
+    path, _, default = confinement.PATH.partition("=")
+    found = {path: default, **({"TERM": "xterm"} if wanted.terminal else {})}
+    for entry in (*_words(image, "Env"), *wanted.env):
+        name, _, value = entry.partition("=")
+        if name:
+            found[name] = value
+    return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def user(image: ImageConfig, wanted: Overrides) -> str:
+    """The user by name or number, "" for root."""
+    return wanted.user if wanted.user is not None else _text(image, "User")
+
+
+def working_directory(image: ImageConfig, wanted: Overrides) -> str:
+    """An absolute path; a relative one counts from the root."""
+    return posixpath.normpath("/" + (wanted.workdir or _text(image, "WorkingDir")).lstrip("/"))
+
+
+def hostname(wanted: Overrides, container_id: str) -> str:
+    """The host name, the container's id where nothing is said.
+
+    Raises:
+        UsageError: the kernel takes no such name.
+    """
+    name = wanted.hostname or container_id[:HOSTNAME_MAX]
+    if len(name.encode()) > HOSTNAME_MAX or not name.isprintable() or any(c.isspace() for c in name):
+        raise UsageError(f'--hostname "{name}": use at most {HOSTNAME_MAX} printable characters without spaces')
+    return name
+
+
+def image_volumes(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
+    """Where the image wants a volume and the caller has put nothing, sorted.
+
+    Raises:
+        ImageError: a volume would hide what the kernel shows (CVE-2019-16884).
+    """
+    told = image.run.get("Volumes") or {}
+    if not isinstance(told, Mapping):
+        raise _wrong("Volumes", told)
+    taken = {volume.target for volume in wanted.volumes}
+    found = []
+    for path in told:
+        clean = posixpath.normpath("/" + path.lstrip("/"))
+        if clean == "/" or any(clean == kernel or clean.startswith(f"{kernel}/") for kernel in KERNELS):
+            raise ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
+        if clean not in taken:
+            found.append(clean)
+    return tuple(sorted(set(found)))
+
+
+def resources(wanted: Overrides) -> dict[str, Any]:
+    """linux.resources."""
+    found: dict[str, Any] = {"devices": confinement.device_rules()}
+    if wanted.memory is not None:
+        found["memory"] = {"limit": wanted.memory}
+    if wanted.cpus is not None:
+        found["cpu"] = {"quota": wanted.cpus, "period": PERIOD}
+    if wanted.pids is not None:
+        found["pids"] = {"limit": wanted.pids}
+    return found
+
+
+def labels(image: ImageConfig, wanted: Overrides, more: Mapping[str, str]) -> dict[str, str]:
+    """What conversion.md says, the labels that order nothing, the caller's labels, and `more`."""
+    told = image.run.get("Labels") or {}
+    if not isinstance(told, Mapping) or not all(isinstance(text, str) for text in told.values()):
+        raise _wrong("Labels", told)
+    own = {"os": image.os, "architecture": image.architecture, "variant": image.variant, "created": image.created}
+    own["stopSignal"] = wanted.stop_signal or _text(image, "StopSignal")
+    found = {f"org.opencontainers.image.{key}": text for key, text in own.items() if text}
+    found |= {key: text for key, text in told.items() if key and not key.startswith(RESERVED)}
+    return {**found, **dict(wanted.labels), **more}
+
+
+def _files(place: Place) -> Iterator[dict[str, Any]]:
+    for name, target in FILES.items():
+        if name in place.files:
+            options = ["bind", "ro", "nosuid", "nodev", "noexec"]
+            yield {"destination": target, "type": "bind", "source": f"files/{name}", "options": options}
+
+
+def _volumes(image: ImageConfig, wanted: Overrides, place: Place) -> Iterator[dict[str, Any]]:
+    """The image's volumes, then the caller's, each below the other after it: a mount hides what is mounted below."""
+    own = [_image_volume(path, place) for path in image_volumes(image, wanted)]
+    yield from sorted([*own, *(_mount(volume, place) for volume in wanted.volumes)], key=lambda m: m["destination"])
+
+
+def _image_volume(path: str, place: Place) -> dict[str, Any]:
+    """A tmpfs: with what the image has there; with nothing, and the process's own, where it has nothing."""
+    options = ["nosuid", "nodev"]
+    options += (
+        ["tmpcopyup"] if path in place.present else ["mode=0755", f"uid={place.user.uid}", f"gid={place.user.gid}"]
+    )
+    return {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": options}
+
+
+def _mount(volume: Volume, place: Place) -> dict[str, Any]:
+    if volume.kind == "tmpfs":
+        keys = {option.partition("=")[0] for option in volume.options}
+        mode = [] if "mode" in keys else ["mode=1777"]
+        options = ["nosuid", "nodev", "noexec", *mode, *volume.options]
+        return {"destination": volume.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    source = volume.source if volume.kind == "bind" else f"{place.volumes}/{volume.source}"
+    # A volume that is read-only is so as a whole, with what is mounted below it.
+    options = ["rbind", "rprivate", "nosuid", "nodev", *volume.options, *(["rro"] if "ro" in volume.options else [])]
+    return {"destination": volume.target, "type": "bind", "source": source, "options": options}
+
+
+def _text(image: ImageConfig, key: str) -> str:
+    value = image.run.get(key) or ""
+    if not isinstance(value, str) or len(value) > ENTRY_MAX:
+        raise _wrong(key, value)
+    return value
+
+
+def _words(image: ImageConfig, key: str) -> tuple[str, ...]:
+    value = image.run.get(key) or []
+    if (
+        not isinstance(value, list)
+        or len(value) > WORDS_MAX
+        or not all(isinstance(word, str) and len(word) < ENTRY_MAX for word in value)
+    ):
+        raise _wrong(key, value)
+    return tuple(value)
+
+
+def _wrong(key: str, value: object) -> ImageError:
+    return ImageError(f"the image's config: {key}: {ascii(value)[:120]} is not what it must be; the image is broken")

@@ -1,0 +1,415 @@
+"""From an image's config and a command line to a config.json: rows of both, and what comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from runtime.errors import SteleError, UsageError
+from runtime.images import netfiles, overrides, settings
+from runtime.images.accounts import Identity, identity
+from runtime.images.confinement import CAPABILITIES
+from runtime.images.model import ImageConfig, ImageError
+from runtime.images.overrides import Overrides, Upper, Volume
+from runtime.images.seccomp_default import default_profile
+from runtime.oci.load import check_config
+from runtime.plan import model
+from runtime.plan.seccomp import plan_seccomp
+
+
+def image(**run: Any) -> ImageConfig:
+    return ImageConfig("amd64", "linux", "", "2026-01-02T03:04:05Z", (), run, ())
+
+
+def place(**changes: Any) -> settings.Place:
+    return settings.Place(**{"container_id": "c", "machine": "x86_64", "user": Identity(), **changes})
+
+
+def config(run: Mapping[str, Any], wanted: Overrides | None = None, **changes: Any) -> dict[str, Any]:
+    made = settings.runtime_config(image(**{"Cmd": ["x"], **run}), wanted or Overrides(), place(**changes))
+    check_config(json.loads(json.dumps(made)))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("run", "wanted", "args"),
+    [
+        pytest.param({"Cmd": ["c", "d"]}, {}, ["c", "d"], id="cmd"),
+        pytest.param({"Entrypoint": ["e"], "Cmd": ["c"]}, {}, ["e", "c"], id="entrypoint-and-cmd"),
+        pytest.param(
+            {"Entrypoint": ["e"], "Cmd": ["c"]}, {"command": ("x", "y")}, ["e", "x", "y"], id="command-beats-cmd"
+        ),
+        pytest.param({"Entrypoint": ["e"], "Cmd": ["c"]}, {"entrypoint": ("n",)}, ["n"], id="new-entrypoint-drops-cmd"),
+        pytest.param({"Entrypoint": ["e"]}, {"entrypoint": (), "command": ("x",)}, ["x"], id="no-entrypoint"),
+        pytest.param({"Entrypoint": None, "Cmd": ["c"]}, {}, ["c"], id="null-is-nothing"),
+    ],
+)
+def test_what_runs(run: dict[str, Any], wanted: dict[str, Any], args: list[str]) -> None:
+    assert list(settings.arguments(image(**run), Overrides(**wanted))) == args
+
+
+def test_an_image_without_a_program_says_how_to_name_one() -> None:
+    with pytest.raises(ImageError, match="names no program to run; name one behind the container's id"):
+        settings.arguments(image(Entrypoint=["e"]), Overrides(entrypoint=()))
+
+
+def test_the_environment_is_the_images_then_ours() -> None:
+    made = settings.environment(
+        image(Env=["A=1", "B=2", "PATH=/p", "=x", "C"]), Overrides(env=("B=3", "D=4=5"), terminal=True)
+    )
+    assert made == ("PATH=/p", "TERM=xterm", "A=1", "B=3", "C=", "D=4=5")
+    assert settings.environment(image(), Overrides())[0].startswith("PATH=/usr/local/sbin:")
+
+
+def test_files_and_the_callers_own_variables() -> None:
+    given = overrides.environment(["X=1", "HOME", "NOT_SET"], [b"# note\n\nF=a b\n"], {"HOME": "/h"})
+    assert given == ("F=a b", "X=1", "HOME=/h")
+    with pytest.raises(UsageError, match='--env "=1": the name is empty'):
+        overrides.environment(["=1"], [], {})
+
+
+@pytest.mark.parametrize(
+    ("told", "given", "cwd"),
+    [
+        ("", "", "/"),
+        ("/srv/", "", "/srv"),
+        ("srv", "", "/srv"),
+        ("/a", "/b/../c", "/c"),
+        ("//x/./y", "", "/x/y"),
+        ("/../..", "", "/"),
+    ],
+)
+def test_the_working_directory(told: str, given: str, cwd: str) -> None:
+    assert settings.working_directory(image(WorkingDir=told), Overrides(workdir=given)) == cwd
+
+
+def test_labels_become_annotations_but_never_orders() -> None:
+    """CVE-2026-53488: a label must not be read as an order to a runtime; here systemd would take it as a property."""
+    labels = {
+        "a.b": "1",
+        "org.systemd.property.ExecStopPost": "'x'",
+        "org.stele.image.name": "other",
+        "run.oci.handler": "krun",
+    }
+    made = config(
+        {"Labels": labels, "StopSignal": "SIGQUIT"},
+        Overrides(labels=(("a.b", "2"), ("own", ""))),
+        annotations={"org.stele.image.name": "n"},
+    )
+    assert made["annotations"] == {
+        "org.opencontainers.image.os": "linux",
+        "org.opencontainers.image.architecture": "amd64",
+        "org.opencontainers.image.created": "2026-01-02T03:04:05Z",
+        "org.opencontainers.image.stopSignal": "SIGQUIT",
+        "a.b": "2",
+        "own": "",
+        "org.stele.image.name": "n",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Env", "A=1"),
+        ("Env", [1]),
+        ("Cmd", {"a": 1}),
+        ("WorkingDir", ["/"]),
+        ("Labels", {"a": 1}),
+        ("Volumes", ["/v"]),
+        ("StopSignal", 9),
+    ],
+)
+def test_a_config_of_wrong_types_is_refused_by_its_field(key: str, value: Any) -> None:
+    with pytest.raises(ImageError, match=f"^the image's config: {key}: .* the image is broken"):
+        config({key: value})
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/proc", "/proc/self/attr", "/sys/fs", "/dev", "/a/../dev/shm", "..", "//sys//x"]
+)
+def test_an_image_cannot_put_a_volume_over_the_kernels_files(path: str) -> None:
+    with pytest.raises(ImageError, match="is no place for a volume"):
+        config({"Volumes": {path: {}}})
+
+
+def test_volumes_of_image_and_caller() -> None:
+    """The image's are tmpfs unless the caller puts something there; upper ones are mounted first."""
+    wanted = Overrides(
+        volumes=(
+            Volume("bind", "/host", "/srv/data/in", ("ro",)),
+            Volume("volume", "cache", "/cache"),
+            Volume("tmpfs", "", "/t", ("size=1m",)),
+        )
+    )
+    made = config(
+        {"Volumes": {"/srv/data": {}, "/cache/": {}, "/new": {}}},
+        wanted,
+        present={"/srv/data"},
+        volumes="/s/volumes",
+        user=Identity(5, 6, (6,)),
+    )
+    base = len(config({})["mounts"])
+    assert [(m["destination"], m["type"], m["source"], m["options"]) for m in made["mounts"][base:]] == [
+        ("/cache", "bind", "/s/volumes/cache", ["rbind", "rprivate", "nosuid", "nodev"]),
+        ("/new", "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=0755", "uid=5", "gid=6"]),
+        ("/srv/data", "tmpfs", "tmpfs", ["nosuid", "nodev", "tmpcopyup"]),
+        ("/srv/data/in", "bind", "/host", ["rbind", "rprivate", "nosuid", "nodev", "ro", "rro"]),
+        ("/t", "tmpfs", "tmpfs", ["nosuid", "nodev", "noexec", "mode=1777", "size=1m"]),
+    ]
+
+
+def test_confinement_where_nothing_is_said() -> None:
+    made = config({}, Overrides(capabilities=CAPABILITIES), files={"hosts": b"", "hostname": b""})
+    assert made["root"] == {"path": "rootfs", "readonly": True}
+    assert made["process"]["noNewPrivileges"] is True
+    assert made["process"]["capabilities"]["effective"] == list(CAPABILITIES)
+    assert {n["type"] for n in made["linux"]["namespaces"]} == {"pid", "ipc", "uts", "mount", "network", "cgroup"}
+    assert made["linux"]["seccomp"]["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert made["linux"]["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
+    files = [m for m in made["mounts"] if m["source"].startswith("files/")]
+    assert [m["destination"] for m in files] == ["/etc/hostname", "/etc/hosts"]
+    assert all("ro" in m["options"] for m in files)
+
+
+def test_an_ordinary_user_holds_no_capabilities() -> None:
+    made = config({}, Overrides(capabilities=("CAP_CHOWN",)), user=Identity(7, 8, (8, 9)))
+    assert made["process"]["user"] == {"uid": 7, "gid": 8, "additionalGids": [8, 9]}
+    assert made["process"]["capabilities"] == {"bounding": ["CAP_CHOWN"], "effective": [], "permitted": []}
+
+
+def test_what_the_command_line_limits_and_opens() -> None:
+    wanted = Overrides(
+        memory=1 << 20,
+        cpus=150_000,
+        pids=9,
+        network="host",
+        upper=Upper(model.UPPER_TMPFS, "1m"),
+        hostname="h",
+        new_privileges=True,
+    )
+    made = config({}, wanted)
+    resources = made["linux"]["resources"]
+    assert (resources["memory"], resources["cpu"], resources["pids"]) == (
+        {"limit": 1 << 20},
+        {"quota": 150_000, "period": 100_000},
+        {"limit": 9},
+    )
+    assert "network" not in {n["type"] for n in made["linux"]["namespaces"]}
+    assert made["root"]["readonly"] is False
+    assert config({}, Overrides(upper=Upper(model.UPPER_TMPFS), readonly=True))["root"]["readonly"] is True
+    assert made["hostname"] == "h"
+    assert made["process"]["noNewPrivileges"] is False
+
+
+PASSWD = b"root:x:0:0:r:/root:/bin/sh\n#no:x:1:1::/:\nbroken:x\nbad:x:99999999999:1::/:\n1000:x:0:0::/:\nweb:x:101:102::/:\nweb2:x:101:103::/:\n"
+GROUP = b"root:x:0:\nwww:x:33:web,other\nstaff:x:50:other\nwebs:x:102:web\nbad:x:x:web\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "found"),
+    [
+        pytest.param("", Identity(0, 0, (0,)), id="nobody-said"),
+        pytest.param("web", Identity(101, 102, (102, 33)), id="name"),
+        pytest.param("101", Identity(101, 102, (102, 33)), id="number-with-a-line"),
+        pytest.param("1000", Identity(1000, 0, (0,)), id="numbers-come-first"),
+        pytest.param("4000", Identity(4000, 0, (0,)), id="number-without-a-line"),
+        pytest.param("web:staff", Identity(101, 50, (50,)), id="group-by-name"),
+        pytest.param("web:7", Identity(101, 7, (7,)), id="group-by-number"),
+        pytest.param("5:6", Identity(5, 6, (6,)), id="both-numbers"),
+        pytest.param("4294967294", Identity(4294967294, 0, (0,)), id="the-largest"),
+    ],
+)
+def test_who_it_is(user: str, found: Identity) -> None:
+    assert identity(user, {"/etc/passwd": PASSWD, "/etc/group": GROUP}.__getitem__) == found
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("nobody", "the image's /etc/passwd does not have it"),
+        ("web:none", "the image's /etc/group does not have it"),
+        ("bad", "the image's /etc/passwd does not have it"),
+        ("4294967295", "is no id"),
+        ("4294967296", "is no id"),
+        ("-1", "is no id"),
+        ("web:-1", "is no id"),
+        (":5", "a name or number is missing"),
+        ("web:", "a name or number is missing"),
+    ],
+)
+def test_nobody_becomes_root_by_mistake(user: str, words: str) -> None:
+    """CVE-2024-40635, CVE-2026-30892: what is no id is an error, never 0."""
+    with pytest.raises(ImageError, match=words):
+        identity(user, {"/etc/passwd": PASSWD, "/etc/group": GROUP}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/a:/b", Volume("bind", "/a", "/b")),
+        ("/a/../c:/b/:ro,noexec", Volume("bind", "/c", "/b", ("ro", "noexec"))),
+        ("name:/b", Volume("volume", "name", "/b")),
+        ("/b", Volume("tmpfs", "", "/b")),
+    ],
+)
+def test_volumes_as_they_are_written(text: str, found: Volume) -> None:
+    assert overrides.volume(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "a:", "/a:b", "/a:/", "/a:/b:z", "/a:/b:ro:x", "../x:/b", "a/b:/c", ":/b", "-x:/b"]
+)
+def test_volumes_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="--volume"):
+        overrides.volume(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("type=bind,src=/a,dst=/b,readonly", Volume("bind", "/a", "/b", ("ro",))),
+        ("source=v,target=/b", Volume("volume", "v", "/b")),
+        ("type=tmpfs,destination=/t,tmpfs-size=1m,noexec", Volume("tmpfs", "", "/t", ("size=1m", "noexec"))),
+        ("type=bind,source=/a,destination=/b,ro=false", Volume("bind", "/a", "/b", ("rw",))),
+    ],
+)
+def test_mounts_as_they_are_written(text: str, found: Volume) -> None:
+    assert overrides.mount(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "type=bind,dst=/b",
+        "type=bind,src=v,dst=/b",
+        "type=volume,src=/a,dst=/b",
+        "type=x,dst=/b",
+        "dst=/b,x=1",
+        "src=v",
+    ],
+)
+def test_mounts_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="--mount"):
+        overrides.mount(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("none", Upper()),
+        ("tmpfs", Upper(model.UPPER_TMPFS)),
+        ("tmpfs:64m", Upper(model.UPPER_TMPFS, "64m")),
+        ("/var/x/", Upper(model.UPPER_DIRECTORY, directory="/var/x")),
+    ],
+)
+def test_uppers(text: str, found: Upper) -> None:
+    assert overrides.upper(text) == found
+
+
+@pytest.mark.parametrize("text", ["x", "tmpfs:1q", "tmpfs:1m,mode=0", "tmpf"])
+def test_uppers_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="--upper"):
+        overrides.upper(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("none", ("none", ())),
+        ("host", ("host", ())),
+        ("veth:10.1.2.3/24", ("veth", (model.Veth("10.1.2.3", "10.1.2.1"),))),
+        ("veth:10.1.2.3", ("veth", (model.Veth("10.1.2.3", "169.254.1.1"),))),
+        ("veth:10.1.2.3/31,gateway=10.1.2.2", ("veth", (model.Veth("10.1.2.3", "10.1.2.2"),))),
+        (
+            "veth:10.1.2.3/24,fd00::5/64",
+            ("veth", (model.Veth("10.1.2.3", "10.1.2.1"), model.Veth("fd00::5", "fd00::1"))),
+        ),
+    ],
+)
+def test_networks(text: str, found: Any) -> None:
+    assert overrides.network(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["bridge", "veth", "veth:", "veth:x", "veth:10.1.2.1/24", "veth:10.0.0.2/24,gateway=fd00::1", "veth:10.0.0.300"],
+)
+def test_networks_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="--net"):
+        overrides.network(text)
+
+
+@pytest.mark.parametrize(
+    ("add", "drop", "found"),
+    [
+        ([], [], {"CAP_KILL"}),
+        (["net_admin"], [], {"CAP_KILL", "CAP_NET_ADMIN"}),
+        (["CAP_CHOWN,fowner"], ["ALL"], {"CAP_CHOWN", "CAP_FOWNER"}),
+        ([], ["kill"], set()),
+    ],
+)
+def test_capabilities(add: list[str], drop: list[str], found: set[str]) -> None:
+    assert set(overrides.capabilities(add, drop, ["CAP_KILL"])) == found
+
+
+def test_all_capabilities_but_one() -> None:
+    made = overrides.capabilities(["ALL"], ["SYS_ADMIN"], ["CAP_KILL"])
+    assert len(made) == 40
+    assert "CAP_SYS_ADMIN" not in made
+    with pytest.raises(UsageError, match='--cap-add: "FLY" is no capability'):
+        overrides.capabilities(["fly"], [], [])
+
+
+@pytest.mark.parametrize(("text", "found"), [("1", 100_000), ("0.5", 50_000), ("1.25", 125_000)])
+def test_cpus(text: str, found: int) -> None:
+    assert overrides.cpus(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1e3", "0.001", "99999"])
+def test_cpus_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match="--cpus"):
+        overrides.cpus(text)
+
+
+def test_an_entrypoint_is_a_word_or_a_list() -> None:
+    assert overrides.words("", "x") == ()
+    assert overrides.words("/bin/sh", "x") == ("/bin/sh",)
+    assert overrides.words('["sh", "-c"]', "x") == ("sh", "-c")
+    with pytest.raises(UsageError, match="is no JSON list"):
+        overrides.words("[1]", "--entrypoint")
+
+
+def test_the_seccomp_default_opens_what_a_capability_is_for() -> None:
+    plain, more = default_profile(()), default_profile(("CAP_SYS_TIME", "CAP_SYS_ADMIN"))
+    assert "clock_settime" not in plain["syscalls"][0]["names"]
+    assert {"clock_settime", "mount", "clone3"} <= set(more["syscalls"][0]["names"])
+    assert [rule for rule in more["syscalls"] if rule["names"] == ["clone3"]] == []
+    for profile in (plain, more, default_profile((), "aarch64")):
+        assert plan_seccomp(profile) is not None
+
+
+def test_resolv_conf() -> None:
+    host = b"# stub\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a b\noptions edns0\n"
+    assert netfiles.resolv_conf((), host, own_network=True) == b"nameserver 9.9.9.9\nsearch a b\noptions edns0\n"
+    assert netfiles.resolv_conf((), host, own_network=False).startswith(b"nameserver 127.0.0.53\n")
+    assert netfiles.resolv_conf(("1.1.1.1", "::2"), host, own_network=True) == b"nameserver 1.1.1.1\nnameserver ::2\n"
+
+
+def test_name_servers_are_addresses() -> None:
+    assert overrides.dns(["1.1.1.1,::2", "9.9.9.9"]) == ("1.1.1.1", "::2", "9.9.9.9")
+    with pytest.raises(UsageError, match="--dns"):
+        overrides.dns(["dns.example"])
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a b", "a\n"])
+def test_host_names_the_kernel_does_not_take(name: str) -> None:
+    with pytest.raises(SteleError, match="--hostname"):
+        settings.hostname(Overrides(hostname=name), "c")
+
+
+def test_a_long_id_is_cut_to_a_host_name() -> None:
+    assert settings.hostname(Overrides(), "i" * 255) == "i" * 64
