@@ -26,7 +26,9 @@ APPLICATION = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else PROJECT
 INSTEAD = {
     "encodings.idna": PROJECT / "build-aux" / "embedded_idna.py",
     "importlib.metadata": PROJECT / "build-aux" / "embedded_metadata.py",
+    **dict.fromkeys(("ctypes", "multiprocessing", "unittest"), PROJECT / "build-aux" / "embedded_missing.py"),
     "pyroute2": PROJECT / "build-aux" / "embedded_pyroute2.py",
+    "pyroute2.netns": PROJECT / "build-aux" / "embedded_netns.py",
 }
 START = PROJECT / "cshim" / "launcher" / "stele_start.py"
 ROOT = "/proc/self/exe"
@@ -44,13 +46,13 @@ DYNAMIC = (
 EXCLUDED = (
     "_aix_support", "_bootlocale", "_py_abc", "_pydecimal", "_pyrepl", "antigravity", "argparse", "asyncio.proactor_events",
     "asyncio.windows_events", "asyncio.windows_utils", "cffi", "click._winconsole", "concurrent.futures.process",
-    "ctypes._aix", "curses", "decimal", "difflib", "distutils", "doctest", "email._header_value_parser",
+    "curses", "decimal", "difflib", "distutils", "doctest", "email._header_value_parser",
     "email.contentmanager", "email.generator", "email.headerregistry", "email.policy", "encodings.mbcs", "ensurepip",
-    "fractions", "getopt", "idlelib", "importlib._bootstrap", "importlib._bootstrap_external", "jsonschema", "lib2to3", "msilib", "multiprocessing", "numpy", "pdb", "pip",
+    "fractions", "getopt", "idlelib", "importlib._bootstrap", "importlib._bootstrap_external", "jsonschema", "lib2to3", "msilib", "numpy", "pdb", "pip",
     "plistlib", "py_compile", "pydoc", "pydoc_data", "pygments", "pyroute2.bsd", "pyroute2.iproute.bsd",
     "pyroute2.iproute.darwin", "pyroute2.iproute.windows", "pytest", "readline", "rlcompleter", "rpds", "setuptools",
     "smtplib", "sqlite3", "statistics", "stringprep", "tarfile", "test", "this", "tkinter", "tracemalloc", "turtle",
-    "typing_extensions", "unicodedata", "unittest", "urllib3.contrib", "urllib3.http2.connection",
+    "typing_extensions", "unicodedata", "urllib3.contrib", "urllib3.http2.connection",
     "venv", "webbrowser", "wsgiref", "xmlrpc", "zipfile", "zipimport",
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from runtime.host import shim
 from runtime.plan.model import NetDevice
 
 CLONE_NEWNET = 0x4000_0000
+NETLINK_ROUTE = 0
 
 
 @contextlib.contextmanager
@@ -35,13 +37,13 @@ def route_socket(pid: int = 0) -> Iterator[Any]:
         finally:
             os.close(other)
         try:
-            there = IPRoute()
+            there = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_ROUTE)
         finally:
             shim.setns(own, CLONE_NEWNET)
     finally:
         os.close(own)
-    with there:
-        yield there
+    with IPRoute(fileno=there.detach()) as inside:
+        yield inside
 
 
 def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
