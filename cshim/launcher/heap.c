@@ -36,7 +36,9 @@ struct region {
 	void *free[LISTS];
 };
 
-enum part { WRITTEN, READ, REST, GONE, PARTS };
+/* What COMMANDS_MAX - n commands write is in part n, so that what each of them needs is together; no command writes
+   what is in READ. */
+enum part { READ = COMMANDS_MAX, REST, GONE, PARTS };
 
 static enum { RUNNING, LEARNING, RECORDING } mode;
 static struct region running;      /* under Python's lock */
@@ -139,6 +141,13 @@ static char *region_start(char *at)
 
 /* ---- the arena ---- */
 
+static enum part known_part(const struct lesson *lesson)
+{
+	if (lesson->written)
+		return (enum part)(COMMANDS_MAX - lesson->written);
+	return lesson->read ? READ : lesson->kept ? REST : GONE;
+}
+
 static enum part part_for(size_t size)
 {
 	if (settled)
@@ -148,12 +157,12 @@ static enum part part_for(size_t size)
 	const struct lesson *lesson = &lessons[number];
 	if (lesson->size != (uint32_t)size)
 		return REST; /* an object of another size this time: a number of the system's, as an inode's */
-	return lesson->written ? WRITTEN : lesson->read ? READ : lesson->kept ? REST : GONE;
+	return known_part(lesson);
 }
 
 static enum part part_of(const void *block)
 {
-	enum part part = WRITTEN;
+	enum part part = 0;
 	while (part < GONE && (const char *)block >= parts[part].end)
 		part++;
 	return part;
@@ -207,13 +216,18 @@ int heap_record(struct lesson *known, uint64_t count)
 	if (map_arena(ARENA_MAX, -1) < 0)
 		return -1;
 	size_t sizes[PARTS] = {0};
-	for (uint64_t i = 1; i < count; i++)
-		sizes[known[i].written ? WRITTEN : known[i].read ? READ : REST] +=
-			(known[i].size + sizeof(struct head) + 15) & ~15UL;
+	uint8_t most = 1;
+	for (uint64_t i = 1; i < count; i++) {
+		sizes[known_part(&known[i])] += (known[i].size + sizeof(struct head) + 15) & ~15UL;
+		if (known[i].written > most)
+			most = known[i].written;
+	}
 	char *at = (char *)(ARENA + 1);
-	for (enum part part = WRITTEN; part < REST; part++) {
+	for (enum part part = 0; part < REST; part++) {
 		parts[part].at = region_start(at);
 		at = parts[part].end = parts[part].at + sizes[part];
+		if (COMMANDS_MAX - (int)part > most * 2 / 3)
+			ARENA->hot = at;
 	}
 	parts[REST] = (struct region){.at = region_start(at), .end = (char *)ARENA_BASE + ARENA_MAX / 2};
 	parts[GONE] = (struct region){.at = region_start(parts[REST].end), .end = (char *)ARENA_BASE + ARENA_MAX};

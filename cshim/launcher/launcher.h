@@ -18,6 +18,13 @@
 #define ID_SIZE 32
 #define KEYS_MAX 8
 
+#define COMMANDS_MAX 64
+#define HOT_MAX 40
+
+struct range {
+	uint64_t start, length;
+};
+
 struct key {
 	uint32_t index; /* what pthread_key_create gave */
 	void (*destructor)(void *);
@@ -28,6 +35,7 @@ struct arena {
 	uint8_t id[ID_SIZE];    /* of the executable that was dumped; written by build-aux/seal.py */
 	uint64_t room;          /* bytes behind the arena that are zero and free to use; seal.py reads it */
 	char *top;              /* end of what is used */
+	char *hot;              /* end of what most commands write */
 	void *thread;           /* PyThreadState of the main thread */
 	void *main;             /* PyObject: runtime.__main__.main */
 	void *start;            /* PyObject: the module stele_start */
@@ -46,6 +54,7 @@ struct seal {
 	const uint8_t *pristine;  /* pydata as it was linked, deflated, for the cold start */
 	const uint8_t *cold;      /* what cold.c puts in its place, packed by zstd */
 	uint64_t cold_size;
+	struct range hot[HOT_MAX]; /* of pydata and pybss, what most commands write; a length of 0 ends it */
 };
 extern volatile struct seal stele_seal;
 
@@ -65,7 +74,7 @@ static inline struct head *head_of(void *block)
 struct lesson {
 	uint32_t size;
 	uint8_t kept;          /* until the end of the recording */
-	uint8_t written, read; /* by one of the usual commands */
+	uint8_t written, read; /* by so many of the usual commands */
 	uint8_t unused;
 };
 
@@ -84,6 +93,7 @@ void *learn_take(uint64_t number, size_t size);
 void learn_give(void *block);
 int learn_from(int argc, char **argv, bool must, int (*command)(int, char **));
 const struct lesson *learn_all(uint64_t *ret_count);
+const uint8_t *learn_pages(size_t *ret_count);
 
 /* interpreter.c */
 void *arguments(int argc, char *const *argv);

@@ -30,10 +30,28 @@ static char *slots_end;
 static void *free_slots;
 static struct lesson *lessons; /* shared with the children */
 static uint64_t lessons_count;
+static uint8_t *pages_written; /* shared too: for each page of pydata, then pybss */
+
+static size_t pages_between(const char *start, const char *end)
+{
+	return (size_t)(end - start) / PAGE;
+}
+
+/* How many commands write each page of pydata, then of pybss. */
+const uint8_t *learn_pages(size_t *ret_count)
+{
+	*ret_count = pages_between(stele_pydata_start, stele_pydata_end) + pages_between(stele_pybss_start, stele_pybss_end);
+	return pages_written;
+}
 
 /* 0 or -1. */
 int learn_open(void)
 {
+	size_t count;
+	learn_pages(&count);
+	pages_written = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (pages_written == MAP_FAILED)
+		return -1;
 	memory = memfd_create("learn", MFD_CLOEXEC);
 	lessons = mmap(NULL, LESSONS_MAX * sizeof(*lessons), PROT_READ | PROT_WRITE,
 	               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -78,9 +96,40 @@ void learn_give(void *block)
 	}
 }
 
-/* In the child: a private mapping, of which nothing is touched yet. 0 or -1. */
+/* In the child: puts a private mapping of a copy in the place of these pages, so that what is written can be told. */
+static int copy_pages(char *start, const char *end)
+{
+	int copy = memfd_create("pages", MFD_CLOEXEC);
+	size_t size = (size_t)(end - start);
+	if (copy < 0 || ftruncate(copy, (off_t)size) < 0)
+		return -1;
+	for (size_t at = 0; at < size;) {
+		ssize_t n = pwrite(copy, start + at, size - at, (off_t)at);
+		if (n <= 0)
+			return -1;
+		at += (size_t)n;
+	}
+	void *at = mmap(start, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, copy, 0);
+	close(copy);
+	return at == start ? 0 : -1;
+}
+
+static int note_pages(int pagemap, const char *start, const char *end, uint8_t *counts)
+{
+	for (const char *at = start; at < end; at += PAGE, counts++) {
+		uint64_t page;
+		if (pread(pagemap, &page, sizeof(page), (off_t)((uintptr_t)at / PAGE * 8)) != sizeof(page))
+			return -1;
+		*counts = (uint8_t)(*counts + (page & PRESENT && !(page & OF_FILE)));
+	}
+	return 0;
+}
+
+/* In the child: private mappings, of which nothing is touched yet. 0 or -1. */
 static int learn_start(void)
 {
+	if (copy_pages(stele_pydata_start, stele_pydata_end) < 0 || copy_pages(stele_pybss_start, stele_pybss_end) < 0)
+		return -1;
 	void *at = mmap((void *)ARENA_BASE, LEARN_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
 	                memory, 0);
 	return at == (void *)ARENA_BASE ? 0 : -1;
@@ -109,11 +158,14 @@ static int learn_note(void)
 		} while (looked < length);
 		next = at + length;
 		struct lesson *lesson = &lessons[((struct slot *)at)->number];
-		lesson->read |= touched;
-		lesson->written |= written;
+		lesson->read = (uint8_t)(lesson->read + touched);
+		lesson->written = (uint8_t)(lesson->written + written);
 	}
+	size_t first = pages_between(stele_pydata_start, stele_pydata_end);
+	int noted = note_pages(pagemap, stele_pydata_start, stele_pydata_end, pages_written);
+	noted |= note_pages(pagemap, stele_pybss_start, stele_pybss_end, pages_written + first);
 	close(pagemap);
-	return 0;
+	return noted;
 }
 
 /* Runs one command in a child to learn what it touches; -1 if it cannot be told, or it must succeed and does not. */

@@ -25,8 +25,11 @@
 #pragma GCC diagnostic pop
 
 #define ROOM (1UL << 20)
+#define FRESH (16 * PAGE) /* that every command allocates */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
-#define COMMANDS_MAX 64
 #define WORDS_MAX 32
 
 /* The usual commands, to exercise and to learn from; of those that must succeed a failure teaches nothing. */
@@ -150,7 +153,15 @@ static int one_command(int argc, char **argv)
 	return interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
 }
 
-/* First recording: writes what the commands touch. 0 or -1. */
+/* Creates the file "PATH.KIND". */
+static int create_beside(const char *path, const char *kind)
+{
+	char name[4096];
+	return snprintf(name, sizeof(name), "%s.%s", path, kind) < (int)sizeof(name) ? create(name) : -1;
+}
+
+/* First recording: writes what the commands touch, and beside it, one byte for each page of pydata and pybss, how many of
+   them write it. 0 or -1. */
 int snapshot_learn(const char *path, const char *seed, const char *commands)
 {
 	static struct commands usual;
@@ -165,17 +176,19 @@ int snapshot_learn(const char *path, const char *seed, const char *commands)
 		}
 	uint64_t count;
 	const struct lesson *all = learn_all(&count);
-	return write_all(file, (const char *)all, (const char *)(all + count));
+	size_t page_count;
+	const char *pages = (const char *)learn_pages(&page_count);
+	int beside = create_beside(path, "pages");
+	return beside < 0 || write_all(beside, pages, pages + page_count) < 0 ||
+	       write_all(file, (const char *)all, (const char *)(all + count)) < 0 ? -1 : 0;
 }
 
 /* Writes this process's memory map beside the file, for build-aux/seal.py to check pointers by. brk holds nothing but
    what libc made before main, as the thread's own block, which gets a line of its own. */
 static int copy_maps(const char *path)
 {
-	char name[4096], text[4096];
-	if (snprintf(name, sizeof(name), "%s.maps", path) >= (int)sizeof(name))
-		return -1;
-	int from = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), to = create(name);
+	char text[4096];
+	int from = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), to = create_beside(path, "maps");
 	ssize_t n = -1;
 	while (from >= 0 && to >= 0 && (n = read(from, text, sizeof(text))) > 0)
 		if (write_all(to, text, text + n) < 0)
@@ -226,6 +239,16 @@ static void set_signals(void)
 		set_signal(SIGINT, ARENA->interrupt);
 }
 
+/* Copies at once what nearly each command writes: a fault for each page costs half as much again. Before Linux 5.14, and
+   where memory is short, the faults do it. */
+static void populate(void)
+{
+	madvise((void *)ARENA_BASE, (size_t)(ARENA->hot - (char *)ARENA_BASE) & ~(PAGE - 1), MADV_POPULATE_WRITE);
+	madvise(ARENA->top, FRESH, MADV_POPULATE_WRITE);
+	for (int i = 0; i < HOT_MAX && stele_seal.hot[i].length; i++)
+		madvise((void *)stele_seal.hot[i].start, stele_seal.hot[i].length, MADV_POPULATE_WRITE);
+}
+
 /* The kernel has mapped the snapshot as part of the executable. Gives it this process's threads, keys, signals,
    arguments and environment. False if it does not belong to this executable or libc counts differently. */
 bool snapshot_revive(int argc, char **argv)
@@ -239,6 +262,7 @@ bool snapshot_revive(int argc, char **argv)
 	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident();
 	thread->native_thread_id = PyThread_get_thread_native_id();
 	set_signals();
+	populate();
 	heap_revive();
 	if (interpreter_renew(argc, argv) < 0) {
 		PyErr_Print();
