@@ -30,6 +30,8 @@ box: vm-image
 	@build-aux/install-deps.sh vagrant
 	@tests/vm/vagrant/box.sh "$$(readlink -f build/vm/image)"
 
-VAGRANT_TESTS = tests/vm/test_host.py tests/vm/test_stele.py tests/vm/test_writes.py
-vagrant-test: box vagrant-files
-	tests/vm/vagrant/test "$$(tests/vm/vagrant/box.sh "$$(readlink -f build/vm/image)")" $(VAGRANT_TESTS)
+# STELE_BOX=debian/bookworm64 makes the round with that box from the net instead; the host itself is not judged then.
+VAGRANT_TESTS = $(if $(STELE_BOX),,tests/vm/test_host.py) tests/vm/test_stele.py tests/vm/test_writes.py
+vagrant-test: $(if $(STELE_BOX),,box) vagrant-files
+	@build-aux/install-deps.sh vagrant
+	tests/vm/vagrant/test $(VAGRANT_TESTS)

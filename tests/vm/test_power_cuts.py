@@ -5,10 +5,13 @@ STELE_POWER_CUTS=N sets how many cuts, STELE_POWER_SEED=N repeats the moments of
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import random
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -21,10 +24,13 @@ CUTS = int(os.environ.get("STELE_POWER_CUTS", "3"))
 SEED = int(os.environ.get("STELE_POWER_SEED", str(random.SystemRandom().randrange(10**6))))
 ROOT = "/var/lib/stele-test"  # keeps its state over a reboot, where the default below /run would forget it
 EXTENSION = "/var/lib/extensions/stele.raw"
+STORE = "/var/lib/stele-images"
+ARCHIVE = "/var/lib/image.tar"
 WORKERS = 3
 LONGEST = 8.0  # seconds of the machine's work from the first container to the cut
 
-# Containers at every stage at once: each worker takes one through its life again and again, and leaves one running.
+# Containers at every stage at once: each worker takes one through its life again and again, and leaves one running. One
+# more takes images in and removes them.
 CYCLES = f"""
 worker() {{
 	n=0
@@ -39,9 +45,53 @@ worker() {{
 		done
 	done
 }}
+images() {{
+	while :; do
+		stele --store {STORE} image import --quiet docker-archive:{ARCHIVE} power:1 >/dev/null
+		stele --store {STORE} image rm power:1 >/dev/null
+		stele --store {STORE} image gc --grace-period 0m >/dev/null
+		echo imported
+	done
+}}
+images &
 for w in {" ".join(map(str, range(WORKERS)))}; do worker w$w "$1" & done
 wait
 """
+
+
+def archive() -> bytes:
+    """An image of one layer with one file, as `docker save` writes it."""
+
+    def tar(files: dict[str, bytes]) -> bytes:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return packed.getvalue()
+
+    layer = tar({"file": bytes(range(256)) * 1024})
+    ids = {"rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}
+    config = {"architecture": "amd64", "os": "linux", "config": {}, **ids}
+    manifest = [{"Config": "config.json", "RepoTags": ["power:0"], "Layers": ["layer.tar"]}]
+    documents = {"config.json": config, "manifest.json": manifest}
+    return tar({"layer.tar": layer, **{name: json.dumps(value).encode() for name, value in documents.items()}})
+
+
+def images_are_whole(guest: Guest) -> int:
+    """What images are listed can be verified; the next import works, and gc leaves no blob; returns how many."""
+    if not guest.exists(STORE):
+        return 0
+    images = ("stele", "--store", STORE, "image")
+    rows = guest.run_checked(*images, "list", "--format", "json").json() or []
+    guest.ok(*images, "verify")
+    guest.ok(*images, "import", "--quiet", f"docker-archive:{ARCHIVE}", "power:1")
+    guest.ok(*images, "verify")
+    guest.ok(*images, "rm", "power:1")
+    guest.ok(*images, "gc", "--grace-period", "0m")
+    assert guest.ok("find", f"{STORE}/blobs", f"{STORE}/ingest", "-type", "f") == ""
+    return len(rows)
 
 
 def everything_is_cleared(guest: Guest) -> int:
@@ -65,18 +115,21 @@ def test_power_cuts(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     medium = tmp_path / "var.ext4"
     subprocess.run(["cp", "--sparse=always", image() / "var.ext4", medium], check=True)
-    done = 0
+    done = "nothing"
     for cut in range(CUTS + 1):
         disk = VolatileDisk(medium, tmp_path, chance)
         with Machine(tmp_path, var=disk.drive) as machine:
             guest = machine.guest
             if cut == 0:
                 install(guest, EXTENSION)
+                guest.write(ARCHIVE, archive())
                 guest.ok("sync")
             else:
                 guest.ok("systemd-sysext", "merge")
             left = everything_is_cleared(guest)
-            print(f"boot {cut}, seed {SEED}: {machine.booted_in:.0f} s, {left} containers were left", flush=True)
+            images = images_are_whole(guest)
+            took = f"boot {cut}, seed {SEED}: {machine.booted_in:.0f} s"
+            print(f"{took}; {left} containers and {images} images were left", flush=True)
             if cut < CUTS:
                 bundle = GuestBundles(guest)(["sleep", "1000"])
                 with guest.start("sh", "-uc", CYCLES, "cycles", bundle) as job:
@@ -85,8 +138,9 @@ def test_power_cuts(tmp_path: Path) -> None:
                     while machine.work() < moment:
                         time.sleep(0.001)
                     machine.cut()
-                done = job.stdout.count("started")
+                assert job.stderr == ""  # nothing failed before
+                done = f"{job.stdout.count('started')} starts, {job.stdout.count('imported')} imports"
         disk.cut()
-        print(f"cut after {done} starts; {disk.lost} writes were lost", flush=True)
+        print(f"cut after {done}; {disk.lost} writes were lost", flush=True)
     checked = subprocess.run(["e2fsck", "-fn", medium], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout

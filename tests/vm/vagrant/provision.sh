@@ -29,3 +29,5 @@ mkdir -p /run/extensions
 mv stele.raw /run/extensions/
 systemd-sysext refresh
 echo "/ is $(findmnt -no FSTYPE,OPTIONS /); cgroups are $(stat -fc %T /sys/fs/cgroup); $(stele --version | head -1)"
+cd /
+rm -rf /tmp/stele
