@@ -216,7 +216,7 @@ class Creation:
                     cwd_fd=cwd,
                 )
             except OSError as e:
-                raise HostError(f"cannot start init: {e.filename}: {failure.words(e.errno or 0)}", e.errno or 0) from e
+                raise failure.not_started(e) from e
         self.launched = True
         self.undo.callback(self.child.close)
         self.undo.callback(self.child.kill)

@@ -111,7 +111,7 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
             fds.callback(os.close, cgroup)
             return spawn(cgroup_fd=cgroup)
         except OSError as e:
-            raise HostError(f"cannot start init: {e.filename}: {failure.words(e.errno or 0)}", e.errno or 0) from e
+            raise failure.not_started(e) from e
 
 
 def _talk(child: launch.Child, plan: model.Plan, request: ExecRequest, record: Record) -> int:

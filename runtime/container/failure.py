@@ -26,6 +26,20 @@ def words(number: int) -> str:
     return f"{text[:1].lower()}{text[1:]} ({errno.errorcode.get(number, number)})"
 
 
+FULL = (
+    "the limit of processes is reached: linux.resources.pids.limit, or that of a cgroup above or of the user; end some, or "
+    "raise it (`stele update --pids-limit`)"
+)
+
+
+def not_started(e: OSError) -> HostError:
+    """The error for an init that could not be started; e.filename is the call that failed."""
+    number = e.errno or 0
+    return HostError(
+        f"cannot start init: {FULL if number == errno.EAGAIN else f'{e.filename}: {words(number)}'}", number
+    )
+
+
 def explain(report: Report, plan: model.Plan) -> SteleError:
     """The error that a failed step means.
 
@@ -90,6 +104,8 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             return f'process.{"apparmorProfile" if "apparmor" in step.file else "selinuxLabel"} "{step.label}": cannot apply it: {why}; load it on the host or correct it'
         case model.Seccomp():
             return f"linux.seccomp: cannot load the filter: {why}"
+        case model.Fork() if number == errno.EAGAIN:
+            return f"cannot start another process: {FULL}"
         case model.Credentials():
             return f"process.user {step.uid}:{step.gid}: cannot take its identity ({detail}): {why}; with a user namespace, map these ids"
         case model.LayeredRoot():
