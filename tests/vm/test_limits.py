@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from bundles.config import mounts
 from tests.vm.fixtures import GuestBundles
 from tests.vm.guest import Done, Guest
 
@@ -62,13 +61,29 @@ Start = Callable[..., Limited]
 
 @pytest.fixture(params=["cgroupfs", "systemd"])
 def start(request: pytest.FixtureRequest, guest: Guest, guest_bundle: GuestBundles) -> Iterator[Start]:
-    """`start(resources)` is a container with these limits, removed at the end together with all of its cgroup."""
+    """`start(resources)` is a container with these limits, removed at the end together with all of its cgroup.
+
+    devices: nodes for it. mount: one more than a plain container has.
+    """
     numbers = itertools.count(1)
     made: list[Limited] = []
 
-    def start(resources: dict[str, Any], args: list[str] = LOOP, **changes: Any) -> Limited:
+    def start(
+        resources: dict[str, Any],
+        args: list[str] = LOOP,
+        devices: Sequence[dict[str, Any]] = (),
+        mount: dict[str, Any] | None = None,
+    ) -> Limited:
+        def edit(config: dict[str, Any]) -> None:
+            """Lay the limits over those of the config; device rules go behind its own."""
+            there = config["linux"].setdefault("resources", {})
+            rules = [*there.get("devices", ()), *resources.get("devices", ())]
+            there.update({**resources, "devices": rules})
+            config["linux"]["devices"] = list(devices)
+            config["mounts"] += [mount] if mount else []
+
         name = f"limited{next(numbers)}"
-        bundle = guest_bundle(args, **changes, edit=lambda config: _limit(config, resources))
+        bundle = guest_bundle(args, edit=edit)
         limited = Limited(guest, request.param, name)
         limited.stele("run", "--detach", "--bundle", bundle)
         made.append(limited)
@@ -81,14 +96,6 @@ def start(request: pytest.FixtureRequest, guest: Guest, guest_bundle: GuestBundl
         assert not guest.exists(cgroup)
     if request.param == "systemd":
         assert guest.ok("systemctl", "list-units", "--all", "--plain", "--no-legend", "stele-limited*") == ""
-
-
-def _limit(config: dict[str, Any], resources: dict[str, Any]) -> None:
-    """Lay limits over those of the config; device rules go behind its own."""
-    there = config["linux"].setdefault("resources", {})
-    rules = [*there.get("devices", ()), *resources.get("devices", ())]
-    there.update(resources)
-    there["devices"] = rules
 
 
 def test_memory(start: Start, guest: Guest) -> None:
@@ -185,7 +192,7 @@ def test_io(start: Start, loop_device: tuple[str, int, int]) -> None:
 
     device = {"path": path, "type": "b", "major": major, "minor": minor}
     rule = {"allow": True, "type": "b", "major": major, "minor": minor, "access": "rw"}
-    limited = start({**limit(MIB), "devices": [rule]}, changes={"linux": {"devices": [device]}})
+    limited = start({**limit(MIB), "devices": [rule]}, devices=[device])
     write = (
         "now() { cut -d' ' -f1 /proc/uptime | tr -d .; }; t=$(now); "
         f"dd if=/dev/zero of={path} bs=64k count=32 oflag=direct 2>/dev/null && echo $(($(now) - t))"
@@ -214,7 +221,7 @@ def test_hugetlb(start: Start, guest: Guest) -> None:
     guest.ok("sysctl", "-q", "vm.nr_hugepages=8")
     mount = {"destination": "/huge", "type": "hugetlbfs", "source": "none", "options": ["pagesize=2M", "rw"]}
     pages = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}
-    limited = _with_mount(start, pages, mount)
+    limited = start(pages, mount=mount)
     limited.inside("fallocate -l 4m /huge/a && rm /huge/a")
     assert limited.run("fallocate -l 8m /huge/a").code != 0
     assert limited.key("hugetlb.2MB.events", "max") >= 1
@@ -235,7 +242,7 @@ def test_devices(start: Start, guest: Guest) -> None:
         {"allow": False, "type": "b", "access": "m"},
         {"allow": True, "type": "b", "major": major, "minor": minor, "access": "r"},
     ]
-    limited = start({"devices": rules}, changes={"linux": {"devices": nodes}})
+    limited = start({"devices": rules}, devices=nodes)
     # A default device; the one that may be read only; the one that no rule names; making nodes of either type.
     attempts = (
         ":>/dev/zero", ":</dev/vdb", ":>>/dev/vdb", ":</dev/vda", "mknod /dev/c c 7 7 && rm /dev/c", "mknod /dev/b b 7 7",
@@ -251,7 +258,7 @@ def test_freezer(start: Start, guest: Guest) -> None:
     count = ["sh", "-c", "n=0; while :; do n=$((n+1)); echo $n >/count; done"]
     mount = {"destination": "/count", "type": "bind", "source": "/run/count", "options": ["bind", "rw"]}
     guest.write("/run/count", "")
-    limited = _with_mount(start, {}, mount, count)
+    limited = start({}, count, mount=mount)
     guest.eventually("it counts", lambda: guest.read("/run/count").strip())
     limited.stele("pause")
     assert json.loads(limited.stele("state"))["status"] == "paused"
@@ -260,11 +267,6 @@ def test_freezer(start: Start, guest: Guest) -> None:
     assert "frozen 1" in guest.read(f"{limited.cgroup()}/cgroup.events")
     limited.stele("resume")
     guest.eventually("it goes on", lambda: guest.read("/run/count") not in ("", stopped))
-
-
-def _with_mount(start: Start, resources: dict[str, Any], mount: dict[str, Any], args: list[str] = LOOP) -> Limited:
-    """A container with one mount more."""
-    return start(resources, args, changes={"mounts": [*mounts(), mount]})
 
 
 def test_systemd_knows_the_limits(guest: Guest, guest_bundle: GuestBundles) -> None:
