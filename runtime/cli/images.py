@@ -23,7 +23,7 @@ def store_of(options: Globals) -> ImageStore:
 
 
 def pull(options: Globals, values: dict[str, Any]) -> int:
-    from runtime.images import auth, registries
+    from runtime.images import auth, policy, registries
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.pull import How
     from runtime.images.pull import pull as fetch
@@ -39,6 +39,7 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
         verify=values["tls_verify"] == "true",
         credentials=auth.from_option(values["creds"]) if values["creds"] else None,
         authfile=values["authfile"],
+        policy=policy.load(values["signature_policy"]),
     )
     progress = to_stderr(quiet=values["quiet"])
     try:
@@ -66,6 +67,7 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
 
 
 def take_in(options: Globals, values: dict[str, Any]) -> int:
+    from runtime.images import policy
     from runtime.images.archives import import_images
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.references import TRANSPORTS, parse_place
@@ -80,7 +82,8 @@ def take_in(options: Globals, values: dict[str, Any]) -> int:
     name = str(given_name(values["name"])) if values["name"] else ""
     progress = to_stderr(quiet=values["quiet"])
     try:
-        found = import_images(store_of(options), place, name, platform, progress)
+        rules = policy.load(values["signature_policy"])
+        found = import_images(store_of(options), place, name, platform, progress, rules)
     finally:
         progress.close()
     if values["format"] == "json":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from runtime.images import model
 from runtime.images.model import DOCUMENT_MAX, Descriptor, ImageError, Manifest
 from runtime.images.naming import name_of
 from runtime.images.platforms import Platform
+from runtime.images.policy import Policy
 from runtime.images.progress import Progress, short
 from runtime.images.pull import pick
 from runtime.images.references import Place
@@ -39,12 +40,8 @@ class Imported:
     manifest: Manifest
 
 
-Permit = Callable[[Place, bytes], None]
-"""Called with the place and the manifest's bytes before anything of it is kept; raises to refuse."""
-
-
 def import_images(
-    store: ImageStore, place: Place, name: str, platform: Platform, progress: Progress, permit: Permit | None = None
+    store: ImageStore, place: Place, name: str, platform: Platform, progress: Progress, policy: Policy | None = None
 ) -> list[Imported]:
     """Take in the image that a place names, or all that it holds.
 
@@ -56,9 +53,9 @@ def import_images(
     source: Source = Folder(place.path) if place.transport == "oci" else Archive(place.path, store.directory("ingest"))
     try:
         if place.transport == "docker-archive":
-            found = list(_from_docker(store, source, place, progress, permit))
+            found = list(_from_docker(store, source, place, progress, policy))
         else:
-            found = list(_from_layout(store, source, place, platform, progress, permit))
+            found = list(_from_layout(store, source, place, platform, progress, policy))
         if name and len(found) > 1:
             known = ", ".join(sorted({told.name for told in found}))
             raise UsageError(f"{place} holds several images; write which after its path and a colon: {known}")
@@ -73,7 +70,7 @@ def import_images(
 
 
 def _from_layout(
-    store: ImageStore, source: Source, place: Place, platform: Platform, progress: Progress, permit: Permit | None
+    store: ImageStore, source: Source, place: Place, platform: Platform, progress: Progress, policy: Policy | None
 ) -> Iterator[Imported]:
     if not source.has("oci-layout"):
         docker = source.has("manifest.json")
@@ -99,7 +96,7 @@ def _from_layout(
     for found in images:
         names = _told_names(found)
         name = name_of(names[-1] if names else "", place.path, docker=False)
-        yield _one(store, source, place, name, found, platform, progress, permit)
+        yield _one(store, source, place, name, found, platform, progress, policy)
 
 
 def _told_names(found: Descriptor) -> list[str]:
@@ -114,7 +111,7 @@ def _one(
     found: Descriptor,
     platform: Platform,
     progress: Progress,
-    permit: Permit | None,
+    policy: Policy | None,
 ) -> Imported:
     data = b""
     for _ in range(DEPTH_MAX):
@@ -127,8 +124,8 @@ def _one(
         found = nested[0] if nested and len(index.manifests) == 1 else pick(index.manifests, platform, where)
     where = f"{place}: manifest {found.digest}"
     manifest = model.parse_manifest(parse_document(data, where), found.media_type, where)
-    if permit is not None:
-        permit(place, data)
+    if policy is not None:
+        policy.check(place, [], list)
     for blob in dict.fromkeys((manifest.config.digest, *(layer.digest for layer in manifest.layers))):
         size = next(d.size for d in (manifest.config, *manifest.layers) if d.digest == blob)
         _copy(store, source, _blob(blob), blob, size, progress)
@@ -167,7 +164,7 @@ def _copy(store: ImageStore, source: Source, file: str, digest: str, size: int, 
 
 
 def _from_docker(
-    store: ImageStore, source: Source, place: Place, progress: Progress, permit: Permit | None
+    store: ImageStore, source: Source, place: Place, progress: Progress, policy: Policy | None
 ) -> Iterator[Imported]:
     if not source.has("manifest.json"):
         layout = source.has("oci-layout")
@@ -186,7 +183,7 @@ def _from_docker(
         if place.name and name_of(place.name, place.path, docker=True) not in full and place.name != f"@{number}":
             continue
         chosen += 1
-        made = _docker_image(store, source, entry, f"{source.what}: manifest.json[{number}]", place, progress, permit)
+        made = _docker_image(store, source, entry, f"{source.what}: manifest.json[{number}]", place, progress, policy)
         names = [name_of(place.name, place.path, docker=True)] if place.name and full else full
         for name in names or [name_of("", place.path, docker=True)]:
             yield Imported(name, *made)
@@ -201,7 +198,7 @@ def _docker_image(
     where: str,
     place: Place,
     progress: Progress,
-    permit: Permit | None,
+    policy: Policy | None,
 ) -> tuple[Descriptor, Manifest]:
     """Store an image of docker's archive, under a manifest of our making: such an archive has none."""
     files = [entry.get("Config"), *(entry.get("Layers") or [])]
@@ -235,8 +232,8 @@ def _docker_image(
         "layers": [layer.document() for layer in manifest.layers],
     }
     data = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
-    if permit is not None:
-        permit(place, data)
+    if policy is not None:
+        policy.check(place, [], list)
     for file, layer in {layer.digest: (file, layer) for file, layer in layers}.values():
         _copy(store, source, file, layer.digest, layer.size, progress)
     store.add_bytes(config_data)

@@ -7,7 +7,7 @@ beginning of blobs, which the next one goes on with.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
@@ -16,10 +16,12 @@ from runtime.images import auth, model
 from runtime.images.auth import Credentials
 from runtime.images.model import Descriptor, ImageError, Manifest
 from runtime.images.platforms import Platform, choose
+from runtime.images.policy import Policy
 from runtime.images.progress import Progress, short
 from runtime.images.references import Reference
 from runtime.images.registries import Registries
 from runtime.images.registry import ATTEMPTS, Access, Document, Repository
+from runtime.images.signatures import fetch
 from runtime.images.store import ImageStore
 from runtime.images.transport import Unreachable
 from runtime.oci.load import parse_document
@@ -31,7 +33,7 @@ PARALLEL = 4
 class How:
     """How to pull. credentials: given by the user; else those of the auth files are used, for each source its own.
 
-    permit: called with the reference, the manifest's digest and bytes before a blob is fetched; raises to refuse.
+    policy: which images may come in; asked before a blob is fetched.
     """
 
     platform: Platform
@@ -39,7 +41,7 @@ class How:
     verify: bool = True
     credentials: Credentials | None = None
     authfile: str = ""
-    permit: Callable[[Reference, Document], None] | None = None
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class _Pull:
         self.stop = threading.Event()
         self.repository = Repository(source, access, self.stop)
         self.fetched = 0
+        self.indexes: list[str] = []
         self._count = threading.Lock()
 
     def run(self) -> Pulled:
@@ -99,8 +102,9 @@ class _Pull:
             document, platform = self._document()
             where = f'image "{self.name}"'
             manifest = model.parse_manifest(parse_document(document.data, where), document.media_type, where)
-            if self.how.permit is not None:
-                self.how.permit(self.name, document)
+            if self.how.policy is not None:
+                digests = list(dict.fromkeys((document.digest, *self.indexes)))
+                self.how.policy.check(self.name, digests, lambda: fetch(self.repository, digests))
             self._blobs([manifest.config])
             config = self.store.config(manifest)
             found = Platform(config.os, config.architecture, config.variant)
@@ -123,6 +127,7 @@ class _Pull:
         kind = model.kind_of(parsed, document.media_type, where)
         if kind not in model.INDEXES:
             return replace(document, media_type=kind), {}
+        self.indexes.append(document.digest)
         index = model.parse_index(parsed, kind, where)
         chosen = pick(index.manifests, self.how.platform, where)
         found = self.repository.manifest(chosen.digest, size=chosen.size)

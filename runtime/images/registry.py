@@ -22,6 +22,7 @@ from runtime.images.tokens import AGENT, TOKEN_MAX, authorization, words
 from runtime.images.transport import (
     BUSY,
     Answer,
+    Missing,
     Transport,
     Unreachable,
     Untrusted,
@@ -169,7 +170,7 @@ class Repository:
             seconds = min(float(after), WAIT_MAX) if after.isdecimal() and len(after) < 6 else 0.0
             return Unreachable(f"{what}: {server} is not able now ({answer.status}{said})", seconds)
         if answer.status == 404:
-            return SteleError(f"{what}: {server} does not have it{said}")
+            return Missing(f"{what}: {server} does not have it{said}")
         if answer.status in (401, 403):
             known = self.access.credentials is not None
             advice = "these credentials do not suffice" if known else "log in first, or give --creds"

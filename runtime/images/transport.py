@@ -53,6 +53,10 @@ class Unreachable(SteleError):
         self.after, self.nobody = after, nobody
 
 
+class Missing(SteleError):
+    """The registry says that it does not have it."""
+
+
 class Untrusted(SteleError):
     """TLS failed: the registry is not who it says, or (plain) speaks no TLS."""
 

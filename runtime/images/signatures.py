@@ -1,0 +1,167 @@
+"""Signatures of images as cosign makes them: a small JSON text about an image, signed by a key.
+
+Source: containers/image "signature protocols" (atomic container signature, simple signing); cosign SIGNATURE_SPEC.md:
+the signatures of sha256:X are the layers of the image with the tag sha256-X.sig in the same repository.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import ConfigError, SteleError
+from runtime.images import references
+from runtime.images.references import Reference
+from runtime.images.registry import Repository
+from runtime.images.transport import Missing
+
+PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
+ANNOTATION = "dev.cosignproject.cosign/signature"
+TYPES = ("cosign container image signature", "atomic container signature")
+SIGNATURES_MAX = 32
+PAYLOAD_MAX = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """payload: what was signed. signature: over its SHA-256; ASN.1 (RFC 3279) for ECDSA."""
+
+    payload: bytes
+    signature: bytes
+
+
+def fetch(repository: Repository, digests: Sequence[str]) -> list[Signature]:
+    """The signatures of manifests that their repository has. Raises: SteleError: the registry gives no answer."""
+    found: list[Signature] = []
+    for digest in digests:
+        try:
+            document = repository.manifest(f"{digest.replace(':', '-')}.sig")
+        except Missing:
+            continue
+        try:
+            layers = json.loads(document.data)["layers"]
+            wanted = [
+                (one["digest"], one["annotations"][ANNOTATION]) for one in layers if ANNOTATION in one["annotations"]
+            ]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        for blob, text in wanted[:SIGNATURES_MAX]:
+            if references.DIGEST.fullmatch(str(blob)):
+                found.append(Signature(_payload(repository, blob), _decoded(text)))
+    return found
+
+
+def _payload(repository: Repository, digest: str) -> bytes:
+    data = b""
+    with repository.blob(digest, 0) as (_, pieces):
+        for piece in pieces:
+            data += piece
+            if len(data) > PAYLOAD_MAX:
+                raise SteleError(f"signature {digest}: what it signs is larger than {PAYLOAD_MAX >> 10} KiB")
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+        raise SteleError(f"signature {digest}: the registry sent something else")
+    return data
+
+
+def _decoded(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        return b""
+
+
+def verified(
+    image: Reference,
+    digests: Sequence[str],
+    signatures: Sequence[Signature],
+    keys: Sequence[bytes],
+    identity: Mapping[str, Any],
+) -> str:
+    """Whether one of the signatures is by one of the keys, of one of the digests, and for this image.
+
+    Returns:
+        "", or why not.
+    Raises:
+        ConfigError: a key or the identity is none that is known here.
+    """
+    wanted = _identity(image, identity)
+    if not signatures:
+        return "it has none"
+    why = "none of its signatures is by a key that the policy names"
+    for signature in signatures:
+        if not any(_signed(signature, key) for key in keys):
+            continue
+        try:
+            critical = json.loads(signature.payload)["critical"]
+            kind, digest = critical["type"], critical["image"]["docker-manifest-digest"]
+            name = critical["identity"]["docker-reference"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            why = "what was signed is no image's signature"
+            continue
+        if kind not in TYPES or digest not in digests:
+            why = "what was signed is another image"
+            continue
+        try:
+            signed = references.parse(name)
+        except (SteleError, TypeError, AttributeError):
+            why = "what was signed names no image"
+            continue
+        if _matches(signed, ":" in str(name).rpartition("/")[2], wanted, str(identity.get("type", ""))):
+            return ""
+        why = f"it was signed as {ascii(str(name))[:200]}, which is not this image by signedIdentity"
+    return why
+
+
+def _signed(signature: Signature, key: bytes) -> bool:
+    """Raises: ConfigError: the key is none that can be read."""
+    from ecdsa import BadSignatureError, VerifyingKey
+    from ecdsa.util import MalformedSignature, sigdecode_der
+
+    try:
+        verifier = VerifyingKey.from_pem(key.decode())
+    except Exception as e:  # the library raises many
+        raise ConfigError("policy.json: key", f"it is no public key of ECDSA or Ed25519 in PEM: {e}") from None
+    try:
+        if verifier.curve.name.startswith("Ed"):
+            return bool(verifier.verify(signature.signature, signature.payload))
+        return bool(
+            verifier.verify(signature.signature, signature.payload, hashfunc=hashlib.sha256, sigdecode=sigdecode_der)
+        )
+    except (BadSignatureError, MalformedSignature, ValueError):
+        return False
+
+
+def _identity(image: Reference, identity: Mapping[str, Any]) -> Reference:
+    """The image that must have been signed."""
+    kind = identity.get("type", "matchRepoDigestOrExact")
+    if kind in ("matchRepoDigestOrExact", "matchRepository", "matchExact"):
+        return image
+    try:
+        if kind == "exactReference":
+            return references.parse(identity["dockerReference"])
+        if kind == "exactRepository":
+            return references.parse(identity["dockerRepository"])
+        if kind == "remapIdentity":
+            prefix, signed = identity["prefix"], identity["signedPrefix"]
+            if image.name == prefix or image.name.startswith(f"{prefix}/"):
+                mapped = references.parse(signed + image.name.removeprefix(prefix))
+                return Reference(mapped.registry, mapped.repository, image.tag, image.digest)
+            return image
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigError("policy.json: signedIdentity", f"{kind}: a field of it is missing") from None
+    raise ConfigError("policy.json: signedIdentity.type", f"{ascii(kind)[:80]} is not known")
+
+
+def _matches(signed: Reference, tagged: bool, wanted: Reference, kind: str) -> bool:
+    if signed.name != wanted.name:
+        return False
+    if kind in ("matchRepository", "exactRepository"):
+        return True
+    if kind in ("", "matchRepoDigestOrExact", "remapIdentity") and wanted.digest:
+        return True
+    return tagged and signed.tag == wanted.tag and signed.digest == wanted.digest
