@@ -26,11 +26,11 @@ ROOT = "/var/lib/stele-test"  # keeps its state over a reboot, where the default
 EXTENSION = "/var/lib/extensions/stele.raw"
 STORE = "/var/lib/stele-images"
 ARCHIVE = "/var/lib/image.tar"
-WORKERS = 3
+WORKERS = 2
 LONGEST = 8.0  # seconds of the machine's work from the first container to the cut
 
 # Containers at every stage at once: each worker takes one through its life again and again, and leaves one running. One
-# more takes images in and removes them.
+# more takes an image in, makes a container of it, and removes both.
 CYCLES = f"""
 worker() {{
 	n=0
@@ -48,6 +48,8 @@ worker() {{
 images() {{
 	while :; do
 		stele --store {STORE} image import --quiet docker-archive:{ARCHIVE} power:1 >/dev/null
+		stele --root {ROOT} --store {STORE} create --image power:1 image /sleep 1000 </dev/null >/dev/null
+		stele --root {ROOT} --store {STORE} delete --force image
 		stele --store {STORE} image rm power:1 >/dev/null
 		stele --store {STORE} image gc --grace-period 0m >/dev/null
 		echo imported
@@ -60,18 +62,18 @@ wait
 
 
 def archive() -> bytes:
-    """An image of one layer with one file, as `docker save` writes it."""
+    """An image of one layer with a busybox called sleep, as `docker save` writes it."""
 
     def tar(files: dict[str, bytes]) -> bytes:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
             for name, content in files.items():
                 member = tarfile.TarInfo(name)
-                member.size = len(content)
+                member.size, member.mode = len(content), 0o755
                 archive.addfile(member, io.BytesIO(content))
         return packed.getvalue()
 
-    layer = tar({"file": bytes(range(256)) * 1024})
+    layer = tar({"sleep": Path("/bin/busybox").read_bytes()})
     ids = {"rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}
     config = {"architecture": "amd64", "os": "linux", "config": {}, **ids}
     manifest = [{"Config": "config.json", "RepoTags": ["power:0"], "Layers": ["layer.tar"]}]
@@ -90,7 +92,7 @@ def images_are_whole(guest: Guest) -> int:
     guest.ok(*images, "verify")
     guest.ok(*images, "rm", "power:1")
     guest.ok(*images, "gc", "--grace-period", "0m")
-    assert guest.ok("find", f"{STORE}/blobs", f"{STORE}/ingest", "-type", "f") == ""
+    assert guest.ok("find", f"{STORE}/blobs", f"{STORE}/ingest", f"{STORE}/layers", f"{STORE}/uses", "-type", "f") == ""
     return len(rows)
 
 
