@@ -92,6 +92,28 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             return f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; correct or remove it'
         case model.Rlimit():
             return f"process.rlimits[{index}]: cannot set it to {step.soft}:{step.hard}: {why}; lower it, or give stele CAP_SYS_RESOURCE"
+        case model.Scheduler():
+            return f"process.scheduler: the kernel refuses it: {why}; correct its numbers, or give stele CAP_SYS_NICE"
+        case model.IoPriority():
+            return (
+                f"process.ioPriority: the kernel refuses it: {why}; choose another class, or give stele CAP_SYS_ADMIN"
+            )
+        case model.Affinity():
+            return f"process.execCPUAffinity: the kernel refuses it: {why}; name CPUs that this host and linux.resources.cpu.cpus have"
+        case model.MemoryPolicy():
+            return f"linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host has, and flags that go with the mode"
+        case model.OomScore():
+            return f"process.oomScoreAdj: cannot set it to {step.score - 1000}: {why}; choose one that is not below stele's own, or give stele CAP_SYS_RESOURCE"
+        case model.TimeOffsets():
+            return f"linux.timeOffsets: the kernel refuses them: {why}; a clock cannot be set to before 0, nor nanosecs to a second or more"
+        case model.Personality():
+            return f"linux.personality: the kernel refuses it: {why}; remove it"
+        case model.Hostname():
+            return f'hostname "{step.name}": {why}; it can have at most 64 bytes'
+        case model.Domainname():
+            return f'domainname "{step.name}": {why}; it can have at most 64 bytes'
+        case model.RootAttributes() | model.Propagation():
+            return f"linux.rootfsPropagation: {detail + ': ' if detail else ''}{why}"
         case model.JoinNamespace():
             return f"linux.namespaces[{index}].path: cannot join the namespace: {why}; check that its owner still runs"
         case model.MaskPath():

@@ -38,7 +38,7 @@ class Relay:
     def __enter__(self) -> Relay:
         if os.isatty(0):
             self.saved = termios.tcgetattr(0)
-            tty.setraw(0)
+            tty.setraw(0, termios.TCSANOW)  # at once: what was typed ahead is for the program
             self._resize()
             self.before = signal.signal(signal.SIGWINCH, self._resize)
         return self

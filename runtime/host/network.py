@@ -55,6 +55,12 @@ def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
     from pyroute2.netlink.exceptions import NetlinkError
 
     with route_socket() as host, route_socket(pid) as inside:
+        for device in devices:  # before anything is moved: the kernel renames after that, and what it cannot is lost
+            if inside.link_lookup(ifname=device.container_name):
+                raise HostError(
+                    f'linux.netDevices.{device.host_name}: the container has a "{device.container_name}" already; '
+                    "choose another name"
+                )
         for device in devices:
             field = f"linux.netDevices.{device.host_name}"
             try:
@@ -73,6 +79,4 @@ def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
                     inside.addr("add", index=index, address=address, prefixlen=length, family=family)
                 inside.link("set", index=index, state="up")
             except NetlinkError as e:
-                raise HostError(
-                    f"{field}: cannot move it into the container: {e.args[-1]}; is the name free there?", e.code
-                ) from e
+                raise HostError(f"{field}: cannot move it into the container: {e.args[-1]}", e.code) from e

@@ -96,7 +96,7 @@ def compile_create(
         *container_hooks(config, "startContainer", request.state),
         *planned.late,
     )
-    _check_resctrl(linux, facts)
+    _check_host(linux, facts)
     resources = linux.get("resources") or {}
     # An ordinary user has not the right to attach a program to a cgroup.
     rules = () if request.rootless else device_rules.explain(resources.get("devices") or ())
@@ -317,7 +317,11 @@ def _net_devices(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> tup
     return tuple(model.NetDevice(host, (device or {}).get("name") or host) for host, device in devices.items())
 
 
-def _check_resctrl(linux: Mapping[str, Any], facts: model.Facts) -> None:
+def _check_host(linux: Mapping[str, Any], facts: model.Facts) -> None:
+    """Fields that this host cannot give at all."""
+    label = linux.get("mountLabel")
+    if label and not facts.selinux:
+        raise ConfigError("linux.mountLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it")
     if linux.get("intelRdt") and not facts.resctrl:
         raise ConfigError(
             "linux.intelRdt", "needs resctrl, which this host has not mounted on /sys/fs/resctrl; remove it"

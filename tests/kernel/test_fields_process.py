@@ -1,0 +1,409 @@
+"""process and the parts of linux that act on it: in effect for the container's program, and for what exec adds."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import json
+import os
+import pty
+import re
+import select
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.bundles import BundleFactory
+from tests.harness.runtime import Runtime
+
+SLEEP = ["sleep", "1000"]
+NOBODY = {"uid": 0, "gid": 0}
+Inside = Callable[..., str]
+
+
+def say(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+@pytest.fixture(params=["init", "exec"])
+def inside(request: pytest.FixtureRequest, stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> Inside:
+    """`inside(script, process, linux)`: what a script says as the container's program, and as one that exec adds."""
+
+    def run(script: str, process: dict[str, Any], linux: dict[str, Any] | None = None, **more: Any) -> str:
+        changes = {"process": process, "linux": linux or {}}
+        if request.param == "init":
+            return stele.ok("run", "-b", bundle(say(script), changes, **more), stele.id())
+        name = stele.detached(bundle(SLEEP, {"linux": linux or {}}, **more))
+        config = json.loads((tmp_path / "bundle1/config.json").read_text())["process"]
+        (tmp_path / "process").write_text(json.dumps({**config, **process, "args": say(script)}))
+        said = stele.ok("exec", "--process", tmp_path / "process", name)
+        stele.ok("delete", "-f", name)
+        return said
+
+    return run
+
+
+def test_the_umask_is_022_unless_told(inside: Inside) -> None:
+    assert inside("umask", {}) == "0022\n"
+
+
+def test_umask(inside: Inside) -> None:
+    assert inside("umask", {"user": {"uid": 0, "gid": 0, "umask": 0o007}}) == "0007\n"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "policy", "other"),
+    [
+        ({"policy": "SCHED_OTHER", "nice": 5}, 0, 5),
+        ({"policy": "SCHED_BATCH", "nice": -5}, 3, -5),
+        ({"policy": "SCHED_IDLE"}, 5, 0),
+    ],
+)
+def test_scheduler(inside: Inside, scheduler: dict[str, Any], policy: int, other: int) -> None:
+    # man 5 proc: field 19 of stat is nice, 41 the policy
+    out = inside("cat /proc/self/stat", {"scheduler": scheduler})
+    fields = out.rpartition(")")[2].split()
+    assert (int(fields[41 - 3]), int(fields[19 - 3])) == (policy, other)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        ({"policy": "SCHED_FIFO", "priority": 500}, "process.scheduler"),
+        ({"policy": "SCHED_DEADLINE", "runtime": 5, "deadline": 3, "period": 4}, "process.scheduler"),
+        ({"policy": "SCHED_NONE"}, "process.scheduler.policy"),
+        ({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_NONE"]}, "process.scheduler.flags[0]"),
+        ({"policy": "SCHED_OTHER", "nice": 50}, "process.scheduler.nice"),
+    ],
+    ids=["priority", "deadline", "policy", "flag", "nice"],
+)
+def test_a_scheduler_that_cannot_be(
+    stele: Runtime, bundle: BundleFactory, scheduler: dict[str, Any], words: str
+) -> None:
+    done = stele("run", "-b", bundle(["true"], {"process": {"scheduler": scheduler}}), stele.id())
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("priority", "said"),
+    [
+        ({"class": "IOPRIO_CLASS_BE", "priority": 6}, "best-effort: prio 6"),
+        ({"class": "IOPRIO_CLASS_RT", "priority": 2}, "realtime: prio 2"),
+        ({"class": "IOPRIO_CLASS_IDLE", "priority": 0}, "idle"),
+    ],
+)
+def test_io_priority(inside: Inside, priority: dict[str, Any], said: str) -> None:
+    assert said in inside("ionice", {"ioPriority": priority})
+
+
+def test_cpu_affinity_of_the_program_and_of_an_exec(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """initial is for the container's program; an exec has it until it runs, and then final (config.md)."""
+    affinity = {"execCPUAffinity": {"initial": "0", "final": "1"}}
+    script = "grep Cpus_allowed_list /proc/self/status"
+    assert stele.ok("run", "-b", bundle(say(script), {"process": affinity}), stele.id()).split()[1] == "0"
+    name = stele.detached(bundle(SLEEP, {"process": affinity}))
+    assert stele.ok("exec", name, *say(script)).split()[1] == "1"
+    stele.ok("delete", "-f", name)
+
+
+def test_the_callers_affinity_is_not_inherited(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(say("grep Cpus_allowed_list /proc/self/status"))
+    command = stele.command("run", "-b", folder, stele.id())
+    done = subprocess.run(["taskset", "-c", "1", *command], capture_output=True, text=True, check=True)
+    everything = re.search(r"Cpus_allowed_list:\s(.*)", Path("/proc/1/status").read_text())
+    assert everything is not None
+    assert done.stdout.split()[1] == everything[1]
+
+
+def test_an_oom_score_that_takes_a_right(stele: Runtime, bundle: BundleFactory) -> None:
+    """Below the caller's own score only CAP_SYS_RESOURCE leads, which a runtime may lack."""
+    folder = bundle(["true"], {"process": {"oomScoreAdj": -900}})
+    drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]
+    done = subprocess.run(
+        [*drop, *stele.command("run", "-b", folder, stele.id())], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "process.oomScoreAdj: cannot set it to -900: permission denied (EACCES)" in done.stderr
+
+
+@pytest.mark.parametrize("score", [500, 1000])
+def test_oom_score(inside: Inside, score: int) -> None:
+    assert inside("cat /proc/self/oom_score_adj", {"oomScoreAdj": score}) == f"{score}\n"
+
+
+def test_limits(inside: Inside) -> None:
+    text = inside("ulimit -n; ulimit -Hn; ulimit -c", {"rlimits": [
+        {"type": "RLIMIT_NOFILE", "soft": 77, "hard": 99}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+    ]})  # fmt: skip
+    assert text.split() == ["77", "99", "0"]
+
+
+@pytest.mark.parametrize("field", ["apparmorProfile", "selinuxLabel"])
+def test_an_lsm_that_is_off_is_told_of_create_and_exec(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, field: str
+) -> None:
+    done = stele("create", "-b", bundle(["true"], {"process": {field: "x"}}), stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert f"process.{field}: 'x' cannot be applied: " in done.stderr
+    name = stele.detached(bundle(SLEEP))
+    flag = {"apparmorProfile": "--apparmor", "selinuxLabel": "--process-label"}[field]
+    done = stele("exec", flag, "x", name, "true")
+    assert (done.returncode, f"process.{field}: 'x' cannot be applied: " in done.stderr) == (255, True)
+    stele.ok("delete", "-f", name)
+
+
+def test_personality(inside: Inside) -> None:
+    assert inside("uname -m", {}, {"personality": {"domain": "LINUX32"}}) in ("i686\n", "armv8l\n")
+
+
+def test_memory_policy(inside: Inside) -> None:
+    """set_mempolicy(2), as numa_maps(5) shows it of the program's own memory."""
+    policy = {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}
+    assert "bind=static:0" in inside("cat /proc/self/numa_maps", {}, {"memoryPolicy": policy})
+
+
+def test_a_memory_policy_that_the_host_cannot_have(stele: Runtime, bundle: BundleFactory) -> None:
+    linux = {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "500"}}
+    done = stele("run", "-b", bundle(["true"], {"linux": linux}), stele.id())
+    assert done.returncode == 1
+    assert "linux.memoryPolicy" in done.stderr
+
+
+def test_time_offsets(inside: Inside) -> None:
+    linux = {"timeOffsets": {"boottime": {"secs": 86_400_000, "nanosecs": 5}, "monotonic": {"secs": 7}}}
+    edit: Any = lambda config: config["linux"]["namespaces"].append({"type": "time"})  # noqa: E731
+    assert float(inside("cat /proc/uptime", {}, linux, edit=edit).split()[0]) > 86_400_000
+
+
+def test_sysctls_by_both_separators(inside: Inside) -> None:
+    linux = {"sysctl": {"net/ipv4/ip_forward": "1", "net.ipv4.ping_group_range": "0 5", "kernel.msgmax": "9000"}}
+    out = inside("cd /proc/sys; cat net/ipv4/ip_forward net/ipv4/ping_group_range kernel/msgmax", {}, linux)
+    assert out.split() == ["1", "0", "5", "9000"]
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "words"),
+    [
+        ("vm.swappiness", "belongs to the host"),
+        ("kernel.shmmax/../../vm/swappiness", "is no name of a sysctl"),
+        ("user.max_user_namespaces", "needs a user namespace"),
+    ],
+)
+def test_a_sysctl_of_the_host_is_refused(stele: Runtime, bundle: BundleFactory, sysctl: str, words: str) -> None:
+    before = Path("/proc/sys/vm/swappiness").read_text()
+    done = stele("create", "-b", bundle(["true"], {"linux": {"sysctl": {sysctl: "1"}}}), stele.id(), stdout=-3)
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    assert Path("/proc/sys/vm/swappiness").read_text() == before
+
+
+def test_fields_for_other_systems_are_ignored(inside: Inside) -> None:
+    """commandLine and username are Windows', and what the specification does not know is ignored as it says."""
+    process = {"commandLine": "cmd /c dir", "user": {"uid": 0, "gid": 0, "username": "admin"}, "future": {"a": 1}}
+    assert inside("echo fine", process) == "fine\n"
+
+
+def test_huge_pages(stele: Runtime, bundle: BundleFactory) -> None:
+    """hugepageLimits, as the container's own cgroup has it, reservations with it."""
+    limits = [{"pageSize": "2MB", "limit": 4 << 20}]
+    script = "cat /sys/fs/cgroup/hugetlb.2MB.max /sys/fs/cgroup/hugetlb.2MB.rsvd.max"
+    folder = bundle(say(script), {"linux": {"resources": {"hugepageLimits": limits}}})
+    assert stele.ok("run", "-b", folder, stele.id()).split() == [str(4 << 20)] * 2
+
+
+# --- network ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def veth() -> Iterator[tuple[str, str]]:
+    """A pair of network devices of the host; the first has an address."""
+    names = (f"st{os.getpid() % 10000}a", f"st{os.getpid() % 10000}b")
+    subprocess.run(["ip", "link", "add", names[0], "type", "veth", "peer", "name", names[1]], check=True)
+    subprocess.run(["ip", "address", "add", "10.99.1.2/24", "dev", names[0]], check=True)
+    subprocess.run(["ip", "link", "set", names[1], "up"], check=True)
+    yield names
+    for name in names:
+        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["", "eth7"])
+def test_a_network_device_is_moved_in(stele: Runtime, bundle: BundleFactory, veth: tuple[str, str], name: str) -> None:
+    """It is gone from the host, up, keeps its addresses, and has the name that config.json gives (spec 1.3)."""
+    linux = {"netDevices": {veth[0]: {"name": name} if name else {}}}
+    container = stele.detached(bundle(SLEEP, {"linux": linux}))
+    inside = stele.ok("exec", container, "ip", "address", "show", name or veth[0])
+    assert "10.99.1.2/24" in inside and "UP" in inside
+    assert subprocess.run(["ip", "link", "show", veth[0]], check=False, capture_output=True).returncode != 0
+    stele.ok("delete", "-f", container)
+
+
+def test_a_network_device_that_is_not_there(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(["true"], {"linux": {"netDevices": {"nothere0": {}}}})
+    done = stele("create", "-b", folder, stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert "linux.netDevices.nothere0: this host has no such network device" in done.stderr
+
+
+def test_a_network_device_whose_name_is_taken(stele: Runtime, bundle: BundleFactory, veth: tuple[str, str]) -> None:
+    """It stays the host's, and nothing of the container is left."""
+    done = stele(
+        "create", "-b", bundle(["true"], {"linux": {"netDevices": {veth[0]: {"name": "lo"}}}}), stele.id(), stdout=-3
+    )
+    assert done.returncode == 1
+    assert f'linux.netDevices.{veth[0]}: the container has a "lo" already' in done.stderr
+    assert subprocess.run(["ip", "link", "show", veth[0]], check=False, capture_output=True).returncode == 0
+
+
+# --- seccomp's listener -------------------------------------------------------------------------------------------
+
+RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV, _SEND
+
+
+def answer(listener: int, value: int) -> int:
+    """Answer one call of whoever has the filter with a value of our own; returns the caller's pid, as we see it."""
+    ready, _, _ = select.select([listener], [], [], 30)
+    assert ready, "no call came"
+    libc = ctypes.CDLL(None, use_errno=True)
+    request = ctypes.create_string_buffer(80)
+    assert libc.ioctl(listener, ctypes.c_ulong(RECEIVE), request) == 0
+    identity, pid = struct.unpack_from("=QI", request.raw)
+    reply = ctypes.create_string_buffer(struct.pack("=QqiI", identity, value, 0, 0), 24)
+    assert libc.ioctl(listener, ctypes.c_ulong(SEND), reply) == 0
+    return int(pid)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(tmp_path / "agent"))
+        listening.listen(4)
+        listening.settimeout(30)
+        yield listening
+
+
+def notifying(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "seccomp": {
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(tmp_path / "agent"), "listenerMetadata": "mine",
+            "syscalls": [{"names": ["getuid"], "action": "SCMP_ACT_NOTIFY"}],
+        }
+    }  # fmt: skip
+
+
+def receive(agent: socket.socket) -> tuple[dict[str, Any], int]:
+    """The container process state and the one fd that comes with it (config-linux.md); the connection then ends."""
+    connection, _ = agent.accept()
+    with connection:
+        connection.settimeout(30)
+        message, ancillary, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(16))
+        ((_, _, content),) = ancillary
+        (listener,) = array.array("i", content)
+        assert connection.recv(1) == b""
+    return json.loads(message), listener
+
+
+@pytest.mark.parametrize("no_new_privs", [True, False])
+def test_an_agent_answers_for_the_kernel(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, agent: socket.socket, no_new_privs: bool
+) -> None:
+    """The agent gets the listener and the state, and decides what getuid says, of the program and of an exec."""
+    process = {"noNewPrivileges": no_new_privs}
+    folder = bundle(say("id -u; sleep 1000"), {"linux": notifying(tmp_path), "process": process})
+    name = stele.create(folder)
+    starting = subprocess.Popen(stele.command("start", name))
+    state, listener = receive(agent)
+    pid = stele.state(name)["pid"]
+    assert {k: state[k] for k in ("fds", "pid", "metadata")} == {"fds": ["seccompFd"], "pid": pid, "metadata": "mine"}
+    assert state["ociVersion"]
+    assert {k: state["state"][k] for k in ("id", "pid", "status", "bundle")} == {
+        "id": name, "pid": pid, "status": "created", "bundle": str(folder),
+    }  # fmt: skip
+    # busybox asks getuid at its own start too, so each call gets the same answer until the script has gone on
+    seen = answer_until(listener, 4321, lambda: "4321" in (folder / "stdout").read_text())
+    assert seen
+    assert starting.wait(30) == 0
+    running = subprocess.Popen(stele.command("exec", name, "id", "-u"), stdout=subprocess.PIPE, text=True)
+    state, second = receive(agent)
+    assert state["state"]["status"] == "running"
+    answer_until(second, 55, lambda: running.poll() is not None)
+    out, _ = running.communicate(timeout=30)
+    assert out == "55\n"
+    os.close(listener)
+    os.close(second)
+    stele.ok("delete", "-f", name)
+
+
+def answer_until(listener: int, value: int, done: Callable[[], bool]) -> int:
+    """Answer every call until `done`; returns how many."""
+    count = 0
+    while not done():
+        ready, _, _ = select.select([listener], [], [], 0.05)
+        if ready:
+            try:
+                answer(listener, value)
+            except AssertionError:
+                break  # its last process has ended
+            count += 1
+    return count
+
+
+def test_no_agent_no_container(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    done = stele("run", "-b", bundle(["true"], {"linux": notifying(tmp_path)}), stele.id())
+    assert done.returncode == 1
+    assert f'linux.seccomp.listenerPath "{tmp_path}/agent": cannot hand over the file descriptor' in done.stderr
+
+
+# --- terminals ----------------------------------------------------------------------------------------------------
+
+
+def on_terminal(command: list[str], typed: bytes = b"") -> tuple[int, str]:
+    """Run a command on a terminal of its own, 33 by 44; type something; its exit code and all it wrote."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    import fcntl
+    import termios
+
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 44, 0, 0))
+    if typed:
+        os.write(master, typed)
+    said = b""
+    while True:
+        ready, _, _ = select.select([master], [], [], 30)
+        assert ready, said
+        try:
+            part = os.read(master, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        said += part
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode().replace("\r", "")
+
+
+def test_a_terminal_is_relayed_by_run(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(say("read x; echo got $x; tty; exit 6"), terminal=True)
+    code, said = on_terminal(stele.command("run", "-b", folder, stele.id()), b"word\n")
+    assert (code, "got word" in said, "/dev/" in said) == (6, True, True), said
+
+
+def test_a_terminal_is_relayed_by_exec(stele: Runtime, bundle: BundleFactory) -> None:
+    """exec -t in the foreground: a new pty in the container, of the caller's size, input and output through it."""
+    name = stele.detached(bundle(SLEEP))
+    code, said = on_terminal(
+        stele.command("exec", "-t", name, "sh", "-c", "read x; echo got $x; tty; exit 6"), b"word\n"
+    )
+    assert (code, "got word" in said, "/dev/pts/0" in said) == (6, True, True), said
+    stele.ok("delete", "-f", name)
+
+
+def test_exec_without_a_terminal_has_none(stele: Runtime, bundle: BundleFactory) -> None:
+    name = stele.detached(bundle(SLEEP))
+    assert stele("exec", name, "tty").stdout == "not a tty\n"
+    stele.ok("delete", "-f", name)
