@@ -52,7 +52,6 @@ def probe(*, cgroup_mount: str) -> Facts:
         cgroup_mount=cgroup_mount,
         apparmor=apparmor(),
         selinux=selinux(),
-        resctrl=os.path.exists("/sys/fs/resctrl/schemata"),
         kernel=(major, minor),
         in_user_namespace=in_user_namespace(),
         setgroups=not _read("/proc/self/setgroups").startswith("deny"),

@@ -322,7 +322,5 @@ def _check_host(linux: Mapping[str, Any], facts: model.Facts) -> None:
     label = linux.get("mountLabel")
     if label and not facts.selinux:
         raise ConfigError("linux.mountLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it")
-    if linux.get("intelRdt") and not facts.resctrl:
-        raise ConfigError(
-            "linux.intelRdt", "needs resctrl, which this host has not mounted on /sys/fs/resctrl; remove it"
-        )
+    if linux.get("intelRdt"):
+        raise ConfigError("linux.intelRdt", "stele manages no cache and bandwidth classes (resctrl); remove it")

@@ -33,7 +33,6 @@ class Facts:
         cgroup_mount: where the cgroup2 hierarchy is mounted, "" if nowhere.
         apparmor, selinux: whether the LSM is on.
         hugepages: names of sizes, as "2MB".
-        resctrl: whether /sys/fs/resctrl is mounted.
         kernel: (major, minor).
         setgroups: whether the user namespace lets supplementary groups be set (user_namespaces(7)).
     """
@@ -44,7 +43,6 @@ class Facts:
     cgroup_mount: str = "/sys/fs/cgroup"
     apparmor: bool = False
     selinux: bool = False
-    resctrl: bool = False
     kernel: tuple[int, int] = (6, 1)
     in_user_namespace: bool = False
     setgroups: bool = True

@@ -326,7 +326,7 @@ def test_the_last_environment_entry_for_a_name_wins() -> None:
         ({"process__execCPUAffinity": {"initial": "a"}}, "process.execCPUAffinity.initial", "no list of CPUs"),
         ({"process__capabilities": {"inheritable": ["CAP_KILL"]}}, "process.capabilities.inheritable", "not in the bounding set"),
         ({"linux__personality": {"domain": "LINUX", "flags": ["x"]}}, "linux.personality.flags", "no flag is defined"),
-        ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt", "needs resctrl"),
+        ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt", "resctrl"),
         ({"linux__memoryPolicy": {"mode": "MPOL_X"}}, "linux.memoryPolicy.mode", "no mode"),
         ({"linux__namespaces": [{"type": "mount"}, {"type": "uts"}], "linux__netDevices": {"e": {}}}, "linux.netDevices", "network namespace"),
     ],
