@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.cli.declare import Command, Option, flag
-from runtime.cli.image_table import IMAGE_COMMANDS
+from runtime.cli.image_table import IMAGE_COMMANDS, PLATFORM
 
 GLOBALS = (
     Option(("--root",), "directory for the state of containers", "directory"),
@@ -196,6 +196,7 @@ COMMANDS = (
     Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
     Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
     *IMAGE_COMMANDS,
+    Command("unpack", "make a bundle of an image", "unpack:unpack", ("IMAGE", "BUNDLE"), (PLATFORM,)),
     Command("checkpoint", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
     Command("restore", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
 )

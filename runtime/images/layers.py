@@ -26,6 +26,7 @@ from runtime.host.unpack import (
     Unpacking,
     initial_user_namespace,
 )
+from runtime.images.budget import load
 from runtime.images.files import open_dir, remove_tree
 from runtime.images.flat import merge
 from runtime.images.model import Descriptor, ImageError, Manifest
@@ -33,14 +34,15 @@ from runtime.images.model import Descriptor, ImageError, Manifest
 if TYPE_CHECKING:
     from runtime.images.store import ImageStore
 
-DEFAULT_BUDGET = Budget()
 PLACE = "layers/sha256"
 TREE, NEW = "tree", "new"
 
 
-def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget = DEFAULT_BUDGET) -> list[str]:
+def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None = None) -> list[str]:
     """The trees of an image's layers in overlayfs form, lowest first; those that are missing are unpacked.
 
+    Args:
+        budget: None for the store's own (runtime.images.budget).
     Returns:
         absolute paths. `gc` leaves them for its grace period, and as long as `store.hold` names their diff_ids.
     Raises:
@@ -52,17 +54,19 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget = DEFA
         diff_id: layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True) if not _wanted(store, diff_id)
     }
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    budget = budget or load(store.path)
     _all_at_once(
         [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for diff_id, layer in missing.items()]
     )
     return [tree_path(store, diff_id) for diff_id in diff_ids]
 
 
-def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: Budget = DEFAULT_BUDGET) -> None:
+def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: Budget | None = None) -> None:
     """Unpack an image flat into an empty directory, as an overlay of its layers would look.
 
     Args:
         directory: its fd, which stays the caller's.
+        budget: None for the store's own.
     Raises:
         ImageError, HostError: as `unpack_image`; the directory is empty again.
     """
@@ -70,6 +74,7 @@ def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: 
         raise HostError(f'"{os.readlink(f"/proc/self/fd/{directory}")}" is not empty; unpack into a new directory')
     diff_ids = store.config(manifest).diff_ids
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    budget = budget or load(store.path)
     # Beside what the lowest layer makes there, under a name that no layer can know.
     aside = f".stele-{os.urandom(16).hex()}"
     os.mkdir(aside, 0o700, dir_fd=directory)

@@ -22,8 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import HostError
-from runtime.host.unpack import Budget
+from runtime.errors import HostError, SteleError
 from runtime.images import layers
 from runtime.images.model import ImageError, Manifest
 from runtime.images.store import ImageStore
@@ -379,11 +378,33 @@ def test_unpacking_into_a_directory_with_something_in_it(store: ImageStore, tmp_
 
 
 def test_budgets_are_configurable(store: ImageStore) -> None:
-    """The default takes what a smaller budget refuses."""
+    """limits.json in the store changes the defaults for all commands."""
     manifest = store.manifest(add_image(store, layer(*(entry(f"f{i}") for i in range(20)))))
+    limits = Path(store.path) / "limits.json"
+    limits.write_text('{"entries": 10}')
     with pytest.raises(ImageError, match="more than the 10 entries allowed"):
-        layers.unpack_image(store, manifest, budget=Budget(entries=10))
+        layers.unpack_image(store, manifest)
+    limits.write_text('{"entries": 20}')
     layers.unpack_image(store, manifest)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"entry": 10}', "'entry' is no limit; there are bytes, ratio, entries, header, file"),
+        ('{"entries": 0}', "entries: 0 is no number above zero"),
+        ('{"entries": true}', "entries: True is no number above zero"),
+        ('{"bytes": 1e30}', "bytes: 1e[+]30 is no number above zero"),
+        ('{"bytes": "9"}', "bytes: '9' is no number above zero"),
+        ("{", "JSON"),
+    ],
+)
+def test_limits_that_are_none(store: ImageStore, content: str, words: str) -> None:
+    """A mistake in limits.json is told; the default does not take its place."""
+    manifest = store.manifest(add_image(store, layer(entry("a"))))
+    (Path(store.path) / "limits.json").write_text(content)
+    with pytest.raises(SteleError, match=words):
+        layers.unpack_image(store, manifest)
 
 
 # ---- the same as others ----

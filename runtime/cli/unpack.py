@@ -1,0 +1,90 @@
+"""stele unpack: an image of the store becomes a bundle of plain files."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from runtime.cli.main import Globals
+from runtime.errors import HostError
+
+FILE_MAX = 1 << 20
+
+
+def unpack(options: Globals, values: dict[str, Any]) -> int:
+    """Make BUNDLE with the image's files in `rootfs` and a config.json that runs it as `run --image` would."""
+    from runtime.images.find import find
+    from runtime.images.platforms import parse_platform
+    from runtime.images.store import ImageStore
+
+    store = ImageStore(options.images)
+    platform = parse_platform(values["platform"]) if values["platform"] else None
+    image = find(store, values["image"], platform)
+    bundle = os.path.abspath(values["bundle"])
+    made = _make_directory(bundle)
+    try:
+        _fill(store, image, bundle)
+    except BaseException:
+        _take_back(bundle, itself=made)
+        raise
+    finally:
+        store.close()
+    return 0
+
+
+def _make_directory(bundle: str) -> bool:
+    """Make the bundle's directory; False if it is there, empty.
+
+    0700: the image's set-user-ID files are not for the users of the host (CVE-2021-41103).
+    """
+    try:
+        os.mkdir(bundle, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(bundle) or os.listdir(bundle):
+            raise HostError(f'bundle "{bundle}" is there and not empty; name a new directory') from None
+        return False
+    except OSError as e:
+        raise HostError(f'bundle "{bundle}": cannot make it: {os.strerror(e.errno or 0)}', e.errno or 0) from e
+    return True
+
+
+def _fill(store: Any, image: Any, bundle: str) -> None:
+    from runtime.images import settings
+    from runtime.images.accounts import identity
+    from runtime.images.layers import unpack_to
+    from runtime.images.merged import Merged
+    from runtime.images.overrides import Overrides
+    from runtime.oci.load import check_config
+
+    rootfs = f"{bundle}/rootfs"
+    os.mkdir(rootfs, 0o755)
+    fd = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        unpack_to(store, image.manifest, fd)
+    finally:
+        os.close(fd)
+    wanted = Overrides()
+    with Merged([rootfs]) as merged:
+        user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
+        volumes = settings.image_volumes(image.config, wanted)
+        present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
+    annotations = {f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest}
+    place = settings.Place("stele", os.uname().machine, user, present, annotations=annotations)
+    config = settings.runtime_config(image.config, wanted, place)
+    check_config(config)
+    with open(f"{bundle}/config.json", "x") as file:
+        file.write(json.dumps(config, indent=2) + "\n")
+
+
+def _take_back(bundle: str, *, itself: bool) -> None:
+    from runtime.images.files import remove_tree
+
+    fd = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(fd):
+            remove_tree(fd, name)
+    finally:
+        os.close(fd)
+    if itself:
+        os.rmdir(bundle)
