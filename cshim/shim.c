@@ -171,6 +171,22 @@ int stele_open_tree(int dir, const char *path, unsigned flags)
 	return result(syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC));
 }
 
+int stele_mount_source(const char *type, const char *source, uint64_t attributes)
+{
+	int fs = result(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
+	if (fs < 0)
+		return fs;
+	int tree = result(syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", source, 0));
+	if (tree >= 0)
+		tree = result(syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "ro", NULL, 0));
+	if (tree >= 0)
+		tree = result(syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+	if (tree >= 0)
+		tree = result(syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes));
+	close(fs);
+	return tree;
+}
+
 int stele_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation, int userns)
 {
 	struct mount_attr attr = {

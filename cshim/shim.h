@@ -31,6 +31,8 @@ int stele_spawn(struct stele_spawn *s);
 
 int stele_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int stele_open_tree(int dir, const char *path, unsigned flags);
+/* A detached mount of the file system `type` that is in `source`, a file or a block device (fsopen(2), fsmount(2)). */
+int stele_mount_source(const char *type, const char *source, uint64_t attributes);
 int stele_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation, int userns);
 int stele_setns(int fd, int flags);
 int stele_unshare(int flags);

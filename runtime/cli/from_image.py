@@ -17,9 +17,10 @@ from runtime.images.merged import Merged
 from runtime.images.overrides import Overrides
 from runtime.images.store import ImageStore
 from runtime.oci.load import check_config
-from runtime.plan.model import UPPER_DIRECTORY, ImageRoot
+from runtime.plan.model import UPPER_DIRECTORY, ErofsFd, ImageRoot
 
 FILE_MAX = 1 << 20
+TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
 
 def from_image(options: Globals, values: dict[str, Any], container_id: str) -> FromImage:
@@ -33,7 +34,7 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
     wanted = overrides_of(values)
     store = ImageStore(options.images)
     try:
-        image = find(store, values["image"])
+        image = find(store, _taken_in(store, values["image"]))
         layers = _layers(store, image)
         with Merged(layers) as merged:
             user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
@@ -42,6 +43,7 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
             _make_volumes(store, wanted, merged, user)
             if wanted.upper.kind == UPPER_DIRECTORY:
                 _make_upper(wanted.upper.directory, merged)
+        whole = _erofs(store, image, options.root) if values["rootfs"] == "erofs" else None
     finally:
         store.close()
     files = _files(wanted, container_id)
@@ -61,7 +63,7 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
     check_config(config)
     upper = wanted.upper
     make = (config["process"]["cwd"],) if config["process"]["cwd"] != "/" else ()
-    root = ImageRoot(layers, upper=upper.kind, size=upper.size, directory=upper.directory, make=make)
+    root = ImageRoot(layers, whole, upper=upper.kind, size=upper.size, directory=upper.directory, make=make)
     return FromImage(config, root, files, store.path, image.chain, wanted.veth)
 
 
@@ -109,6 +111,30 @@ def overrides_of(values: dict[str, Any]) -> Overrides:
     )
 
 
+def _taken_in(store: ImageStore, text: str) -> str:
+    """The name of an image: if the text says a file or folder that it is in, it is imported first."""
+    if not text.startswith(TRANSPORTS):
+        return text
+    from runtime.images.archives import import_images
+    from runtime.images.platforms import host_platform
+    from runtime.images.progress import to_stderr
+    from runtime.images.references import parse_place
+
+    place = parse_place(text)
+    if place is None:
+        return text
+    progress = to_stderr(quiet=True)
+    try:
+        found = import_images(store, place, "", host_platform(), progress)
+    finally:
+        progress.close()
+    if len(found) != 1:
+        raise UsageError(
+            f'--image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
+        )
+    return found[0].name
+
+
 def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
     """The trees of the image's layers, the highest first."""
     trees = store.trees(image.config)
@@ -117,6 +143,15 @@ def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
 
         trees = unpack_image(store, image.manifest)
     return tuple(reversed(trees))
+
+
+def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
+    """The image as one file, made if this is the first container that wants it so, and checked."""
+    from runtime.images import erofs
+
+    found = erofs.seal(store, image.manifest, image.config)
+    erofs.check(found, f"{root}/.cache")
+    return ErofsFd(found.path, found.verity)
 
 
 def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Identity) -> None:

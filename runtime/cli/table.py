@@ -42,6 +42,9 @@ IMAGE = (
     Option(("--volume",), "SOURCE:DESTINATION[:ro], a host path or the name of a volume", "many"),
     Option(("--mount",), "type=bind|volume|tmpfs,source=...,destination=...[,readonly]", "many"),
     Option(("--tmpfs",), "DESTINATION[:size=64m,mode=1777,...]", "many"),
+    Option(
+        ("--rootfs",), "layers as they are, or one file of them all", choices=("overlay", "erofs"), default="overlay"
+    ),
     Option(("--upper",), "where writes to the root go: none, tmpfs[:SIZE] or a directory", default="none"),
     flag("--read-only", "--readonly-rootfs", help="no writes to the root; so it is anyway without --upper"),
     Option(("--hostname",), "host name (default: the id)"),

@@ -32,6 +32,10 @@ def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: 
                     fds.append(_namespace(source))
                 case model.TreeFd():
                     fds.append(_tree(source))
+                case model.ErofsFd():
+                    from runtime.host.erofs import mount_erofs
+
+                    fds.append(mount_erofs(source))
     except BaseException:
         close_all(fds)
         raise

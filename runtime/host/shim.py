@@ -45,6 +45,11 @@ def open_tree(path: str, *, recursive: bool) -> int:
     return checked(lib.stele_open_tree(-100, os.fsencode(path), flags), path)
 
 
+def mount_source(kind: str, source: str, attributes: int) -> int:
+    """A detached read-only mount of the file system of a kind that is in a file or block device; the caller's."""
+    return checked(lib.stele_mount_source(kind.encode(), os.fsencode(source), attributes), source)
+
+
 def idmap_tree(tree: int, userns: int, *, recursive: bool, what: str) -> None:
     """Id-map a detached mount by the maps of a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
     flags = AT_RECURSIVE if recursive else 0

@@ -97,11 +97,14 @@ def uses(store: ImageStore) -> dict[str, dict[str, Any]]:
 
 def collect(store: ImageStore, grace: float) -> GcReport:
     """Remove what is not needed; the store's lock is held."""
+    from runtime.images import erofs
+
     limit = time.time() - grace
     dropped = _drop_stale_uses(store, limit)
     keep = needed(store)
     blobs, size = _collect_blobs(store, keep, limit)
     layers = _collect_layers(store, keep, limit)
+    size += erofs.collect(store, keep, limit)
     transfers, more = _collect_transfers(store, limit)
     return GcReport(blobs, layers, transfers, dropped, size + more)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime.images import layers
+from runtime.images import erofs, layers
 from runtime.images.model import Descriptor, ImageConfig, Manifest
 from runtime.images.progress import human, short
 from runtime.images.store import ImageStore
@@ -28,8 +28,17 @@ def describe(store: ImageStore, descriptor: Mapping[str, Any]) -> dict[str, Any]
         "configDigest": manifest.config.digest,
         "config": dict(config.run),
         "layers": list(_layers(store, manifest, config)),
+        **_erofs(store, config),
         "history": list(_history(manifest, config)),
     }
+
+
+def _erofs(store: ImageStore, config: ImageConfig) -> dict[str, Any]:
+    """The one file that stands for all layers (`run --rootfs erofs`), if there is one."""
+    found = erofs.sealed(store, config)
+    if found is None:
+        return {}
+    return {"erofs": {"path": found.path, "digest": found.digest, "size": found.size, "verity": found.verity}}
 
 
 def _layers(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]]:
@@ -65,6 +74,10 @@ def table(told: Mapping[str, Any]) -> str:
     for key, name in (("User", "user"), ("WorkingDir", "workdir"), ("StopSignal", "stop")):
         if run.get(key):
             lines.append(f"{name:9} {_plain(run[key])}")
+    if "erofs" in told:
+        whole = told["erofs"]
+        guard = f"fs-verity {short(whole['verity'])}" if whole["verity"] else "no fs-verity"
+        lines.append(f"erofs     {short(whole['digest'])}, {human(whole['size'])}, {guard}")
     lines.append("history")
     for step in told["history"]:
         size = human(step["size"]) if "size" in step else "-"

@@ -29,18 +29,24 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def replace(directory: int, name: str, content: bytes) -> None:
-    """Replace a file under its writer's lock: after a crash there is the old one or the new one, whole and durable."""
+def replace(directory: int, name: str, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file under its writer's lock: after a crash there is the old one or the new one, whole.
+
+    Args:
+        durable: also after the host's own crash; without it, for what is worth nothing after one.
+    """
     temporary = f".{name}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(temporary, flags, 0o600, dir_fd=directory)
     try:
         write_all(fd, content)
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
     finally:
         os.close(fd)
     os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    os.fsync(directory)
+    if durable:
+        os.fsync(directory)
 
 
 def open_dir(name: str, dir_fd: int | None = None) -> int:

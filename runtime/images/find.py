@@ -32,11 +32,10 @@ def find(store: ImageStore, text: str, platform: Platform | None = None) -> Imag
         ImageError: it is not in the store, or not for this machine. UsageError: the name is malformed, or ambiguous.
     """
     name = text
-    if not model.DIGEST.fullmatch(text) and text not in (names := store.names()):
-        from runtime.images.registries import load
+    if text not in store.names():
+        from runtime.images.naming import stored_name
 
-        reference = load().parse(text)
-        name = str(reference) if str(reference) in names else reference.digest or str(reference)
+        name = stored_name(store, text)
     told = model.parse_descriptor(store.resolve(name), f"image {name}")
     if told.media_type in model.INDEXES:
         told = _of_index(store, name, told, platform or host_platform())

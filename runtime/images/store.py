@@ -250,7 +250,8 @@ class ImageStore:
                 name = check_digest(digest, f"container {container_id}").removeprefix("sha256:")
                 if not self.has_blob(digest) and not os.path.isdir(f"{self.path}/layers/sha256/{name}/tree"):
                     raise ImageError(f"{digest} is not in the store {self.path} any more; create the container again")
-            replace(self.directory("uses"), _use_name(container_id, root), use)
+            # A container does not outlive the host's crash, so neither need this; an fsync would be the half of a start.
+            replace(self.directory("uses"), _use_name(container_id, root), use, durable=False)
 
     def release(self, container_id: str, root: str | None = None) -> None:
         """Forget what a container uses; nothing if nothing is known of it.

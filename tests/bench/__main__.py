@@ -26,6 +26,7 @@ from typing import Any
 from bundles.config import docker_like
 from tests.bench import work
 from tests.bench.crowd import crowd
+from tests.bench.image_run import image_run
 from tests.bench.timer import Cost, Timer, compile_timer
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import busybox_rootfs
@@ -36,7 +37,7 @@ Costs = dict[str, dict[str, list[Cost]]]
 PEERS = ("crun", "runc")
 # Works whose contenders are not runtimes side by side: each returns label -> contender -> one cost for each round, the
 # contenders of a label in the order in which they are told; ratios are to all behind the first.
-OTHERS: dict[str, Callable[[list[work.Contender], Path, float], Costs]] = {"crowd": crowd}
+OTHERS: dict[str, Callable[[list[work.Contender], Path, float], Costs]] = {"crowd": crowd, "image": image_run}
 AT_ONCE = 8
 WARM_UP = 5
 
