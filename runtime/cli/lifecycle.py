@@ -95,8 +95,9 @@ def run(options: Globals, values: dict[str, Any]) -> int:
 
 
 def kill(options: Globals, values: dict[str, Any]) -> int:
-    number = lifecycle.signal_number(values["signal"] or "TERM")
-    lifecycle.kill(options.store(), check_id(values["id"]), number, everyone=values["all"])
+    container_id = check_id(values["id"])
+    number = lifecycle.signal_number(values["signal"] or lifecycle.stop_signal(options.store(), container_id))
+    lifecycle.kill(options.store(), container_id, number, everyone=values["all"])
     return 0
 
 

@@ -15,6 +15,7 @@ from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
 
 KILL_TIMEOUT = 10.0
+STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 UNKNOWN = {"bundle": "", "created": "", "owner": ""}
 
 
@@ -60,6 +61,17 @@ def signal_number(text: str) -> int:
             if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
                 return number
     raise StateError(f'unknown signal "{text}"; use a name such as TERM or a number')
+
+
+def stop_signal(store: Store, container_id: str) -> str:
+    """What ends a container where nothing is said: the signal of its image, else TERM.
+
+    Raises:
+        NotFound, StateError: there is no such container, or its record is damaged.
+    """
+    record = store.read(container_id)
+    told = (record.config.get("annotations") or {}).get(STOP_SIGNAL) if record.image else ""
+    return str(told or "TERM")
 
 
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:

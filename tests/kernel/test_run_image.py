@@ -417,6 +417,22 @@ def test_settings_reach_the_process(run: Run, images: Images, tmp_path: Path) ->
     assert told == "stone\nstone\n127.0.1.1\tstone\n"
 
 
+def test_kill_sends_what_the_image_stops_by(stele: Runtime, images: Images, output: Output) -> None:
+    """An engine's word for "end yourself" is the image's; a signal that is named is the one sent."""
+    image, name = images.made("stops", StopSignal="SIGUSR1"), stele.id()
+    script = "trap 'echo usr1; exit 3' USR1; trap 'echo term' TERM; echo ready; while :; do busybox sleep 0.05; done"
+    words = ["--store", images.path, "create", "--image", image, name, "/bin/sh", "-c", script]
+    assert stele(*words, stdout=output.write_fd, stderr=output.write_fd).returncode == 0
+    stele.ok("start", name)
+    output.until("ready")
+    stele.ok("kill", name, "TERM")
+    output.until("term")
+    stele.ok("kill", name)
+    assert output.rest() == "ready\nterm\nusr1\n"
+    stele.wait_stopped(name)
+    stele.ok("delete", name)
+
+
 def test_volumes(run: Run, images: Images, tmp_path: Path) -> None:
     """A host directory both ways, a named one that stays with the image's owner, tmpfs, and the image's own."""
     image = images.made(
