@@ -87,8 +87,6 @@ __attribute__((noreturn, noinline)) static void child(struct prepared *p)
 	char name[] = "init";
 	char *const argv[] = { name, p->base, p->slots, NULL };
 	char *const env[] = { NULL };
-	if (s->cwd >= 0 && fchdir(s->cwd) < 0)
-		child_fails(s, "fchdir");
 	if ((s->flags & CLONE_NEWUSER) && keep_capabilities() < 0)
 		child_fails(s, "capset");
 	int init = fcntl(s->init, F_DUPFD_CLOEXEC, p->total);
@@ -137,6 +135,20 @@ int stele_spawn(struct stele_spawn *s)
 	p.copies = calloc((size_t)p.total, sizeof(int));
 	if (!p.copies)
 		return -ENOMEM;
+	int here = -1;
+	if (s->cwd >= 0) {
+		/* We go where the child is to begin: in a new user namespace it may have no right to enter. Where nobody
+		 * may look, there is nothing to come back to. */
+		here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fchdir(s->cwd) < 0) {
+			int error = errno;
+			s->failed = "fchdir";
+			free(p.copies);
+			if (here >= 0)
+				close(here);
+			return -error;
+		}
+	}
 	snprintf(p.base, sizeof(p.base), "%d", 3 + (int)s->n_keep);
 	snprintf(p.slots, sizeof(p.slots), "%d", (int)s->n_slots);
 	/* A signal handler must not run in the child: it would run in our memory. */
@@ -145,6 +157,11 @@ int stele_spawn(struct stele_spawn *s)
 	long pid = clone_child(&args, &p);
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 	free(p.copies);
+	if (here >= 0) {
+		int back = fchdir(here);
+		(void)back; /* removed meanwhile: then no relative path of ours leads anywhere any more */
+		close(here);
+	}
 	if (pid < 0)
 		s->failed = "clone3";
 	if (pid > 0 && s->failed) {

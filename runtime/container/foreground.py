@@ -67,15 +67,17 @@ def run(
             forwarding.to(os.pidfd_open(pid))
             record = start(store, container_id, notify_socket, background=True)
             status = follow(Started(pid, forwarding.pidfd, created.master), forwarding)
+            # Still with signals held back: systemd sends us one when the container's process, the unit's main one, has
+            # ended, and it must not keep us from tidying up.
+            if keep:
+                _remember(store, container_id, record, status)
+            else:
+                for warning in delete(store, container_id, force=True):
+                    warn(warning)
+            return exit_code(status)
     except BaseException:
         delete(store, container_id, force=True)
         raise
-    if keep:
-        _remember(store, container_id, record, status)
-    else:
-        for warning in delete(store, container_id, force=True):
-            warn(warning)
-    return exit_code(status)
 
 
 def exit_code(status: int) -> int:

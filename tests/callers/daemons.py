@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.vm.guest import Guest
 
 START_SECONDS = 120
+NUMBERS = itertools.count(1)
 
 
 @contextmanager
-def daemon(host: Guest, unit: str, *argv: str) -> Iterator[None]:
-    """A daemon that says when it is ready (sd_notify(3)), until the end of the with statement.
-
-    As in Debian's own units its containers live on in cgroups of their own.
-    """
-    properties = ("--property=Type=notify", "--property=Delegate=yes", "--property=KillMode=process")
-    host.ok("systemd-run", "--quiet", f"--unit={unit}", *properties, *argv, timeout=START_SECONDS)
+def daemon(host: Guest, *argv: str) -> Iterator[None]:
+    """A daemon that says when it is ready (sd_notify(3)), until the end of the with statement; its shims end with it."""
+    unit = f"test-{argv[0]}-{next(NUMBERS)}"
+    properties = ("--property=Type=notify", "--property=Delegate=yes", "--property=KillMode=mixed")
+    host.ok("systemd-run", "--quiet", "--collect", f"--unit={unit}", *properties, *argv, timeout=START_SECONDS)
     try:
         yield
     finally:
         host.ok("systemctl", "stop", unit, timeout=START_SECONDS)
-        host.run("systemctl", "reset-failed", unit)

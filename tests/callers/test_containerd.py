@@ -40,7 +40,7 @@ class Ctr:
 @pytest.fixture(scope="module")
 def ctr(host: Guest) -> Iterator[Ctr]:
     """containerd with the image."""
-    with daemon(host, "test-containerd", "containerd"):
+    with daemon(host, "containerd"):
         ctr = Ctr(host)
         ctr("images", "import", ARCHIVE)
         yield ctr

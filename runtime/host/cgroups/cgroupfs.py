@@ -176,6 +176,12 @@ class CgroupfsManager:
         for controller in wanted.keys() - have - set(offered):
             raise limits.missing_controller(controller, wanted[controller], where, rootless=self.rootless)
         missing = [c for c in offered if c not in have and (c in wanted or c in ACCOUNTING)]
+        if missing and tree.has_own_processes(fd):
+            # The kernel would let some be enabled (cpu, pids), but then no cgroup below could hold a process:
+            # cgroup-v2.rst "Threads".
+            missing = [c for c in missing if c in wanted]
+            if missing:
+                raise self._not_enabled(missing[0], wanted[missing[0]], where, errno.EBUSY)
         if not missing:
             return
         try:
@@ -188,19 +194,21 @@ class CgroupfsManager:
         try:
             tree.write(fd, "cgroup.subtree_control", f"+{controller}")
         except OSError as e:
-            if not field:
-                return  # for accounting only: "wherever that is possible"
-            number = e.errno or 0
-            advice = {
-                errno.EBUSY: "a cgroup with processes of its own cannot share out controllers; move them below it, or choose another path",
-                errno.EACCES: "have it delegated to you (Delegate= of user@.service), or remove the limit",
-                errno.EPERM: "have it delegated to you (Delegate= of user@.service), or remove the limit",
-            }.get(number, "the kernel does not allow it there; remove the limit")
-            raise HostError(
-                f'{field}: cannot enable the cgroup controller "{controller}" in {mount_point()}/{where}: '
-                f"{os.strerror(number)} ({errno.errorcode.get(number, number)}); {advice}",
-                number,
-            ) from e
+            if field:  # else for accounting only: "wherever that is possible"
+                raise self._not_enabled(controller, field, where, e.errno or 0) from e
+
+    @staticmethod
+    def _not_enabled(controller: str, field: str, where: str, number: int) -> HostError:
+        advice = {
+            errno.EBUSY: "a cgroup with processes of its own cannot share out controllers; move them below it, or choose another path",
+            errno.EACCES: "have it delegated to you (Delegate= of user@.service), or remove the limit",
+            errno.EPERM: "have it delegated to you (Delegate= of user@.service), or remove the limit",
+        }.get(number, "the kernel does not allow it there; remove the limit")
+        return HostError(
+            f'{field}: cannot enable the cgroup controller "{controller}" in {mount_point()}/{where}: '
+            f"{os.strerror(number)} ({errno.errorcode.get(number, number)}); {advice}",
+            number,
+        )
 
     def fd(self) -> int:
         return self._fd

@@ -63,6 +63,18 @@ def write(fd: int, name: str, value: str) -> None:
         os.close(file)
 
 
+def has_own_processes(fd: int) -> bool:
+    """Whether processes are in this very cgroup, so that it cannot share out controllers. The top always can."""
+    if not read_if_there(fd, "cgroup.type"):
+        return False
+    try:
+        return bool(read(fd, "cgroup.procs"))
+    except OSError as e:
+        if e.errno == errno.EOPNOTSUPP:  # a threaded one: its domain counts them
+            return False
+        raise
+
+
 def flag(text: str, name: str) -> bool:
     """Whether a flat keyed file says "name 1"."""
     return f"{name} 1" in text.splitlines()
