@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from runtime.container.hooks import run_poststop
-from runtime.container.state import Record, Store, is_alive, state_document
+from runtime.container.state import Record, Store, is_alive, is_exiting, state_document
 from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
 
 KILL_TIMEOUT = 10.0
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 UNKNOWN = {"bundle": "", "created": "", "owner": ""}
+EXITING_POLL = 0.05
+"""Seconds between two looks whether a killed process, which has not ended, is past doing anything."""
 
 
 def manager_of(record: Record) -> cgroups.Manager:
@@ -161,18 +164,25 @@ def _end(record: Record, manager: cgroups.Manager) -> None:
             try:
                 if is_alive(record):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                    _wait(pidfd)
+                    _wait(pidfd, record.pid)
             finally:
                 os.close(pidfd)
 
 
-def _wait(pidfd: int) -> None:
+def _wait(pidfd: int, pid: int) -> None:
+    """Wait for the end of a killed process, or until it does nothing any more but wait to be reaped.
+
+    The init of a pid namespace ends after all others in it were reaped, and those that `exec` sent in are reaped by
+    parents outside, when these see fit (pid_namespaces(7)).
+    """
     import select
 
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
-    if not poller.poll(KILL_TIMEOUT * 1000):
-        raise StateError(f"container init still running {KILL_TIMEOUT:.0f} s after SIGKILL; nothing was removed")
+    end = time.monotonic() + KILL_TIMEOUT
+    while not poller.poll(EXITING_POLL * 1000) and not is_exiting(pid):
+        if time.monotonic() > end:
+            raise StateError(f"container init still running {KILL_TIMEOUT:.0f} s after SIGKILL; nothing was removed")
 
 
 def _delete_damaged(store: Store, container_id: str) -> list[str]:

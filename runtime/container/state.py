@@ -25,6 +25,7 @@ CGROUP_FILE = "cgroup"
 START_SOCKET = "start"
 ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 STATE_MAX = 16 << 20
+PF_EXITING = 0x4
 OCI_VERSION = "1.2.0"
 
 
@@ -99,6 +100,16 @@ def process_stat(pid: int) -> tuple[str, int] | None:
         return None
     fields_after_name = text[text.rindex(b")") + 2 :].split()  # the name may hold anything, ")" too
     return fields_after_name[0].decode(), int(fields_after_name[19])
+
+
+def is_exiting(pid: int) -> bool:
+    """Whether a process runs no code of its own any more: PF_EXITING in field 9 of /proc/PID/stat, or gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:
+            text = f.read(4096)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return bool(int(text[text.rindex(b")") + 2 :].split()[6]) & PF_EXITING)
 
 
 def is_alive(record: Record) -> bool:

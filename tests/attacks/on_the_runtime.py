@@ -53,7 +53,7 @@ def overwritten_executable(arena: Arena) -> Outcome:
         shutil.copy(original, program)
     before = _digests(own)
     arena.runtime.argv = [str(program)]
-    bundle = arena.bundle(["/bin/payload", "thief", "6"])
+    bundle = arena.bundle(["/bin/payload", "thief", "4"])
     script = bundle / "rootfs/bin/evil"
     script.write_text("#!/proc/self/exe\n")
     script.chmod(0o755)
@@ -64,7 +64,7 @@ def overwritten_executable(arena: Arena) -> Outcome:
     if done.returncode:
         return Outcome(UNKNOWN, output.rest())
     output.until("watching")
-    for _ in range(25):
+    for _ in range(12):
         arena.runtime("exec", name, "/bin/evil", timeout=20, errors="replace")
     said = output.rest()
     output.close()
@@ -189,7 +189,7 @@ def robbed_exec(arena: Arena) -> Outcome:
         config["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
         config["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
-    bundle = arena.bundle(["/bin/payload", "thief", "5"], edit=edit)
+    bundle = arena.bundle(["/bin/payload", "thief", "4"], edit=edit)
     for folder in (arena.folder, bundle, arena.runtime.root, *arena.folder.parents):
         if folder.stat().st_uid == os.geteuid() and str(folder).startswith(("/tmp/", str(arena.folder))):
             folder.chmod(folder.stat().st_mode | 0o011)
@@ -199,7 +199,7 @@ def robbed_exec(arena: Arena) -> Outcome:
     if done.returncode:
         return Outcome(UNKNOWN, output.rest())
     output.until("watching")
-    for _ in range(20):
+    for _ in range(10):
         arena.runtime("exec", name, "/bin/true", timeout=20)
     said = output.rest()
     output.close()

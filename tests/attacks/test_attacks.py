@@ -13,7 +13,7 @@ from tests.attacks.doubles import build
 
 load()
 pytestmark = pytest.mark.usefixtures("cgroup2_root")
-ROUNDS = 30
+ROUNDS = 15
 """Of each race; `python -m tests.attacks` runs as many as are written at it."""
 
 
