@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -20,13 +20,18 @@ from runtime.container.requests import CgroupManager
 from runtime.container.state import Store
 from runtime.errors import SteleError, UsageError
 from runtime.host.facts import in_user_namespace
+from runtime.host.interrupt import interruptible
 
 VERSION = "0.1.0"
 DEFAULT_ROOT = "/run/stele"
 DEFAULT_IMAGES = "/var/lib/stele"
 COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is loaded only when it is wanted
 
-ROLLED_BACK = frozenset({"create", "run", "exec", "start"})
+INTERRUPTIBLE = {
+    **dict.fromkeys(("create", "run", "exec"), "; nothing of it is left"),
+    "start": "; the container may have started",
+}
+"""What is left of an interrupted command. The signals TERM, HUP and INT end others as they end any process."""
 PREFIX = {"create": "stele create failed: ", "run": "stele run failed: ", "exec": "exec failed: "}
 
 
@@ -61,6 +66,8 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         silence()
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except OSError as e:  # of flush: the disk is full that our output goes to
         Log("", "text", debug=False).error(f"cannot write the output: {os.strerror(e.errno or 0)}")
         silence()
@@ -123,15 +130,13 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
     module, _, function = command.run.partition(":")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it has the kernel reap our children
     try:
-        with interruptible() if name in ROLLED_BACK else nullcontext():
+        with interruptible(INTERRUPTIBLE[name]) if name in INTERRUPTIBLE else nullcontext():
             status: int = getattr(import_module(f"runtime.cli.{module}"), function)(options, values)
             return status
     except SteleError as e:
         log.error(f"{PREFIX.get(name, '')}{e}")
     except BrokenPipeError:
         raise
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     except OSError as e:
         told = f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e.strerror or e)
         log.error(f"{PREFIX.get(name, f'{name}: ')}{told}")
@@ -142,22 +147,6 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
         )
         log.traceback()
     return command.failure
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """A TERM, HUP or INT while a container is made is a failure like any other: all of it is taken back."""
-
-    def stop(number: int, _: object) -> None:
-        raise SteleError(f"interrupted by {signal.Signals(number).name}; nothing of it is left")
-
-    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    before = {n: signal.signal(n, stop) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _settle(values: dict[str, Any], log: Log) -> Globals:

@@ -6,6 +6,7 @@ import os
 import socket
 
 from runtime.errors import HostError, UsageError
+from runtime.host.interrupt import waiting
 
 TIMEOUT = 5.0
 """Seconds to wait for a peer that does not take what it asked for."""
@@ -26,7 +27,8 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(TIMEOUT)
-            connection.connect(path)
+            with waiting():
+                connection.connect(path)
             socket.send_fds(connection, [message], [fd])
     except OSError as e:
         reason = os.strerror(e.errno) if e.errno else "it did not answer in time"

@@ -16,6 +16,7 @@ from runtime.container.start import start
 from runtime.container.state import ExitInfo, Record, Store, now
 from runtime.container.terminal import Relay
 from runtime.errors import SteleError
+from runtime.host import interrupt
 from runtime.host.shim import checked, lib, prctl
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -58,6 +59,7 @@ def run(
     created = create(store, container_id, request)
     pid = created.record.pid
     try:
+        interrupt.check()
         for note in created.notes:
             warn(note)
         if detach:

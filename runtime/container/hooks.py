@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from runtime.errors import HostError
+from runtime.host.interrupt import waiting
 from runtime.plan.hooks import host_hooks
 from runtime.plan.model import HostHook
 
@@ -68,9 +69,14 @@ def _run(hook: HostHook, document: bytes) -> None:
             raise HostError(
                 f"{what}: cannot execute it: {os.strerror(e.errno or 0)}; install it or correct its path"
             ) from e
-        if not _ended(pid, hook.timeout):
-            os.killpg(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        ended = False
+        try:
+            ended = _ended(pid, hook.timeout)
+        finally:  # also when we are interrupted
+            if not ended:
+                os.killpg(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        if not ended:
             raise HostError(f"{what} did not end within its timeout of {hook.timeout} s and was killed")
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status:
@@ -91,6 +97,7 @@ def _ended(pid: int, timeout: int) -> bool:
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        return bool(poller.poll(timeout * 1000 if timeout else None))
+        with waiting():
+            return bool(poller.poll(timeout * 1000 if timeout else None))
     finally:
         os.close(pidfd)

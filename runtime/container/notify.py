@@ -12,6 +12,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.host.interrupt import waiting
+
 FOLDER = "notify"
 """Of the container's directory below --root, which keeps it from other users of the host."""
 
@@ -72,7 +74,8 @@ class Listener:
         poller.register(self.socket, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
         while True:
-            ready = [fd for fd, _ in poller.poll()]
+            with waiting():
+                ready = [fd for fd, _ in poller.poll()]
             if self.socket.fileno() in ready:
                 if b"READY=1" in self.socket.recv(MESSAGE_MAX).split(b"\n"):
                     return True
@@ -94,7 +97,8 @@ def tell(host: str, pid: int) -> None:
         writer = -1
         poller = select.poll()
         poller.register(reader, select.POLLHUP)
-        poller.poll(BARRIER_TIMEOUT * 1000)
+        with waiting():
+            poller.poll(BARRIER_TIMEOUT * 1000)
     except OSError:
         pass  # nobody waits there any more; the container runs all the same
     finally:

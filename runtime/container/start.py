@@ -52,9 +52,11 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
                 talk.connect(f"/proc/self/fd/{directory}/{START_SOCKET}")
             except OSError:
                 raise StateError(f'cannot start an already running container: "{container_id}"') from None
-            _talk(record, talk)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(START_SOCKET, dir_fd=directory)
+            try:
+                _talk(record, talk)
+            finally:  # whatever came between: it is no longer one that waits
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(START_SOCKET, dir_fd=directory)
     try:
         run_hooks(host_hooks(record.config, "poststart"), state_document(record, "running", record.pid))
     except SteleError:

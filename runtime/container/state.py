@@ -7,11 +7,13 @@ container with a damaged state.json can still be killed; `start`, the socket tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -116,8 +118,8 @@ def is_alive(record: Record) -> bool:
     """Whether the container's own process runs: same start time, same boot, not a zombie."""
     if record.pid <= 0 or record.boot_id != boot_id():
         return False
-    stat = process_stat(record.pid)
-    return stat is not None and stat[1] == record.start_time and stat[0] not in ("Z", "X")
+    seen = process_stat(record.pid)
+    return seen is not None and seen[1] == record.start_time and seen[0] not in ("Z", "X")
 
 
 def state_document(record: Record, status: str, pid: int) -> dict[str, Any]:
@@ -227,8 +229,7 @@ class Store:
         """
         path = self.path(container_id)
         try:
-            with open(f"{path}/{STATE_FILE}", "rb", buffering=0) as f:
-                content = f.read(min(os.fstat(f.fileno()).st_size, STATE_MAX) + 1)
+            content = _content(f"{path}/{STATE_FILE}")
         except FileNotFoundError:
             if not os.path.isdir(path):
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
@@ -240,8 +241,7 @@ class Store:
     def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
         """The second record of the cgroup, for a container whose state.json is damaged; None when it is too."""
         try:
-            with open(f"{self.path(container_id)}/{CGROUP_FILE}", "rb") as f:
-                value = json.loads(f.read(STATE_MAX).decode("utf-8"))
+            value = json.loads(_content(f"{self.path(container_id)}/{CGROUP_FILE}").decode("utf-8"))
         except (OSError, ValueError):
             return None
         return value if isinstance(value, dict) else None
@@ -291,6 +291,25 @@ def _document(record: Record) -> dict[str, Any]:
     """What `_parse` reads. The config is large and only read, so it is not copied as dataclasses.asdict would."""
     document = {f.name: getattr(record, f.name) for f in fields(Record)}
     return document if record.exit is None else {**document, "exit": asdict(record.exit)}
+
+
+def _content(path: str) -> bytes:
+    """What a file holds; b"", which is no record, of anything else that is in its place.
+
+    Raises:
+        FileNotFoundError: nothing is there. PermissionError: it is not ours to read.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    try:
+        kind = os.fstat(fd)
+        return os.read(fd, min(kind.st_size, STATE_MAX) + 1) if stat.S_ISREG(kind.st_mode) else b""
+    finally:
+        os.close(fd)
 
 
 def _replace(directory: int, name: str, content: bytes) -> None:

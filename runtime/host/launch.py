@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from runtime.host.interrupt import waiting
 from runtime.host.shim import ffi, lib
 from runtime.plan import wire
 
@@ -76,7 +77,8 @@ class Child:
 
     def receive(self) -> Report | None:
         """The next message; None when init closed its end (it executed the program, or died)."""
-        data, ancillary, _, _ = self.talk.recvmsg(wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        with waiting():
+            data, ancillary, _, _ = self.talk.recvmsg(wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
         fd = -1
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -60,10 +60,10 @@ def test_a_failing_call(
 @pytest.mark.parametrize("what", ["blocks", "inodes"])
 def test_full_file_system(stele: Runtime, bundle: BundleFactory, tmp_path: Path, what: str) -> None:
     """--root on a tmpfs without space: create fails and leaves nothing; delete works with nothing free."""
-    world = World(stele, full_bundle(bundle, ["sleep", "1000"]))
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=64", "tmpfs", small], check=True)
+    world = World(stele, full_bundle(bundle, ["sleep", "1000"]))
     old, stele.root = stele.root, small
     try:
         name = stele.create(world.bundle)

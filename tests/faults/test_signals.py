@@ -28,11 +28,11 @@ def test_interrupted_create_is_taken_back(
         command = stele.command("create", "--bundle", world.bundle, "--pid-file", pid_file, name)
         done = drive("signal", command, tmp_path, n, number)
         where = f"call {n} of {counted.calls} (number {done.hit}): code {done.code}, {done.err}"
-        if done.code == 0:
-            assert stele.state(name)["status"] == "created", where
+        assert done.code in (0, 1, 128 + number), where
+        if done.code == 0 or pid_file.exists():  # the last act of create: then it may be killed, but is done
+            assert done.code != 1 and stele.state(name)["status"] == "created", where
             stele.ok("delete", "--force", name)
         else:
-            assert not pid_file.exists(), where
             assert "Traceback" not in done.err, where
         pid_file.unlink(missing_ok=True)
         assert world.left() == [], where
