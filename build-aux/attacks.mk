@@ -1,7 +1,14 @@
-# What stele must withstand: published attacks. ATTACKS holds options for
-# `python -m tests.attacks`, such as --only B3 --details.
-.PHONY: attacks
+# What stele must withstand. The tests in `make test` try a sample; these try all, which takes an hour or so each.
+.PHONY: attacks faults
+
+# Published attacks; ATTACKS holds options for `python -m tests.attacks`, such as --only B3 --details.
 attacks:
 	@build-aux/install-deps.sh test
 	@$(MAKE) --no-print-directory build
 	@$(PY) -m tests.attacks $(ATTACKS)
+
+# kill -9 and failing calls at every system call, wrecked state, crowds.
+faults:
+	@build-aux/install-deps.sh test
+	@$(MAKE) --no-print-directory build
+	FAULTS=all $(PY) -m pytest --durations=5 tests/faults

@@ -53,6 +53,10 @@ test-images:
 test-attacks:
 	$(PYTEST) tests/attacks
 
+# A failing host: a sample of what `make faults` tries.
+test-faults:
+	$(PYTEST) tests/faults
+
 # c-test (build-aux/build.mk: the C code's own tests under ASan and UBSan) and vm-test (build-aux/vm.mk) where offered.
 offered-c-test offered-vm-test: offered-%:
 	@if grep -qs '^$*:' build-aux/*.mk; then $(MAKE) --no-print-directory $*; else echo "$*: not offered here"; fi

@@ -3,6 +3,7 @@
  *   payload thief SECONDS    take /proc/PID/exe, fds and memory of whoever comes into this pid namespace
  *   payload swap A B         exchange two names for ever (renameat2)
  *   payload seccomp          what some system calls give
+ *   payload bomb             fork without end; those that cannot fork try again
  *   payload groups           whether dropping the primary group is undone by the supplementary ones */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -160,6 +161,9 @@ int main(int argc, char **argv)
 		return swap(argv[2], argv[3]);
 	if (!strcmp(what, "seccomp"))
 		return seccomp();
+	if (!strcmp(what, "bomb"))
+		for (;;)
+			fork();
 	if (!strcmp(what, "groups"))
 		return groups(argc > 2 ? argv[2] : NULL);
 	return 2;

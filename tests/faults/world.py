@@ -28,7 +28,15 @@ def full_bundle(bundle: BundleFactory, args: list[str], **changes: Any) -> Path:
     def edit(config: dict[str, Any]) -> None:
         rules = config["linux"]["resources"]["devices"]
         # A rule of its own makes the program's tag the test's own.
-        rules.append({"allow": True, "type": "c", "major": random.randrange(1000, 1 << 19), "minor": 7, "access": "r"})
+        rules.append(
+            {
+                "allow": True,
+                "type": "c",
+                "major": random.randrange(300, 4096),
+                "minor": random.randrange(1 << 20),
+                "access": "r",
+            }
+        )
         config["hooks"] = {"createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststop": hook}
         config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
 
