@@ -2,7 +2,7 @@
 .PHONY: check-python check-c test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
 
 # All steps run, also after one has failed, so that one run tells everything; the last line says which did.
-CHECKS = check-python check-c test-unit test-sanitized test-kernel test-images test-attacks offered-vm-test
+CHECKS = check-python check-c test-unit test-sanitized test-kernel test-images test-attacks test-faults offered-vm-test
 test:
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
 	@build-aux/timed "build" $(MAKE) --no-print-directory build
