@@ -13,8 +13,9 @@ from __future__ import annotations
 import ast
 import marshal
 import os
+import subprocess
 import sys
-import zlib
+import tempfile
 from importlib.machinery import BuiltinImporter
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -33,6 +34,7 @@ INSTEAD = {
 START = PROJECT / "cshim" / "launcher" / "stele_start.py"
 ROOT = "/proc/self/exe"
 
+DICTIONARY_SIZE = 256 << 10
 # Frozen, because they run before stele_start can import anything.
 FROZEN = ("encodings", "encodings.aliases", "encodings.utf_8", "stele_start")
 # Imported by a name that is made at run time.
@@ -128,10 +130,27 @@ def code_of(name: str, file: Path, is_package: bool) -> bytes:
     return marshal.dumps(compile(tree, place, "exec", dont_inherit=True, optimize=0))
 
 
+def pack(contents: list[bytes]) -> tuple[bytes, list[bytes]]:
+    """Each content packed by itself, with a dictionary made of all of them, which comes first, packed too."""
+    zstd = ["zstd", "--quiet", "--ultra", "-22", "--no-check"]
+    with tempfile.TemporaryDirectory(prefix="stele-build-") as folder:
+        files = [Path(folder) / f"{number:05}" for number in range(len(contents))]
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        dictionary = Path(folder) / "dictionary"
+        train = ["zstd", "--quiet", "--train-fastcover=k=1024,d=8,f=20,accel=1", f"--maxdict={DICTIONARY_SIZE}"]
+        subprocess.run([*train, "-o", dictionary, *files], check=True)
+        subprocess.run([*zstd, "-D", dictionary, *files], check=True)
+        subprocess.run([*zstd, dictionary], check=True)
+        return Path(f"{dictionary}.zst").read_bytes(), [Path(f"{file}.zst").read_bytes() for file in files]
+
+
 def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:
     """The bundle and the table of frozen modules (struct _frozen of Include/cpython/import.h) as sections."""
-    text = [".section .rodata", ".global stele_modules_start, stele_modules_end, stele_frozen", ".balign 4096"]
-    text += ["stele_modules_start:", f'.incbin "{out / "modules.bin"}"', "stele_modules_end:", ".byte 0"]
+    text = [".section .rodata", ".global stele_frozen", ".balign 4096"]
+    for name in ("modules", "dictionary"):
+        text += [f".global stele_{name}_start, stele_{name}_end", f"stele_{name}_start:"]
+        text += [f'.incbin "{out / name}.bin"', f"stele_{name}_end:", ".byte 0"]
     table = ['.section .data.rel.ro, "aw"', ".balign 8", "stele_frozen:"]
     for number, (name, (code, is_package)) in enumerate(frozen.items()):
         file = out / f"frozen{number}.bin"
@@ -153,18 +172,21 @@ def main(argv: list[str]) -> int:
     modules |= {name: (file, modules[name][1]) for name, file in INSTEAD.items() if name in modules}
     codes = {name: (code_of(name, *modules[name]), modules[name][1]) for name in sorted(modules)}
 
-    index: dict[str, tuple[int, int, bool]] = {}
+    index: dict[str, tuple[int, int, int, bool]] = {}
     body = bytearray()
     entries = {name: code for name, code in codes.items() if name not in FROZEN}
-    for name, (data, is_package) in [*entries.items(), *((n, (d, False)) for n, d in resources().items())]:
-        packed = zlib.compress(data, 9)
-        index[name] = (len(body), len(packed), is_package)
-        body += packed
+    entries |= {name: (data, False) for name, data in resources().items()}
+    dictionary, packed = pack([data for data, _ in entries.values()])
+    for (name, (data, is_package)), small in zip(entries.items(), packed, strict=True):
+        index[name] = (len(body), len(small), len(data), is_package)
+        body += small
     head = marshal.dumps(index)
+    (out / "dictionary.bin").write_bytes(dictionary)
     (out / "modules.bin").write_bytes(len(head).to_bytes(4, "little") + head + body)
     (out / "embedded.S").write_text(assembler({name: codes[name] for name in FROZEN}, out))
     (out / "modules.txt").write_text("".join(f"{index[n][1]:8} {n}\n" for n in sorted(index)))
-    print(f"{len(index)} modules and resources, {len(body) >> 10} KiB deflated")
+    size = len(body) + len(dictionary)
+    print(f"{len(index)} modules and resources, {size >> 10} KiB packed")
     return 0
 
 

@@ -43,10 +43,28 @@ struct _inittab _PyImport_Inittab[] = {
 	{NULL, NULL},
 };
 
+/* _stele_modules.unpack(offset, size, room): the bytes of a module, packed at offset in the bundle, unpacked to room. */
+static PyObject *unpack(PyObject *module, PyObject *arguments_given)
+{
+	(void)module;
+	Py_ssize_t offset, size, room, all = stele_modules_end - stele_modules_start;
+	if (!PyArg_ParseTuple(arguments_given, "nnn", &offset, &size, &room))
+		return NULL;
+	PyObject *bytes = offset >= 0 && size >= 0 && offset <= all - size ? PyBytes_FromStringAndSize(NULL, room) : NULL;
+	if (bytes && packed_module(stele_modules_start + offset, (size_t)size, PyBytes_AS_STRING(bytes), (size_t)room))
+		return bytes;
+	Py_XDECREF(bytes);
+	if (!PyErr_Occurred())
+		PyErr_SetString(PyExc_ImportError, "the executable is damaged, or memory is short: a module cannot be unpacked");
+	return NULL;
+}
+
 /* _stele_modules.bundle: the bundle as a read-only memoryview; nothing is copied. */
 PyMODINIT_FUNC PyInit__stele_modules(void)
 {
-	static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_stele_modules", .m_size = 0};
+	static PyMethodDef methods[] = {{"unpack", unpack, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+	static struct PyModuleDef definition = {
+		PyModuleDef_HEAD_INIT, .m_name = "_stele_modules", .m_size = 0, .m_methods = methods};
 	PyObject *module = PyModule_Create(&definition);
 	if (!module)
 		return NULL;

@@ -111,6 +111,9 @@ bool snapshot_forget(void);
 struct _object *cold_ssl(void);
 struct _object *cold_hashlib(void);
 
+/* packed.c */
+bool packed_module(const void *from, size_t size, void *to, size_t room);
+
 /* main.c */
 int fill_streams(void);
 

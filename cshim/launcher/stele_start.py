@@ -1,7 +1,7 @@
 """The Python half of the launcher: imports from the executable itself, and what differs between its two starts.
 
-The bundle (build-aux/bundle.py) is: u32 length of the index, the index (marshal: name -> (offset, size, stored size,
-is a package)), then each module's code, marshalled and deflated. Resources are entries named "package/file".
+The bundle (build-aux/bundle.py) is: u32 length of the index, the index (marshal: name -> (offset, size, size unpacked,
+is a package)), then each module's code, marshalled and packed (packed.c). Resources are entries named "package/file".
 """
 
 import _thread
@@ -9,7 +9,6 @@ import atexit
 import marshal
 import posix
 import sys
-import zlib
 from _frozen_importlib import ModuleSpec
 
 import _stele_modules
@@ -34,8 +33,8 @@ _base = 4 + _size
 
 def stored(name):
     """The bytes of a bundled module or resource."""
-    offset, size = _index[name][:2]
-    return zlib.decompress(_stele_modules.bundle[_base + offset : _base + offset + size])
+    offset, size, room = _index[name][:3]
+    return _stele_modules.unpack(_base + offset, size, room)
 
 
 class Importer:
@@ -47,9 +46,9 @@ class Importer:
         if entry is None:
             return None
         place = f"{ROOT}/{name.replace('.', '/')}"
-        origin = f"{place}/__init__.py" if entry[2] else f"{place}.py"
-        spec = ModuleSpec(name, Importer, origin=origin, is_package=entry[2])
-        if entry[2]:
+        origin = f"{place}/__init__.py" if entry[3] else f"{place}.py"
+        spec = ModuleSpec(name, Importer, origin=origin, is_package=entry[3])
+        if entry[3]:
             spec.submodule_search_locations.append(place)
         spec.has_location = True
         return spec
@@ -72,7 +71,7 @@ class Importer:
 
     @staticmethod
     def is_package(name):
-        return _index[name][2]
+        return _index[name][3]
 
     @staticmethod
     def get_data(path):

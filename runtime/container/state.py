@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -261,7 +260,7 @@ class Store:
             try:
                 os.unlink(f"{path}/{name}")
             except IsADirectoryError:
-                shutil.rmtree(f"{path}/{name}", ignore_errors=True)
+                _remove_directory(path, name)
         os.rmdir(path)
 
     def unrecorded(self, container_id: str) -> bool:
@@ -281,6 +280,17 @@ class Store:
     def started(self, container_id: str) -> bool:
         """Whether `start` was called: its socket is gone then."""
         return not os.path.exists(f"{self.path(container_id)}/{START_SOCKET}")
+
+
+def _remove_directory(path: str, name: str) -> None:
+    """The bundle of a container of an image."""
+    from runtime.images.files import remove_tree
+
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(fd, name)
+    finally:
+        os.close(fd)
 
 
 def _temporary(name: str) -> str:

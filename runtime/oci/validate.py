@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from runtime.errors import ConfigError
@@ -55,9 +55,13 @@ def faults(kind: Kind, document: object) -> list[Fault]:
 
 def schema_of(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of a kind of document, from beside this module: in a folder, or inside the executable."""
-    path = Path(__file__).parent / "schema" / f"{kind}.json"
+    path = f"{os.path.dirname(__file__)}/schema/{kind}.json"
     loader = globals().get("__loader__")
-    content = loader.get_data(str(path)) if loader is not None else path.read_bytes()
+    if loader is not None:
+        content = loader.get_data(path)
+    else:
+        with open(path, "rb") as file:
+            content = file.read()
     value: dict[str, Any] = json.loads(content)
     return value
 
