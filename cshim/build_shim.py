@@ -10,6 +10,7 @@ that cffi is told (https://cffi.readthedocs.io/en/stable/cdef.html, "API mode").
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cffi
@@ -37,21 +38,27 @@ def cdef_of(header: Path) -> str:
     return header.read_text().split(BEGIN, 1)[1].split(END, 1)[0]
 
 
-def builder() -> cffi.FFI:
+def builder(named: Callable[[Path], str] = str) -> cffi.FFI:
+    """The module, still to be compiled. named: a file's name as the compiler gets it."""
     ffi = cffi.FFI()
     for header in headers():
         ffi.cdef(cdef_of(header))
     ffi.set_source(
         "_stele_shim",
         "".join(f'#include "{h.name}"\n' for h in headers()),
-        sources=[str(c) for c in sources()],
+        sources=[named(c) for c in sources()],
         include_dirs=[str(HERE)],
-        depends=[str(h) for h in headers()],
+        depends=[named(h) for h in headers()],
         define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{INIT}"')],
         extra_compile_args=["-std=gnu11", "-O2", *WARNINGS, *RELAXED],
         libraries=["seccomp", "z", "zstd"],
     )
     return ffi
+
+
+def packaged() -> cffi.FFI:
+    """For setup.py, which wants names relative to itself."""
+    return builder(lambda file: str(file.relative_to(HERE.parent)))
 
 
 def main(argv: list[str]) -> int:
