@@ -64,7 +64,9 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
         unpack_to(store, image.manifest, fd)
     finally:
         os.close(fd)
-    wanted = Overrides()
+    # A base image may name no program; its bundle is there to be edited.
+    told = image.config.run.get("Entrypoint") or image.config.run.get("Cmd")
+    wanted = Overrides() if told else Overrides(command=("/bin/sh",))
     with Merged([rootfs]) as merged:
         user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
         volumes = settings.image_volumes(image.config, wanted)

@@ -28,6 +28,7 @@ from tests.bench import work
 from tests.bench.crowd import crowd
 from tests.bench.image_run import image_run
 from tests.bench.timer import Cost, Timer, compile_timer
+from tests.bench.unpack import unpack
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import busybox_rootfs
 from tests.harness.runtime import REPO
@@ -37,7 +38,11 @@ Costs = dict[str, dict[str, list[Cost]]]
 PEERS = ("crun", "runc")
 # Works whose contenders are not runtimes side by side: each returns label -> contender -> one cost for each round, the
 # contenders of a label in the order in which they are told; ratios are to all behind the first.
-OTHERS: dict[str, Callable[[list[work.Contender], Path, float], Costs]] = {"crowd": crowd, "image": image_run}
+OTHERS: dict[str, Callable[[list[work.Contender], Path, float], Costs]] = {
+    "crowd": crowd,
+    "image": image_run,
+    "unpack": unpack,
+}
 AT_ONCE = 8
 WARM_UP = 5
 

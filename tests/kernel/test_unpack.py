@@ -71,6 +71,13 @@ def test_a_failure_leaves_nothing(stele: Runtime, store: ImageStore, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_an_image_without_a_program(stele: Runtime, store: ImageStore, tmp_path: Path) -> None:
+    """A base image's bundle has a shell to run."""
+    store.tag("base", add_image(store, layer(entry("a"))))
+    stele.ok("--store", store.path, "unpack", "base", tmp_path / "bundle")
+    assert json.loads((tmp_path / "bundle/config.json").read_text())["process"]["args"] == ["/bin/sh"]
+
+
 def test_no_such_image(stele: Runtime, store: ImageStore, tmp_path: Path) -> None:
     """The sentence says how to get it."""
     done = stele("--store", store.path, "unpack", "nothing", tmp_path / "bundle")
