@@ -12,7 +12,7 @@ from dataclasses import replace
 from runtime.container.create import create
 from runtime.container.lifecycle import delete, manager_of
 from runtime.container.requests import CreateRequest, Started
-from runtime.container.start import start
+from runtime.container.start import KILLED_FOR_MEMORY, killed_for_memory, start
 from runtime.container.state import ExitInfo, Record, Store, now
 from runtime.container.terminal import Relay
 from runtime.errors import SteleError
@@ -71,6 +71,8 @@ def run(
             status = follow(Started(pid, forwarding.pidfd, created.master), forwarding)
             # Still with signals held back: systemd sends us one when the container's process, the unit's main one, has
             # ended, and it must not keep us from tidying up.
+            if os.WIFSIGNALED(status) and killed_for_memory(record):
+                warn(KILLED_FOR_MEMORY)
             if keep:
                 _remember(store, container_id, record, status)
             else:

@@ -24,6 +24,10 @@ from runtime.plan.hooks import host_hooks
 if TYPE_CHECKING:
     from runtime.container.notify import Listener
 
+KILLED_FOR_MEMORY = (
+    "the OOM killer ended the container: linux.resources.memory.limit is too low for its program; raise it"
+)
+
 
 def start(store: Store, container_id: str, notify_socket: str = "", *, background: bool = False) -> Record:
     """Start a created container; returns when the program runs and the poststart hooks have.
@@ -85,10 +89,8 @@ def _talk(record: Record, talk: socket.socket) -> None:
             raise failure.explain(report, _plan(record))
         if wire.KINDS[report.step] is model.Seccomp:
             send_listener(record.config, report.fd, record, "created")
-    if not is_alive(record) and _memory_limit(record) and cgroups.from_record(dict(record.cgroup)).oom_kills():
-        raise HostError(
-            "the OOM killer ended the container as it started: linux.resources.memory.limit is too low for its program; raise it"
-        )
+    if not is_alive(record) and killed_for_memory(record):
+        raise HostError(KILLED_FOR_MEMORY)
 
 
 def _plan(record: Record) -> model.Plan:
@@ -98,9 +100,9 @@ def _plan(record: Record) -> model.Plan:
     return plan_create(record.config, record.id, record.bundle, request, facts, lambda rules: b"")
 
 
-def _memory_limit(record: Record) -> bool:
-    resources = (record.config.get("linux") or {}).get("resources") or {}
-    return bool((resources.get("memory") or {}).get("limit"))
+def killed_for_memory(record: Record) -> bool:
+    """Whether the OOM killer struck in the container."""
+    return bool(cgroups.from_record(dict(record.cgroup)).oom_kills())
 
 
 def send_listener(config: Mapping[str, Any], fd: int, record: Record, status: str) -> None:

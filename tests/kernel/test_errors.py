@@ -192,6 +192,52 @@ def test_a_program_of_another_machine(stele: Runtime, bundle: BundleFactory) -> 
     assert "built for another machine" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"#!/no/interpreter\n", 'its interpreter "/no/interpreter" is missing'),
+        (b"#!/bin/sh\r\necho x\r\n", "carriage return"),
+        (b"just text\n", "exec format error"),
+        (None, "no such file or directory"),
+    ],
+    ids=["interpreter", "crlf", "format", "missing"],
+)
+def test_exec_says_why_too(stele: Runtime, bundle: BundleFactory, content: bytes | None, words: str) -> None:
+    """The same explanations for what exec adds; its own failure is 255."""
+    folder = bundle(SLEEP)
+    name = stele.detached(folder)
+    if content is not None:
+        (folder / "rootfs/bin/script").write_bytes(content)
+        (folder / "rootfs/bin/script").chmod(0o755)
+    done = stele("exec", name, "/bin/script")
+    assert done.returncode == 255
+    assert done.stderr.startswith('exec failed: exec: "/bin/script": ')
+    assert words in done.stderr
+    stele.ok("delete", "-f", name)
+
+
+HUNGRY = ["tail", "-c", "50000000", "/dev/zero"]  # keeps them all
+
+
+@pytest.mark.parametrize(("limit", "command"), [(2 << 20, ["/bin/true"]), (4 << 20, HUNGRY)], ids=["small", "hungry"])
+def test_too_little_memory_says_so(
+    stele: Runtime, bundle: BundleFactory, cgroup2_root: Path, limit: int, command: list[str]
+) -> None:
+    """A container of 2 MiB starts; one whose program needs more than it has says that, not "broken pipe".
+
+    Where the kernel lends cgroup v2 no memory controller, that is what is said.
+    """
+    resources = {"memory": {"limit": limit, "swap": limit}}
+    done = stele("run", "-b", bundle(command, {"linux": {"resources": resources}}), stele.id())
+    if "memory" not in (cgroup2_root / "cgroup.controllers").read_text().split():
+        assert 'linux.resources.memory.limit: needs the cgroup controller "memory"' in done.stderr
+    elif command == HUNGRY:
+        assert done.returncode != 0
+        assert "the OOM killer ended the container" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_exec_of_a_missing_program_is_255(stele: Runtime, bundle: BundleFactory) -> None:
     name = stele.detached(bundle(SLEEP))
     done = stele("exec", name, "nothere")
