@@ -59,9 +59,6 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
         creation.directory = store.make(container_id)
         undo.callback(os.close, creation.directory)
         undo.callback(store.remove, container_id)
-        if image:
-            undo.callback(from_image.release, image.store, container_id, store.root)
-            from_image.prepare(image, container_id, store.root, creation.directory)
         if request.notify:
             from runtime.container import notify
 
@@ -166,6 +163,9 @@ class Creation:
             image=self.image,
         )
         self.store.write(self.directory, self.record)
+        if request.image:  # after the record: whoever finds it knows what else there is
+            self.undo.callback(from_image.release, request.image.store, self.container_id, self.store.root)
+            from_image.prepare(request.image, self.container_id, self.store.root, self.directory)
         self.undo.callback(self._destroy_cgroup)
         self.manager.prepare(self.plan.writes)
         if self.plan.device_program:

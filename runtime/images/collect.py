@@ -133,6 +133,9 @@ def _drop_stale_uses(store: ImageStore, limit: float) -> int:
     """Forget containers whose state is gone, as after a reboot."""
     directory = store.directory("uses")
     count = 0
+    for name in os.listdir(directory):
+        if name.startswith("."):
+            os.unlink(name, dir_fd=directory)  # of a writer who was killed: the lock is ours
     for name, use in uses(store).items():
         old = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime < limit
         if old and not os.path.lexists(f"{use['root']}/{use['id']}"):
@@ -202,7 +205,9 @@ def verify(store: ImageStore, digest: str | None) -> list[Fault]:
         except SteleError as e:
             if told["digest"] not in bad:
                 faults.append(Fault(told["digest"], f'image "{image}": {e}'))
-    return faults
+    from runtime.images import erofs
+
+    return [*faults, *(Fault(digest, problem) for digest, problem in erofs.faults(store))]
 
 
 def _verify_blob(store: ImageStore, digest: str) -> list[Fault]:

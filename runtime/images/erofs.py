@@ -74,6 +74,7 @@ def seal(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Sealed:
         name = name_of(config)
         with _flat(store, place, manifest, name) as folder:
             temporary = f".{name}.new"
+            remove_tree(place, temporary)
             try:
                 _make(folder, f"{store.path}/{PLACE}/{temporary}", name)
                 made = _finish(place, temporary, f"{store.path}/{PLACE}/{name}.erofs")
@@ -123,7 +124,10 @@ def collect(store: ImageStore, keep: set[str], limit: float) -> int:
     place = store.directory(PLACE)
     size = 0
     with locked(place, "lock"):
-        for name in [n.removesuffix(".json") for n in os.listdir(place) if n.endswith(".json")]:
+        names = os.listdir(place)
+        for name in [n for n in names if n.startswith(".")]:
+            remove_tree(place, name)  # of a maker who was killed: the lock is ours
+        for name in [n.removesuffix(".json") for n in names if n.endswith(".json") and not n.startswith(".")]:
             with open(f"{store.path}/{PLACE}/{name}.json", "rb") as file:
                 old = os.fstat(file.fileno()).st_mtime < limit
                 layers = _layers(file.read(RECORD_MAX))
@@ -134,6 +138,23 @@ def collect(store: ImageStore, keep: set[str], limit: float) -> int:
                 size += os.stat(f"{name}.erofs", dir_fd=place).st_size
                 os.unlink(f"{name}.erofs", dir_fd=place)
     return size
+
+
+def faults(store: ImageStore) -> list[tuple[str, str]]:
+    """Hash every file again: the recorded digest and what is wrong, of those that are not what was made."""
+    found = []
+    place = store.directory(PLACE)
+    for name in sorted(n.removesuffix(".json") for n in os.listdir(place) if n.endswith(".json") and n[0] != "."):
+        path = f"{store.path}/{PLACE}/{name}"
+        try:
+            with open(f"{path}.json", "rb") as record, open(f"{path}.erofs", "rb", buffering=0) as file:
+                digest = str(json.loads(record.read(RECORD_MAX).decode("utf-8"))["digest"])
+                if _hash(file.fileno()) == digest:
+                    continue
+        except (OSError, ValueError, KeyError, TypeError):
+            digest = ""
+        found.append((digest, f"{path}.erofs is not what was made; remove it and its .json, and it is made again"))
+    return found
 
 
 def _layers(record: bytes) -> list[str]:

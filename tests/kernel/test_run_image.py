@@ -417,6 +417,15 @@ def test_settings_reach_the_process(run: Run, images: Images, tmp_path: Path) ->
     assert told == "stone\nstone\n127.0.1.1\tstone\n"
 
 
+def test_a_working_directory_in_a_volume_is_made_there(run: Run, images: Images, tmp_path: Path) -> None:
+    """After the mounts, so that it is not hidden by one; never through a link of procfs (CVE-2024-21626)."""
+    image = images.made("volume-cwd", Volumes={"/data": {}}, WorkingDir="/data/deep/in/it")
+    assert ok(run(image, sh="busybox pwd")) == "/data/deep/in/it\n"
+    done = run(image, "--workdir", "/proc/self/fd/7", sh="busybox pwd")
+    assert done.returncode == 1
+    assert "/proc/self/fd/7" in done.stderr
+
+
 def test_kill_sends_what_the_image_stops_by(stele: Runtime, images: Images, output: Output) -> None:
     """An engine's word for "end yourself" is the image's; a signal that is named is the one sent."""
     image, name = images.made("stops", StopSignal="SIGUSR1"), stele.id()
@@ -563,6 +572,24 @@ def test_a_failed_create_leaves_nothing(run: Run, images: Images, stele: Runtime
     assert set(os.listdir(stele.root)) <= {".cache"}
 
 
+def test_a_create_that_is_killed_can_be_deleted(stele: Runtime, images: Images) -> None:
+    """At each of its system calls up to the clone, and some later: delete --force takes all of it back."""
+    image = images.made("plain")
+    words = ["--store", str(images.path), "create", "--image", image]
+    argv = [*stele.argv, "--root", str(stele.root), *words]
+    for calls in ("mkdirat", "renameat,rename", "openat", "clone3", "recvmsg", "unlink,unlinkat,flock"):
+        for number in (1, 3, 8, 21):
+            name = stele.id()
+            inject = f"--inject={calls}:signal=KILL:when={number}"
+            traced = ["strace", "-qq", "-o/dev/null", f"-etrace={calls}", inject, *argv, name]
+            subprocess.run(traced, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            stele.ok("delete", "--force", name)
+            assert not (stele.root / name).exists()
+    store = ImageStore(str(images.path))
+    store.gc(0)
+    assert images.uses() == []
+
+
 def test_a_taken_id_keeps_the_first_ones_image(stele: Runtime, images: Images) -> None:
     """The second create of an id fails; what the first container uses is still held."""
     image, name = images.made("plain"), stele.id()
@@ -684,6 +711,7 @@ def test_a_changed_erofs_image_is_not_mounted(run: Run, images: Images) -> None:
     done = run(image, "--rootfs", "erofs", sh="true")
     assert done.returncode == 1
     assert "is not what was made: its digest differs" in done.stderr
+    assert [fault.digest for fault in store.verify()] == [found.digest]
 
 
 def test_gc_takes_erofs_images_with_their_layers(images: Images, run: Run) -> None:

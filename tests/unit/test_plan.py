@@ -395,3 +395,61 @@ def test_exec_joins_all_namespaces_at_once_through_a_pidfd() -> None:
     (join,) = only(made, model.JoinNamespace)
     assert join.flags == 0x6E020000
     assert [type(s) for s in made.steps][:2] == [model.JoinNamespace, model.Fork]
+
+
+LAYERED = model.ImageRoot(("/s/2", "/s/1"), make=("/w",))
+
+
+def test_an_images_root_is_a_step_and_mounts_nothing_on_the_host() -> None:
+    made = plan(config(), model.Facts(kernel=(6, 6)), image=LAYERED)
+    assert only(made, model.Rootfs) == []
+    [root] = only(made, model.LayeredRoot)
+    assert root == model.LayeredRoot(NO_SLOT, True, model.UPPER_NONE, 4, "/b/rootfs", "", "", ("/s/2", "/s/1"))
+    [private] = only(made, model.PrivateLayer)
+    assert "/w" in private.targets
+    kinds = [type(step) for step in made.steps]
+    assert kinds.index(model.LayeredRoot) < kinds.index(model.PrivateLayer) < kinds.index(model.NewMount)
+    assert kinds.index(model.NewMount) < kinds.index(model.Directory) < kinds.index(model.EnterRoot)
+
+
+@pytest.mark.parametrize(("kernel", "append"), [((5, 15), False), ((6, 4), False), ((6, 5), True), ((7, 0), True)])
+def test_layers_are_told_one_by_one_where_the_kernel_takes_them_so(kernel: tuple[int, int], append: bool) -> None:
+    [root] = only(plan(config(), model.Facts(kernel=kernel), image=LAYERED), model.LayeredRoot)
+    assert root.append is append
+
+
+@pytest.mark.parametrize(
+    ("upper", "size", "directory"), [(model.UPPER_TMPFS, "1m", ""), (model.UPPER_DIRECTORY, "", "/up")]
+)
+def test_an_upper_layer_takes_the_mount_points(upper: int, size: str, directory: str) -> None:
+    """A private layer over it would hide what was written."""
+    made = plan(config(), image=model.ImageRoot(("/s/1",), upper=upper, size=size, directory=directory))
+    assert only(made, model.PrivateLayer) == []
+    [root] = only(made, model.LayeredRoot)
+    assert (root.upper, root.size, root.directory) == (upper, size, directory)
+
+
+def test_an_erofs_image_is_handed_over_as_a_mount() -> None:
+    whole = model.ErofsFd("/s/x.erofs", "sha256:1")
+    made = plan(config(), image=model.ImageRoot(("/s/1",), whole))
+    [root] = only(made, model.LayeredRoot)
+    assert made.fds[root.slot] == whole
+    assert root.layers == ()
+
+
+def test_a_working_directory_that_is_a_mount_point_is_not_made_twice() -> None:
+    entries = [{"destination": "/w", "type": "tmpfs", "source": "tmpfs"}]
+    assert only(plan(config(mounts=entries), image=LAYERED), model.Directory) == []
+
+
+def test_a_veth_pair_is_made_when_the_namespace_is_there() -> None:
+    made = plan(config(), veth=(model.Veth("10.0.0.2", "10.0.0.1"),))
+    assert model.Sync(model.SYNC_NET_DEVICES) in made.steps
+    assert made.veth == (model.Veth("10.0.0.2", "10.0.0.1"),)
+
+
+def test_the_words_for_an_images_root() -> None:
+    text = explain.words(model.LayeredRoot(NO_SLOT, True, model.UPPER_TMPFS, 4, "/p", "1m", "", ("/a", "/b")))
+    assert text == "image root of 2 layers, written to a tmpfs of 1m (nodev); layer /a; layer /b"
+    assert "fd 3, never written" in explain.words(model.LayeredRoot(3, True, 0, 4, "/p", "", "", ()))
+    assert explain.words(model.Directory("/w")) == "make the directory /w where it is missing"
