@@ -23,7 +23,6 @@ COLD = ("runtime.cli.clicked", "runtime.cli.images", "runtime.images")
 # Modules with a state that is of one process: seeds, keys, what was found in the environment.
 NEVER = ("_hashlib", "_ssl", "multiprocessing", "random", "ssl", "tempfile", "uuid")
 OPENSSL = ("_hashlib", "_ssl")
-FORGOTTEN = ("ast", "dis", "inspect", "linecache", "opcode", "token", "tokenize")
 ROUNDS = 12  # CPython specialises a function at its eighth call
 
 _size = int.from_bytes(_stele_modules.bundle[:4], "little")
@@ -105,6 +104,8 @@ def warm():
     """The application's main with every module of the application loaded: what the snapshot holds."""
     from importlib import import_module
 
+    inspect = sys.modules["inspect"] = Late("inspect")
+    inspect.signature = lambda cls: ""  # all that dataclasses want of it, for docstrings that nobody reads
     for name in OPENSSL:
         sys.modules[name] = None  # hashlib then takes CPython's own, which are in the snapshot
     for name in sorted(_index):
@@ -158,20 +159,14 @@ class Late:
     def __getattr__(self, attribute):
         from importlib import import_module
 
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)  # the import system looks for its own
         return getattr(import_module(self._name), attribute)
 
 
 def forget():
-    """Drop what was needed only to load the application: dataclasses uses inspect to make a class, and that draws in
-    the compiler's modules."""
-    import dataclasses
-
-    dataclasses.inspect = Late("inspect")
-    for name in FORGOTTEN:
-        module = sys.modules.pop(name, None)
-        parent, _, child = name.rpartition(".")
-        if module is not None and parent in sys.modules:
-            delattr(sys.modules[parent], child)
+    """Drop what stood in while the application was loaded: who uses inspect later gets the real one."""
+    del sys.modules.pop("inspect").signature
 
 
 def settle():

@@ -108,7 +108,7 @@ def test_the_snapshot_holds_what_is_listed() -> None:
     others = {name for name, by in by_module.items() if "snapshot" in by}
     files = [file.relative_to(REPO).with_suffix("") for file in (REPO / "runtime").rglob("*.py")]
     rooms = {".".join(file.parts).removesuffix(".__init__") for file in files}
-    assert ours == {name for name in rooms if not name.startswith(COLD)}
+    assert ours >= {name for name in rooms if not name.startswith(COLD)}
     told = difference(held - ours, others, "the snapshot")
     write(
         {name: by_module.get(name, set()) - {"snapshot"} for name in by_module}
