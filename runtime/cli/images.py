@@ -11,7 +11,7 @@ from runtime.cli.inspect import print_table
 from runtime.cli.main import Globals
 from runtime.errors import SteleError, UsageError
 from runtime.images.collect import Fault
-from runtime.images.naming import find, given_name, stored_name
+from runtime.images.naming import given_name, stored_name
 from runtime.images.progress import human, short, to_stderr
 from runtime.images.store import ImageStore
 
@@ -115,7 +115,7 @@ def inspect(options: Globals, values: dict[str, Any]) -> int:
     from runtime.images.describe import describe, table
 
     store = store_of(options)
-    told = describe(store, find(store, values["image"]))
+    told = describe(store, store.resolve(stored_name(store, values["image"])))
     print(json.dumps(told, indent=2) if values["format"] == "json" else table(told))
     return 0
 
@@ -157,7 +157,7 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
 
 def verify(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
-    faults = _faults(store, find(store, values["image"])) if values["image"] else store.verify()
+    faults = _faults(store, store.resolve(stored_name(store, values["image"]))) if values["image"] else store.verify()
     if values["format"] == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
     for fault in faults:
@@ -181,7 +181,7 @@ def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
 
 def tag(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
-    store.tag(str(given_name(values["name"])), find(store, values["image"]))
+    store.tag(str(given_name(values["name"])), store.resolve(stored_name(store, values["image"])))
     return 0
 
 

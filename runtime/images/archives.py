@@ -19,6 +19,7 @@ from runtime.images.model import DOCUMENT_MAX, Descriptor, ImageError, Manifest
 from runtime.images.naming import name_of
 from runtime.images.platforms import Platform
 from runtime.images.policy import Policy
+from runtime.images.policy import load as load_policy
 from runtime.images.progress import Progress, short
 from runtime.images.pull import pick
 from runtime.images.references import Place
@@ -47,9 +48,11 @@ def import_images(
 
     Args:
         name: in the store, for one image; "" for what the place calls it.
+        policy: which images may come in; the host's if none is given.
     Raises:
         ImageError, HostError, UsageError: it holds none, several where one is wanted, or damaged ones; nothing is named.
     """
+    policy = policy or load_policy()
     source: Source = Folder(place.path) if place.transport == "oci" else Archive(place.path, store.directory("ingest"))
     try:
         if place.transport == "docker-archive":

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from runtime.errors import SteleError, UsageError
-from runtime.images import references, registries
-from runtime.images.references import DIGEST, REPOSITORY, TAG, Reference
+from runtime.images import references
+from runtime.images.references import DIGEST, DOCKER_HUB, REPOSITORY, TAG, Reference
 from runtime.images.store import ImageStore
 
 LOCAL = "localhost"
@@ -15,8 +14,10 @@ _SHORT = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 
 
 def stored_name(store: ImageStore, text: str) -> str:
-    """The name in the store that a person means: as written, in full, one imported from a file, or a digest.
+    """The name in the store that a person means: as written, in full, short, or a digest.
 
+    A short name that fits one image of the store means that one, wherever it came from; the host's rules are asked only
+    where none or several fit.
     Returns:
         a name or digest for `store.resolve`, which tells whether it is there.
     Raises:
@@ -29,31 +30,28 @@ def stored_name(store: ImageStore, text: str) -> str:
         digests = {str(told["digest"]) for told in names.values() if told["digest"].startswith(f"sha256:{text}")}
         if len(digests) == 1:
             return digests.pop()
-    local = local_name(text)
-    if local is not None and str(local) in names:
-        return str(local)
+    whole = text if ":" in text.rpartition("/")[2] or "@" in text else f"{text}:{references.DEFAULT_TAG}"
+    short = [name for name in names if _is_short(name, whole)]
+    if len(short) == 1:
+        return short[0]
+    from runtime.images import registries
+
     return str(registries.load().parse(text))
 
 
-def find(store: ImageStore, text: str) -> dict[str, Any]:
-    """The descriptor of an image, as a person names it. Raises: UsageError, ImageError: it is not there."""
-    return store.resolve(stored_name(store, text))
+def _is_short(name: str, text: str) -> bool:
+    registry, _, rest = name.partition("/")
+    return rest == text or (registry == DOCKER_HUB and rest == f"library/{text}")
 
 
 def given_name(text: str) -> Reference:
     """A name to give to an image: with a tag, without a digest. Raises: UsageError."""
+    from runtime.images import registries
+
     name = registries.load().parse(text)
     if name.digest:
         raise UsageError(f'"{text}" names a digest; write a name with a tag')
     return name
-
-
-def local_name(text: str) -> Reference | None:
-    """name[:tag] as one of this machine, localhost/name:tag; None if it is no such name or has a host already."""
-    try:
-        return references.parse(text, search=(LOCAL,))
-    except UsageError:
-        return None
 
 
 def name_of(told: str, place: str, *, docker: bool) -> str:

@@ -17,6 +17,7 @@ from runtime.images.auth import Credentials
 from runtime.images.model import Descriptor, ImageError, Manifest
 from runtime.images.platforms import Platform, choose
 from runtime.images.policy import Policy
+from runtime.images.policy import load as load_policy
 from runtime.images.progress import Progress, short
 from runtime.images.references import Reference
 from runtime.images.registries import Registries
@@ -33,7 +34,7 @@ PARALLEL = 4
 class How:
     """How to pull. credentials: given by the user; else those of the auth files are used, for each source its own.
 
-    policy: which images may come in; asked before a blob is fetched.
+    policy: which images may come in, asked before a blob is fetched; the host's if none is given.
     """
 
     platform: Platform
@@ -102,9 +103,9 @@ class _Pull:
             document, platform = self._document()
             where = f'image "{self.name}"'
             manifest = model.parse_manifest(parse_document(document.data, where), document.media_type, where)
-            if self.how.policy is not None:
-                digests = list(dict.fromkeys((document.digest, *self.indexes)))
-                self.how.policy.check(self.name, digests, lambda: fetch(self.repository, digests))
+            digests = list(dict.fromkeys((document.digest, *self.indexes)))
+            policy = self.how.policy or load_policy()
+            policy.check(self.name, digests, lambda: fetch(self.repository, digests))
             self._blobs([manifest.config])
             config = self.store.config(manifest)
             found = Platform(config.os, config.architecture, config.variant)

@@ -311,3 +311,22 @@ def test_a_layout_that_lies(image: Image, tmp_path: Path) -> None:
     (layout.path / "index.json").unlink()
     os.mkfifo(layout.path / "index.json")
     assert "is no regular file" in image.bad("image", "import", f"oci:{layout.path}")
+
+
+def test_unpack(image: Image, made: Made, tmp_path: Path) -> None:
+    """A bundle with the image's files and a valid config.json; into an empty directory only; nothing is left of a failure."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    bundle = tmp_path / "bundle"
+    image.good("unpack", "team/app:2", bundle)
+    assert (bundle / "rootfs/etc/name").read_text() == "base\n"
+    assert (bundle / "rootfs/etc/own").read_text() == "amd64\n"
+    assert bundle.stat().st_mode & 0o777 == 0o700
+    config = json.loads((bundle / "config.json").read_text())
+    assert (config["process"]["args"], config["root"]) == (["/bin/sh"], {"path": "rootfs", "readonly": True})
+    image.good("validate", bundle / "config.json")
+    assert "not empty; name a new directory" in image.bad("unpack", "team/app:2", bundle)
+    file = image.store / "blobs/sha256" / made.images["amd64"][3][7:]
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes()[:-20])
+    image.bad("unpack", "team/app:2", tmp_path / "second")
+    assert not (tmp_path / "second").exists()
