@@ -6,6 +6,7 @@ from runtime.cli.declare import Command, Option, flag
 
 FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
 QUIET = flag("--quiet", "-q", help="print no progress, and only the digest")
+UNPACK = flag("--unpack", help="also unpack its layers now, not for its first container")
 PLATFORM = Option(("--platform",), "OS/ARCHITECTURE[/VARIANT] instead of this machine's")
 POLICY = Option(("--signature-policy",), "policy.json that says which images may come in")
 
@@ -23,6 +24,7 @@ IMAGE_COMMANDS = (
             Option(("--creds",), "USER:PASSWORD for the registry"),
             Option(("--registries-conf",), "file with mirrors and rules for registries"),
             POLICY,
+            UNPACK,
             QUIET,
             FORMAT,
         ),
@@ -32,7 +34,7 @@ IMAGE_COMMANDS = (
         "take in oci:DIR, oci-archive:FILE or docker-archive:FILE, each with :NAME behind it if it holds several",
         "images:take_in",
         ("SOURCE", "[NAME]"),
-        (PLATFORM, POLICY, QUIET, FORMAT),
+        (PLATFORM, POLICY, UNPACK, QUIET, FORMAT),
     ),
     Command(
         "image export",

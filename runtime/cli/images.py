@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -24,6 +25,7 @@ def store_of(options: Globals) -> ImageStore:
 
 def pull(options: Globals, values: dict[str, Any]) -> int:
     from runtime.images import auth, policy, registries
+    from runtime.images.layers import unpack_image
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.pull import How
     from runtime.images.pull import pull as fetch
@@ -41,9 +43,16 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
         authfile=values["authfile"],
         policy=policy.load(values["signature_policy"]),
     )
+    store = store_of(options)
     progress = to_stderr(quiet=values["quiet"])
     try:
-        done = fetch(store_of(options), reference, rules, how, progress)
+        done = fetch(store, reference, rules, how, progress)
+        if values["unpack"]:
+            unpack_image(store, done.manifest)
+    except KeyboardInterrupt:
+        progress.close()
+        print("interrupted; the next pull goes on with what is here", file=sys.stderr, flush=True)
+        os._exit(130)  # and no waiting for a thread that waits for a silent server
     finally:
         progress.close()
     size = done.manifest.config.size + sum(layer.size for layer in done.manifest.layers)
@@ -69,6 +78,7 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
 def take_in(options: Globals, values: dict[str, Any]) -> int:
     from runtime.images import policy
     from runtime.images.archives import import_images
+    from runtime.images.layers import unpack_image
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.references import TRANSPORTS, parse_place
 
@@ -80,10 +90,13 @@ def take_in(options: Globals, values: dict[str, Any]) -> int:
         )
     platform = parse_platform(values["platform"]) if values["platform"] else host_platform()
     name = str(given_name(values["name"])) if values["name"] else ""
+    store = store_of(options)
     progress = to_stderr(quiet=values["quiet"])
     try:
         rules = policy.load(values["signature_policy"])
-        found = import_images(store_of(options), place, name, platform, progress, rules)
+        found = import_images(store, place, name, platform, progress, rules)
+        for told in found if values["unpack"] else ():
+            unpack_image(store, told.manifest)
     finally:
         progress.close()
     if values["format"] == "json":

@@ -69,6 +69,7 @@ class Progress:
             columns, lines = os.get_terminal_size(self._stream.fileno())
         except OSError:
             columns, lines = 80, 24
+        columns, lines = columns or 80, lines or 24  # a terminal that does not know its size says 0
         self._erase()
         shown = list(self._rows.items())[: max(1, lines - 2)]
         for name, (there, size) in shown:

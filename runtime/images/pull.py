@@ -140,14 +140,20 @@ class _Pull:
     def _blobs(self, wanted: Iterable[Descriptor]) -> None:
         """Fetch what is not there, several at a time; the first failure ends all."""
         unique = list({blob.digest: blob for blob in wanted}.values())
-        with ThreadPoolExecutor(PARALLEL, "pull") as pool:
+        pool = ThreadPoolExecutor(PARALLEL, "pull")
+        try:
             waiting = [pool.submit(self._blob, blob) for blob in unique]
-            try:
-                done, _ = wait(waiting, return_when=FIRST_EXCEPTION)
-            finally:
-                self.stop.set() if not all(f.done() and f.exception() is None for f in waiting) else None
-            for future in sorted(done, key=lambda f: isinstance(f.exception(), _Stopped)):
-                future.result()
+            done, left = wait(waiting, return_when=FIRST_EXCEPTION)
+            if left or any(future.exception() for future in done):
+                self.stop.set()
+                done, _ = wait(waiting)
+        except BaseException:
+            self.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)  # one may wait for a server that is silent
+            raise
+        pool.shutdown()
+        for future in sorted(done, key=lambda f: isinstance(f.exception(), _Stopped)):
+            future.result()
 
     def _blob(self, blob: Descriptor) -> None:
         name = short(blob.digest)

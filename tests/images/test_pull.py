@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +60,15 @@ def test_a_platform_that_is_not_there(image: Image, registry: DockerRegistry) ->
     told = image.bad("image", "pull", "--platform", "linux/s390x", f"{registry.address}/team/app:1")
     assert "has no image for linux/s390x; --platform can choose one of: linux/amd64, linux/arm64/v8" in told
     assert image.names() == []
+
+
+def test_unpacked(image: Image, registry: DockerRegistry, made: Made) -> None:
+    """--unpack: the layers are there as files, verified against the config's diff_ids."""
+    image.good("image", "pull", "--unpack", f"{registry.address}/team/app:amd64")
+    told = image.json("image", "inspect", f"{registry.address}/team/app:amd64")
+    assert [one["unpacked"] for one in told["layers"]] == [True, True]
+    tree = image.store / "layers/sha256" / told["layers"][0]["diffId"][7:] / "tree"
+    assert (tree / "etc/name").read_text() == "base\n"
 
 
 def test_a_digest(image: Image, registry: DockerRegistry, made: Made) -> None:
@@ -172,6 +184,61 @@ def test_a_killed_pull(image: Image, between: Start, made: Made) -> None:
     done = image.json("image", "pull", f"{server.address}/team/app:amd64")
     assert done["fetched"] <= done["size"] - (1 << 20)
     assert "all is as its digests say" in image.good("image", "verify")
+
+
+def test_an_interrupt(image: Image, between: Start, made: Made) -> None:
+    """^C ends a pull at once, even while a server is silent."""
+    silent = threading.Event()
+
+    def stall(handler: Handler) -> bool:
+        if is_big(handler, made):
+            handler.send_response(200)
+            handler.send_header("Content-Length", "1000000")
+            handler.end_headers()
+            handler.wfile.flush()
+            silent.set()
+            handler.close_connection = True
+            handler.rfile.read(1)
+            return True
+        return False
+
+    server = between(stall)
+    argv = [*image.argv, "--store", str(image.store), "image", "pull", f"{server.address}/team/app:amd64"]
+    with subprocess.Popen(argv, env=image.env, stderr=subprocess.PIPE, text=True) as process:
+        assert silent.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "the next pull goes on with what is here" in told
+
+
+def test_a_terminal(image: Image, between: Start, made: Made) -> None:
+    """Bars on a terminal, taken away at the end; a line for each blob stays."""
+
+    def slow(handler: Handler) -> bool:
+        if is_big(handler, made):
+            handler.forward(cut=2 << 20)
+        return is_big(handler, made)
+
+    server = between(slow)
+    master, slave = pty.openpty()
+    argv = [*image.argv, "--store", str(image.store), "image", "pull", f"{server.address}/team/app:amd64"]
+    with subprocess.Popen(argv, env=image.env, stderr=slave, stdout=subprocess.DEVNULL) as process:
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(master, 65536)
+            except OSError:  # EIO: nobody has the other end any more
+                break
+    os.close(master)
+    assert process.returncode == 0
+    assert b"  [=" in seen
+    assert b"\x1b[J" in seen
+    last = seen.rpartition(b"\x1b[J")[2]
+    assert b"[=" not in last
+    for digest in made.images["amd64"][1:]:
+        assert seen.count(digest[7:19].encode()) >= 1
 
 
 def test_two_pulls_at_once(image: Image, between: Start, made: Made) -> None:
