@@ -5,16 +5,14 @@ STELE_POWER_CUTS=N sets how many cuts, STELE_POWER_SEED=N repeats the moments of
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import random
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 
+from tests.vm import tiny
 from tests.vm.fixtures import GuestBundles, install
 from tests.vm.guest import Guest
 from tests.vm.machine import Machine, image
@@ -36,8 +34,8 @@ worker() {{
 	n=0
 	while :; do
 		n=$((n + 1))
-		id=$1-$n
 		for root in "--root {ROOT}" ""; do
+			id=$1-$n${{root:+-kept}}
 			stele $root create --bundle "$2" $id </dev/null >/dev/null
 			stele $root start $id
 			echo started
@@ -59,26 +57,6 @@ images &
 for w in {" ".join(map(str, range(WORKERS)))}; do worker w$w "$1" & done
 wait
 """
-
-
-def archive() -> bytes:
-    """An image of one layer with a busybox called sleep, as `docker save` writes it."""
-
-    def tar(files: dict[str, bytes]) -> bytes:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name, content in files.items():
-                member = tarfile.TarInfo(name)
-                member.size, member.mode = len(content), 0o755
-                archive.addfile(member, io.BytesIO(content))
-        return packed.getvalue()
-
-    layer = tar({"sleep": Path("/bin/busybox").read_bytes()})
-    ids = {"rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}
-    config = {"architecture": "amd64", "os": "linux", "config": {}, **ids}
-    manifest = [{"Config": "config.json", "RepoTags": ["power:0"], "Layers": ["layer.tar"]}]
-    documents = {"config.json": config, "manifest.json": manifest}
-    return tar({"layer.tar": layer, **{name: json.dumps(value).encode() for name, value in documents.items()}})
 
 
 def images_are_whole(guest: Guest) -> int:
@@ -124,7 +102,7 @@ def test_power_cuts(tmp_path: Path) -> None:
             guest = machine.guest
             if cut == 0:
                 install(guest, EXTENSION)
-                guest.write(ARCHIVE, archive())
+                guest.write(ARCHIVE, tiny.docker_archive())
                 guest.ok("sync")
             else:
                 guest.ok("systemd-sysext", "merge")
