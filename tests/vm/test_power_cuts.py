@@ -98,7 +98,7 @@ def test_power_cuts(tmp_path: Path) -> None:
     done = "nothing"
     for cut in range(CUTS + 1):
         disk = VolatileDisk(medium, tmp_path, chance)
-        with Machine(tmp_path, var=disk.drive) as machine:
+        with Machine(tmp_path, var=disk.drive, cpus=1) as machine:
             guest = machine.guest
             if cut == 0:
                 install(guest, EXTENSION)

@@ -34,6 +34,8 @@ $stele image gc --grace-period 0m
 """
 # procfs is no file of the host: a process may set what the kernel does with itself, no more.
 OF_ITSELF = re.compile(r"(/proc)?/\d+/(oom_score_adj|attr/(apparmor/)?exec)")
+# Made at the root of a mount that is nowhere mounted yet. At the host's own root, which looks the same, nothing can be.
+DETACHED = "//"
 DEVICE = re.compile(r"/dev/(null|tty)<char .*>")  # written to, it changes nothing
 
 
@@ -61,7 +63,9 @@ def life(
     return [
         f"{call} {path}"
         for call, path in writes
-        if not path.startswith((f"{ROOT}/", f"{STORE}/", "/sys/fs/cgroup/", *(f"{mount}/" for mount in own)))
+        if path != STORE
+        and not path.startswith((f"{ROOT}/", f"{STORE}/", "/sys/fs/cgroup/", *(f"{mount}/" for mount in own)))
+        and not path.startswith(DETACHED)
         and not OF_ITSELF.fullmatch(path)
         and not DEVICE.fullmatch(path)
     ]
