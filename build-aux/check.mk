@@ -2,7 +2,7 @@
 .PHONY: check-python check-c test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
 
 # All steps run, also after one has failed, so that one run tells everything; the last line says which did.
-CHECKS = check-python check-c test-unit test-sanitized test-kernel test-images test-attacks test-faults offered-vm-test
+CHECKS = check-python check-c test-unit test-sanitized test-kernel test-images test-attacks test-faults test-fuzz offered-vm-test
 test:
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
 	@build-aux/timed "build" $(MAKE) --no-print-directory build
@@ -56,6 +56,10 @@ test-attacks:
 # A failing host: a sample of what `make faults` tries.
 test-faults:
 	$(PYTEST) tests/faults
+
+# A few seconds of each target of `make fuzz`.
+test-fuzz:
+	$(PYTEST) tests/fuzz
 
 # c-test (build-aux/build.mk: the C code's own tests under ASan and UBSan) and vm-test (build-aux/vm.mk) where offered.
 offered-c-test offered-vm-test: offered-%:

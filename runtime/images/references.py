@@ -150,7 +150,8 @@ def _reference(text: str, registry: str, path: str) -> Reference:
     host = HOST.fullmatch(registry)
     if not host or (host[1] and not 0 < int(host[1]) < 65536):
         raise _wrong(text, f'"{_cut(registry)}" is no host or host:port')
-    registry = registry.lower()
+    if "." in registry or ":" in registry or registry.lower() == "localhost":
+        registry = registry.lower()  # another is known for a registry by its capitals only, so it keeps them
     if registry in ("index.docker.io", "registry-1.docker.io"):
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and path and "/" not in path:

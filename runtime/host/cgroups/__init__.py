@@ -118,10 +118,12 @@ def open_manager(
     from runtime.host.cgroups.cgroupfs import CgroupfsManager
     from runtime.host.cgroups.paths import cgroupfs_path, parent_of_own
 
-    mount_point()
+    mount = mount_point()
     with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as f:
         parent = parent_of_own(f.read())
-    return CgroupfsManager(cgroupfs_path(cgroups_path, container_id, parent), rootless=rootless, token=token)
+    relative = cgroupfs_path(cgroups_path, container_id, parent)
+    fresh = not os.path.lexists(f"{mount}/{relative}")
+    return CgroupfsManager(relative, rootless=rootless, token=token, fresh=fresh)
 
 
 def from_record(record: Mapping[str, Any]) -> Manager:

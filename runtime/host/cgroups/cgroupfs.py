@@ -64,13 +64,16 @@ class CgroupfsManager:
         rootless: limits that cannot be set for want of delegation say how to get it.
         token: a random word for a new container.
         ident: the cgroup's id, 0 while it is not known.
+        fresh: there was none at that path when the record was made: one that is there without a mark and without
+            processes is what a creator left that died between making and marking it.
     """
 
     kind: Literal["cgroupfs", "systemd"] = "cgroupfs"
-    __slots__ = ("_fd", "ident", "relative", "rootless", "token")
+    __slots__ = ("_fd", "fresh", "ident", "relative", "rootless", "token")
 
-    def __init__(self, relative: str, *, rootless: bool, token: str = "", ident: int = 0) -> None:
+    def __init__(self, relative: str, *, rootless: bool, token: str = "", ident: int = 0, fresh: bool = False) -> None:
         self.relative, self.rootless, self.token, self.ident = relative, rootless, token, ident
+        self.fresh = fresh
         self._fd = -1
 
     @classmethod
@@ -80,6 +83,7 @@ class CgroupfsManager:
             rootless=bool(record.get("rootless")),
             token=record.get("token", ""),
             ident=record.get("id", 0),
+            fresh=record.get("fresh") is True,
         )
 
     def record(self) -> dict[str, Any]:
@@ -89,6 +93,7 @@ class CgroupfsManager:
             "rootless": self.rootless,
             "token": self.token,
             "id": self.ident,
+            "fresh": self.fresh,
         }
 
     @property
@@ -240,8 +245,9 @@ class CgroupfsManager:
             return os.fstat(fd).st_ino == self.ident
         try:
             return os.getxattr(fd, MARK) == self.token.encode()
-        except OSError:  # unmarked
-            return False
+        except OSError as e:
+            unmarked = e.errno == errno.ENODATA
+            return unmarked and self.fresh and not tree.flag(tree.read(fd, "cgroup.events"), "populated")
 
     def _directory(self) -> int:
         """The container's cgroup, open. Raises FileNotFoundError when there is none that is the container's."""

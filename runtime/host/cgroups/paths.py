@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from runtime.errors import ConfigError
@@ -45,7 +46,7 @@ def cgroupfs_path(cgroups_path: str | None, container_id: str, parent: str) -> s
         )
     whole = parts if given.startswith("/") else [*filter(None, parent.split("/")), *parts]
     path = "/".join(whole)
-    if len(path.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in whole):
+    if len(os.fsencode(path)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in whole):
         raise ConfigError(
             FIELD, f"is too long; a component has at most {LONGEST_NAME} bytes, the whole at most {LONGEST_PATH}"
         )
