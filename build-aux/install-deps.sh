@@ -26,7 +26,7 @@ packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11
 # What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages; and
 # what makes and boots the virtual machine of tests/vm.
 if [ "$goal" != run ]; then
-	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace umoci podman skopeo buildah docker-registry
+	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace valgrind umoci podman skopeo buildah docker-registry
 		apache2-utils openssl
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod clang libclang-rt-14-dev"
 fi
