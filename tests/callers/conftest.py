@@ -32,6 +32,7 @@ CONTAINERS_CONF = f"""
 [engine]
 runtime = "stele"
 runtime_supports_json = ["stele", "crun", "runc"]
+runtime_supports_nocgroup = ["stele", "crun"]
 [engine.runtimes]
 stele = ["{STELE}"]
 [network]

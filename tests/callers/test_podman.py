@@ -211,3 +211,21 @@ def test_by_cgroupfs(podman: Podman, host: Guest) -> None:
     assert host.read(f"/sys/fs/cgroup{path}/memory.max") == f"{32 << 20}\n"
     host.ok("podman", "--cgroup-manager=cgroupfs", "rm", "--force", "--time=0", "fs")
     assert not host.exists(f"/sys/fs/cgroup{path}")
+
+
+def test_no_cgroup(podman: Podman, host: Guest) -> None:
+    """--cgroups=disabled, which Podman asks only of runtimes that containers.conf names: no cgroup of its own."""
+    podman("run", "--detach", "--cgroups=disabled", "--name=none", "shell", *LOOP)
+    pid = podman("inspect", "--format", "{{.State.Pid}}", "none")
+    assert podman.id("none") not in host.read(f"/proc/{pid}/cgroup")
+    podman("rm", "--force", "--time=0", "none")
+    assert not host.exists(f"/proc/{pid}")
+
+
+def test_in_a_unit(podman: Podman, host: Guest) -> None:
+    """--cgroups=split in a unit, as Quadlet has it: the container is in the unit's own cgroup, beside conmon."""
+    unit = ("systemd-run", "--quiet", "--wait", "--pipe", "--unit=split", "--property=Delegate=yes")
+    script = "cat /sys/fs/cgroup/memory.max; cat /proc/self/cgroup"
+    run = ("podman", "run", "--rm", "--network=none", "--cgroups=split", "--cgroupns=host", "--memory=32m")
+    said = host.ok(*unit, *run, "shell", "sh", "-c", script, timeout=120)
+    assert "0::/system.slice/split.service/libpod-payload-" in said
