@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runtime.host.confinement import confinement
 from runtime.host.facts import apparmor, selinux
 from runtime.host.seccomp import libseccomp_version, seccomp_features
 from runtime.oci.constants import (
@@ -42,6 +43,7 @@ def host_features() -> dict[str, Any]:
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
             "org.stele.read-only-root.private-layer": "true",
+            **confinement(),
         },
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }
