@@ -10,10 +10,11 @@ sysext: build/stele.raw
 build/stele.raw: build/bin/stele build-aux/sysext.sh
 	build-aux/sysext.sh $< $@
 
-# Boots the host and drives it from here: there is no Python in it. The exit code is that of the tests.
+# Boots the host and drives it from here: there is no Python in it. The exit code is that of the tests. Where all is
+# emulated a test may take minutes.
 VM_READY = build vm-image sysext
 vm-test: $(VM_READY)
-	$(PYTEST) --durations=15 tests/vm $(wildcard tests/callers)
+	$(PYTEST) -o faulthandler_timeout=600 --durations=15 tests/vm $(wildcard tests/callers)
 
 # Fifty cuts of power instead of the few of vm-test, with quick boots: some 10 minutes.
 power-cuts: $(VM_READY)

@@ -18,7 +18,7 @@ from tests.vm.guest import Guest
 from tests.vm.machine import REPO, Machine, image
 from tests.vm.volatile_disk import VolatileDisk
 
-CUTS = int(os.environ.get("STELE_POWER_CUTS", "3"))
+CUTS = int(os.environ.get("STELE_POWER_CUTS", "2"))
 BOOT = "" if CUTS <= 5 else "vm.quick"  # few cuts are of the whole host, many of one without systemd
 SEED = int(os.environ.get("STELE_POWER_SEED", str(random.SystemRandom().randrange(10**6))))
 ROOT = "/var/lib/stele-test"  # keeps its state over a reboot, where the default below /run would forget it
