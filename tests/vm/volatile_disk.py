@@ -15,7 +15,7 @@ import struct
 import threading
 from pathlib import Path
 
-SECTOR = 512  # is written whole or not at all
+SECTOR = 4096  # is written whole or not at all, as by today's disks; ext4 relies on it for its superblock
 HANDSHAKE = b"NBDMAGIC" + b"IHAVEOPT" + struct.pack(">H", 3)  # fixed newstyle, no zeroes
 OPTION_MAGIC, REPLY_MAGIC = 0x49484156454F5054, 0x3E889045565A9
 REQUEST_MAGIC, SIMPLE_REPLY_MAGIC = 0x25609513, 0x67446698
