@@ -19,7 +19,6 @@ from tests.harness.registry import Between, DockerRegistry, Trick
 from tests.harness.runtime import REPO
 from tests.images.made import Made, make_layout
 
-PYTHON = [str(REPO / "build/venv/bin/python"), "-m", "runtime"]
 EXECUTABLE = [str(REPO / "build/bin/stele")]
 
 
@@ -84,19 +83,18 @@ def registry(tmp_path_factory: pytest.TempPathFactory, made: Made) -> Iterator[D
 
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
-    """stele as a Python module, with an empty home and no configuration of the host's registries."""
+    """The executable, with an empty home and no configuration of the host's registries."""
     conf = tmp_path / "registries.conf"
     conf.write_text("")
     home = tmp_path / "home"
     home.mkdir()
     env = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(REPO),
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "CONTAINERS_REGISTRIES_CONF": str(conf),
     }
-    return Image(tmp_path / "store", PYTHON, env)
+    return Image(tmp_path / "store", EXECUTABLE, env)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ecdsa import Ed25519, NIST256p, SigningKey
 from ecdsa.util import sigencode_der
 
 from tests.harness.registry import DockerRegistry, skopeo
-from tests.images.conftest import EXECUTABLE, Image
+from tests.images.conftest import Image
 from tests.images.made import Layout, Made
 
 KEY, OTHER, EDWARDS = SigningKey.generate(NIST256p), SigningKey.generate(NIST256p), SigningKey.generate(Ed25519)
@@ -88,12 +88,8 @@ PULL = ("image", "pull", "--platform", "amd64", "--signature-policy")
 
 
 @pytest.mark.parametrize("key", [KEY, EDWARDS], ids=["ecdsa", "ed25519"])
-@pytest.mark.parametrize("argv", [None, EXECUTABLE], ids=["module", "executable"])
-def test_signed(
-    image: Image, attach: Attach, made: Made, tmp_path: Path, key: SigningKey, argv: list[str] | None
-) -> None:
+def test_signed(image: Image, attach: Attach, made: Made, tmp_path: Path, key: SigningKey) -> None:
     """By the right key, for this repository: it comes in."""
-    image.argv = argv or image.argv
     data = payload(made.images["amd64"][0], f"{attach('a/signed', []).rpartition(':')[0]}")
     (tmp_path / "a/signed").rename(tmp_path / "first")
     name = attach("a/signed", [(data, sign(key, data))])

@@ -537,7 +537,6 @@ def test_the_executable(image: Image, between: Start, tmp_path: Path) -> None:
     """The one executable pulls over TLS, and takes no notice of the host's openssl.cnf."""
     files = certificate(tmp_path, "127.0.0.1")
     server = between(lambda handler: False, tls=files)
-    image.argv = EXECUTABLE
     wrong = tmp_path / "openssl.cnf"
     wrong.write_text("openssl_conf = x\n[x]\nproviders = y\n[y]\nz = w\n[w]\nmodule = /nonexistent.so\nactivate = 1\n")
     environment = {"SSL_CERT_FILE": str(files[0]), "OPENSSL_CONF": str(wrong)}
