@@ -266,9 +266,10 @@ class Creation:
 
                 move_devices(plan.net_devices, child.pid)
             if plan.veth:
-                from runtime.host.veth import make_pair
+                from runtime.host import veth
 
-                make_pair(plan.veth, self.container_id, child.pid)
+                self.undo.callback(veth.remove_pair, self.container_id)
+                veth.make_pair(plan.veth, self.container_id, child.pid)
         elif what == model.SYNC_HOOKS:
             self._record_pid(phase="creating")
             document = state_document(self.record, "creating", child.pid)

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from runtime.container.requests import FromImage
 from runtime.container.state import Store, is_alive
@@ -28,8 +28,11 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
     if image is None:
         yield {}
         return
+    told = {"store": image.store}
+    if image.network:
+        told["network"] = "veth"
     if image.root.upper != UPPER_DIRECTORY:
-        yield {"store": image.store}
+        yield told
         return
     path = image.root.directory
     try:
@@ -47,7 +50,7 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
                 record = store.read(other)
                 if record.image.get("upper") == upper and is_alive(record):
                     raise InUse(other)
-        yield {"store": image.store, "upper": upper}
+        yield {**told, "upper": upper}
     except InUse as e:
         raise HostError(
             f'--upper "{path}": container "{e}" writes to it; give each container a directory of its own'
@@ -84,6 +87,18 @@ def release(store: str, container_id: str, root: str) -> None:
     from runtime.images.store import ImageStore
 
     ImageStore(store).release(container_id, root)
+
+
+def end_network(image: Mapping[str, str], container_id: str) -> None:
+    """Remove the host's end of a container's pair now: the kernel does it some time after the namespace's end.
+
+    Args:
+        image: what the container's record says of it.
+    """
+    if image.get("network") == "veth":
+        from runtime.host.veth import remove_pair
+
+        remove_pair(container_id)
 
 
 def _write(directory: int, name: str, content: bytes) -> None:

@@ -146,11 +146,13 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
     manager = manager_of(record)
     _end(record, manager)
     manager.destroy()
-    warnings = run_poststop(record.config, state_document(record, "stopped", 0))
-    store.remove(container_id)
     if record.image:
         from runtime.container import from_image
 
+        from_image.end_network(record.image, container_id)
+    warnings = run_poststop(record.config, state_document(record, "stopped", 0))
+    store.remove(container_id)
+    if record.image:
         from_image.release(record.image.get("store", ""), container_id, store.root)
     return warnings
 

@@ -46,8 +46,8 @@ class Record:
 
     created: RFC 3339 with nanoseconds. pid: 0 before the process exists. start_time: field 22 of /proc/PID/stat, in
     ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: a cgroup manager's own record. config: config.json as it
-    was at creation. phase: "creating" until all is made. image: {"store": path} of the image store that keeps what the
-    container's root is made of; {} for a container of a bundle.
+    was at creation. phase: "creating" until all is made. image: of a container of an image, else {}: "store", the path
+    of the image store; "upper", the directory that it writes to, as DEVICE:INODE; "network": "veth" if it has a pair.
     """
 
     id: str

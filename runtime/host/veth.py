@@ -1,7 +1,7 @@
 """A veth pair: one end in the container, as eth0, the other on the host, which is the way to all else (veth(4)).
 
 The container's addresses stand alone, each with the host's end as gateway, so that its neighbours too are reached
-through the host. The pair ends with the container's network namespace: nothing is left to remove.
+through the host.
 """
 
 from __future__ import annotations
@@ -55,11 +55,23 @@ def make_pair(addresses: Sequence[Veth], container_id: str, pid: int) -> None:
                 _connect(host, own, address.gateway, address.address, gateway=False)
                 _connect(inside, other, address.address, address.gateway, gateway=True)
         except BaseException as e:
-            with contextlib.suppress(NetlinkError, IndexError):
-                host.link("del", index=host.link_lookup(ifname=outside)[0])
+            _remove(host, outside)
             if isinstance(e, NetlinkError):
                 raise HostError(f"--net: cannot give the pair its addresses: {e.args[-1]}", e.code) from e
             raise
+
+
+def remove_pair(container_id: str) -> None:
+    """Remove a container's pair, if there is one, by its host end."""
+    with route_socket() as host:
+        _remove(host, host_name(container_id))
+
+
+def _remove(host: Any, name: str) -> None:
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with contextlib.suppress(NetlinkError, IndexError):  # the kernel removes it too, with the container's namespace
+        host.link("del", index=host.link_lookup(ifname=name)[0])
 
 
 def _connect(link: Any, index: int, own: str, other: str, *, gateway: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.harness import cgroup2
 from tests.harness.runtime import Runtime
 
 PR_SET_CHILD_SUBREAPER = 36
+PF_EXITING = 0x4
+DYING = 20.0
+"""Seconds that a killed process may take to be gone, on a busy machine."""
 
 
 def become_subreaper() -> None:
@@ -52,6 +56,24 @@ def reap() -> dict[int, str]:
     return living
 
 
+def _let_die(pid: int) -> None:
+    """Wait for a process that ends or to which SIGKILL was sent already, and for no other (proc(5))."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        pending = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+        flags = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6])
+        if flags & PF_EXITING or any(mask >> (signal.SIGKILL - 1) & 1 for mask in pending):
+            select.select([pidfd], [], [], DYING)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    finally:
+        os.close(pidfd)
+
+
 class Watch:
     """Remembers what is there before a test; `left()` tells what the test added."""
 
@@ -61,7 +83,9 @@ class Watch:
         self.mounts = mounts()
 
     def left(self) -> list[str]:
-        """One line for each thing that should be gone; empty is good."""
+        """One line for each thing that should be gone; empty is good. What was killed is given the time to die."""
+        for pid in set(reap()) - self.children:
+            _let_die(pid)
         found = [f"process {pid}: {line}" for pid, line in sorted(reap().items()) if pid not in self.children]
         found += [f"mount: {line}" for line in sorted(mounts() - self.mounts)]
         found += [f"cgroup: {path}" for path in cgroup2.named(self.runtime.token)]
