@@ -86,10 +86,8 @@ def test_life(ctr: Ctr, host: Guest) -> None:
     ctr.run("--detach", "--memory-limit=33554432", "life", *LOOP)
     mine = state(host, ROOT, "life")
     assert mine["status"] == "running" and mine["bundle"].endswith("/io.containerd.runtime.v2.task/default/life")
-    assert (
-        ctr("task", "exec", "--exec-id=one", "life", "sh", "-c", "cat /proc/self/cgroup; exit 5", code=5)
-        == "0::/default/life"
-    )
+    where = ("task", "exec", "--exec-id=one", "life", "sh", "-c", "cat /proc/self/cgroup; exit 5")
+    assert ctr(*where, code=5) == "0::/default/life"
     assert host.read("/sys/fs/cgroup/default/life/memory.max") == f"{32 << 20}\n"
     assert next(line.split()[0] for line in ctr("task", "ps", "life").splitlines()[1:]) == str(mine["pid"])
     ctr("task", "pause", "life")
@@ -102,7 +100,7 @@ def test_life(ctr: Ctr, host: Guest) -> None:
     ctr("task", "kill", "--signal=KILL", "life")
     host.eventually("the task has stopped", lambda: "STOPPED" in ctr("task", "list"))
     assert state(host, ROOT, "life")["status"] == "stopped"
-    ctr("task", "delete", "life", code=137)
+    assert "non-zero exit code 137" in ctr.done("task", "delete", "life").stderr
     ctr("container", "delete", "life")
     assert not host.exists(f"{ROOT}/life")
 
