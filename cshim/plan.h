@@ -24,7 +24,7 @@
 	X(FORK, 5, 0, 0, 0, 0)            \
 	X(TIME_OFFSETS, 6, 0, 1, 0, 0)    \
 	X(BECOME_ROOT, 7, 1, 0, 0, 0)     \
-	X(SESSION, 8, 0, 1, 0, 0)         \
+	X(SESSION, 8, 1, 0, 0, 0)         \
 	X(LOOPBACK_UP, 9, 0, 0, 0, 0)     \
 	X(HOSTNAME, 10, 0, 1, 0, 0)       \
 	X(DOMAINNAME, 11, 0, 1, 0, 0)     \

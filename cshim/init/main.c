@@ -138,9 +138,8 @@ static void do_become_root(const struct init *in, const struct step *s)
 static void do_session(const struct init *in, const struct step *s)
 {
 	must(in, SYS(__NR_setsid), "setsid");
-	const char *keyring = step_string(s, 0, NULL);
-	if (*keyring) {
-		long r = SYS(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, keyring);
+	if (s->ints[0]) {
+		long r = SYS(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 		if (r != -ENOSYS) /* a kernel without keyrings has none to separate */
 			must(in, r, "keyctl");
 	}

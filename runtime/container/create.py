@@ -161,6 +161,7 @@ class Creation:
             boot_id=boot_id(),
             rootless=request.rootless,
             image=self.image,
+            no_new_keyring=request.no_new_keyring,
         )
         self.store.write(self.directory, self.record)
         if request.image:  # after the record: whoever finds it knows what else there is

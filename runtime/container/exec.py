@@ -49,6 +49,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             compiler(store.root),
             rootless=record.rootless,
             keep_fds=request.preserve_fds,
+            new_keyring=not record.no_new_keyring,
         )
         child = _launch(plan, request, manager, pidfd, record.pid)
         failed = undo.enter_context(contextlib.ExitStack())

@@ -64,6 +64,7 @@ class Record:
     rootless: bool = False
     exit: ExitInfo | None = None
     image: Mapping[str, str] = field(default_factory=dict)
+    no_new_keyring: bool = False
     format: int = field(default=FORMAT)
 
 

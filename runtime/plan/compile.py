@@ -86,7 +86,7 @@ def compile_create(
     root = _root(config, linux, request, facts, spaces, fds)
     steps = (
         *entry.steps,
-        model.Session("" if request.no_new_keyring else f"_ses.{request.container_id}"),
+        model.Session(not request.no_new_keyring),
         *((model.LoopbackUp(),) if "network" in spaces.new else ()),
         *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices or request.veth else ()),
         *_names(config, spaces),
@@ -140,6 +140,7 @@ def compile_exec(
     *,
     rootless: bool,
     keep_fds: int,
+    new_keyring: bool = True,
 ) -> model.Plan:
     """Plan one more process in a running container: the same confinement as its init's (SECURITY.md, rule 7).
 
@@ -166,7 +167,7 @@ def compile_exec(
         model.JoinNamespace(0, namespaces.clone_flags(kinds)),
         *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
         model.Fork(),
-        model.Session(""),
+        model.Session(new_keyring),
         *(_console(process, mount=False) if process.get("terminal") else ()),
         *(step for step in planned.early if step not in early),
         model.Ready(False),

@@ -123,9 +123,12 @@ class BecomeRoot(Step):
 
 @dataclass(frozen=True, slots=True)
 class Session(Step):
-    """setsid(2), and a new session keyring named `keyring` unless that is empty."""
+    """setsid(2), and with `keyring` a new session keyring.
 
-    keyring: str
+    One without a name: one with a name would be searched for among all of the host's, and joined if it were there.
+    """
+
+    keyring: bool
     index: int = 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -88,3 +89,28 @@ def test_a_caller_may_ignore_the_end_of_its_children(stele: Runtime, bundle: Bun
     made = bundle(["/bin/sh", "-c", "grep SigIgn /proc/self/status; exit 7"])
     done = stele("run", "--bundle", made, stele.id(), preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
     assert (done.returncode, int(done.stdout.split()[1], 16) >> (signal.SIGCHLD - 1) & 1) == (7, 0), done
+
+
+def _own_secret() -> None:
+    """In a child: a session keyring of its own with a key in it, which only who possesses it can see (keyctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    add_key, keyctl, session, set_permission, join = 248, 250, -3, 5, 1
+    assert libc.syscall(keyctl, join, None) >= 0
+    key = libc.syscall(add_key, b"user", b"stele-secret", b"x", 1, session)
+    assert key > 0
+    assert libc.syscall(keyctl, set_permission, key, 0x3F00_0000) == 0
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the calls are x86-64's")
+@pytest.mark.parametrize("flags", [[], ["--no-new-keyring"]], ids=["new keyring", "the caller's"])
+def test_no_process_has_the_keys_of_its_caller(stele: Runtime, bundle: BundleFactory, flags: list[str]) -> None:
+    """Neither the container's init nor a process beside it: unless the caller's keyring was asked for."""
+    script = "cat /proc/keys >/new; mv /new /keys; sleep 1000"
+    made = bundle(["/bin/sh", "-c", script], {"linux": {"maskedPaths": []}})
+    name = stele.create(made, "c", *flags, preexec_fn=_own_secret)
+    stele.ok("start", name)
+    script = "until [ -e /keys ]; do sleep 0.02; done; cat /proc/keys; echo MIDDLE; cat /keys"
+    own, _, inits = stele("exec", name, "sh", "-c", script, preexec_fn=_own_secret).stdout.partition("MIDDLE")
+    assert "keyring" in own and "keyring" in inits
+    assert ("stele-secret" in own, "stele-secret" in inits) == (bool(flags), bool(flags))
+    stele.ok("delete", "--force", name)
