@@ -323,8 +323,8 @@ def abstract_socket(arena: Arena) -> Outcome:
 
 
 @attack(
-    "C17",
-    "CVE-2016-8649",
+    "C18",
+    "-",
     "no_new_privs and the bounding set: a setuid program of the image, run by its user, becomes root",
     Patch("cshim/init/main.c", 'must(in, SYS(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1), "")', "(void)0"),
 )

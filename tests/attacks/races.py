@@ -21,6 +21,8 @@ def _race(arena: Arena, bundle: Path, a: Path, b: Path, judge: Callable[[Ran], s
         hit = judge(ran) or arena.canary_changed()
         if hit:
             return Outcome(BROKEN, f"round {number + 1}: {hit}")
+        if ran.code == -1:
+            return Outcome(UNKNOWN, f"round {number + 1} did not end")
         ran_through += "payload ran" in ran.out
         refused += ran.code > 0
     if racer.poll() is not None:
