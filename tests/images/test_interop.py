@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +14,7 @@ import pytest
 from tests.harness.registry import skopeo
 from tests.images.conftest import Image
 from tests.images.made import Layout, Made, digest_of, layer
-
-Tool = Callable[..., str]
-
-
-@pytest.fixture
-def tool(tmp_path: Path) -> Tool:
-    """Calls a tool with a container storage of the test's own."""
-    conf = tmp_path / "storage.conf"
-    conf.write_text(
-        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n'
-        f'[storage.options]\nignore_chown_errors = "true"\n'
-    )
-    policy = tmp_path / "policy.json"
-    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-    env = {
-        **os.environ,
-        "CONTAINERS_STORAGE_CONF": str(conf),
-        "HOME": str(tmp_path / "home"),
-        "TMPDIR": str(tmp_path),
-        "BUILDAH_ISOLATION": "chroot",
-    }
-
-    def call(*words: str | Path) -> str:
-        done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=120, env=env)
-        assert done.returncode == 0, f"{' '.join(map(str, words))}: {done.stderr}"
-        return done.stdout.strip()
-
-    return call
+from tests.images.tools import Tool
 
 
 def raw(place: str) -> tuple[str, list[str]]:
