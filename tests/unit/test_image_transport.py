@@ -1,0 +1,197 @@
+"""Who may know credentials, what a challenge says, what is an address, and archives of any bytes."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tempfile
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.errors import SteleError
+from runtime.images import tar
+from runtime.images.model import ImageError
+from runtime.images.naming import name_of
+from runtime.images.progress import human
+from runtime.images.tokens import challenges, may_know, words
+from runtime.images.transport import check_url, is_loopback, origin, without_proxy
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm", "may"),
+    [
+        ("https://registry-1.docker.io", "https://auth.docker.io/token", True),
+        ("https://ghcr.io", "https://ghcr.io/token", True),
+        ("https://registry.gitlab.com", "https://gitlab.com/jwt/auth", True),
+        ("https://a.b.example.org", "https://c.b.example.org/t", True),
+        ("https://host:5000", "https://host:5000/t", True),
+        ("https://host:5000", "https://host:5001/t", False),
+        ("https://quay.io", "https://evil.io/t", False),
+        ("https://registry.example.org", "https://example.org.evil.com/t", False),
+        ("https://registry.example.org", "https://evilexample.org/t", False),
+        ("https://registry.co.uk", "https://evil.co.uk/t", False),
+        ("https://my.registry.co.uk", "https://auth.registry.co.uk/t", True),
+        ("https://10.0.0.1", "https://10.0.0.2/t", False),
+        ("https://1.10.0.1", "https://2.10.0.1/t", False),
+        ("https://localhost", "https://evil.localhost/t", False),
+    ],
+)
+def test_may_know(registry: str, realm: str, may: bool) -> None:
+    """Credentials go to the registry itself and to servers of its domain, which is more than a country's."""
+    assert may_know(urlsplit(registry), urlsplit(realm)) is may
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ([], {}),
+        (['Basic realm="x"'], {"basic": {"realm": "x"}}),
+        (
+            ['Bearer realm="https://a/t",service="s",scope="repository:x:pull,push"'],
+            {"bearer": {"realm": "https://a/t", "service": "s", "scope": "repository:x:pull,push"}},
+        ),
+        (['BEARER Realm=abc, service="s"', "Basic"], {"bearer": {"realm": "abc", "service": "s"}, "basic": {}}),
+    ],
+)
+def test_challenges(headers: list[str], told: dict[str, dict[str, str]]) -> None:
+    assert challenges(headers) == told
+
+
+@given(st.lists(st.text(max_size=200), max_size=3), st.binary(max_size=300))
+def test_what_strangers_say(headers: list[str], body: bytes) -> None:
+    """No header and no body of an error makes more than a short line of it."""
+    challenges(headers)
+    assert words(body).isprintable() and len(words(body)) < 210
+
+
+@pytest.mark.parametrize(
+    ("url", "of"),
+    [
+        ("https://a.example:443/x", "https://a.example"),
+        ("http://a.example:443/x", "http://a.example:443"),
+        ("https://A.example/x?y", "https://a.example"),
+        ("http://[::1]:80/", "http://[::1]"),
+        ("https://[::1]:5000/", "https://[::1]:5000"),
+    ],
+)
+def test_origin(url: str, of: str) -> None:
+    assert origin(url) == of
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "ftp://h/", "https://", "https://u@h/", "http://h:0/", "http://h:99999/", "https://h/\n"]
+)
+def test_no_addresses(url: str) -> None:
+    with pytest.raises(SteleError, match="which is no address that is followed"):
+        check_url(url, "it sends")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("localhost", True), ("127.0.0.1", True), ("127.8.9.1", True), ("[::1]", True), ("127.evil.org", False),
+     ("localhost.evil.org", False), ("::ffff:127.0.0.1", False), ("10.0.0.1", False)],
+)  # fmt: skip
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "example.org, .inner.net")
+    assert [without_proxy(h) for h in ("example.org", "a.example.org", "b.inner.net", "notexample.org", "127.0.0.1")] == [
+        True, True, True, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "place", "docker", "name"),
+    [
+        ("", "/a/redis.tar", False, "localhost/redis:latest"),
+        ("redis", "build/redis/", False, "localhost/redis:latest"),
+        ("1.2", "/a/redis", False, "localhost/redis:1.2"),
+        ("team/app:2", "/x", False, "localhost/team/app:2"),
+        ("quay.io/team/app:2", "/x", False, "quay.io/team/app:2"),
+        ("debian:12", "/x", True, "docker.io/library/debian:12"),
+        ("debian:12", "/x", False, "localhost/debian:12"),
+        ("", "/Weird Näme!.tar.gz", False, "localhost/weird-n-me:latest"),
+        ("not a name", "/x", True, "localhost/x:latest"),
+    ],
+)
+def test_names_of_files(told: str, place: str, docker: bool, name: str) -> None:
+    assert name_of(told, place, docker=docker) == name
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (9 << 40, "9.0 TiB")]
+)
+def test_human(size: int, text: str) -> None:
+    assert human(size) == text
+
+
+def indexed(data: bytes) -> dict[str, bytes]:
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        found = tar.index(file.fileno(), "x")
+        return {name: b"".join(tar.pieces(file.fileno(), member)) for name, member in found.items()}
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_forms(form: int) -> None:
+    """All forms that tools write, with long names, links and directories; and what stele itself writes."""
+    long = "d" * 90 + "/" + "f" * 90
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for name, kind, link, content in (
+            ("./a", tarfile.REGTYPE, "", b"A" * 600), (long, tarfile.REGTYPE, "", b"long"), ("d", tarfile.DIRTYPE, "", b""),
+            ("d/l", tarfile.SYMTYPE, "../a", b""), ("h", tarfile.LNKTYPE, "a", b""), ("out", tarfile.SYMTYPE, "/etc/passwd", b""),
+        ):  # fmt: skip
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname, entry.size = kind, link, len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    assert indexed(out.getvalue()) == {"a": b"A" * 600, long: b"long", "d/l": b"A" * 600, "h": b"A" * 600}
+    own = tar.header("d/", 0) + tar.header("d/x", 3) + b"abc" + tar.padding(3) + bytes(1024)
+    assert indexed(own) == {"d/x": b"abc"}
+    with tarfile.open(fileobj=io.BytesIO(own)) as archive:
+        assert archive.getnames() == ["d", "d/x"]
+
+
+def test_large_sizes() -> None:
+    """From 8 GiB on, a size is written in GNU's form, which others read."""
+    head = tar.header("x", 9 << 30)
+    assert tarfile.TarInfo.frombuf(head, "utf-8", "strict").size == 9 << 30
+
+
+def test_twice() -> None:
+    one = tar.header("x", 0)
+    with pytest.raises(ImageError, match='it holds "x" twice'):
+        indexed(one + one + bytes(1024))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1535), st.binary(min_size=1, max_size=40), st.booleans())
+def test_any_archive(at: int, junk: bytes, right: bool) -> None:
+    """Whatever stands in an archive: its files, or a refusal; nothing outside of it is ever given."""
+    data = bytearray(tar.header("a", 10) + b"0123456789" + tar.padding(10) + tar.header("b", 0) + bytes(1024))
+    data[at : at + len(junk)] = junk
+    if right:
+        for start in (0, 1024):
+            block = data[start : start + 512]
+            block[148:156] = b" " * 8
+            data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    try:
+        found = indexed(bytes(data))
+    except ImageError:
+        return
+    assert sum(map(len, found.values())) <= len(data)
+
+
+def test_fds_are_not_left() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(ImageError):
+            indexed(b"x" * 2000)
+    assert len(os.listdir("/proc/self/fd")) == before
