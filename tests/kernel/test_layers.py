@@ -407,6 +407,39 @@ def test_limits_that_are_none(store: ImageStore, content: str, words: str) -> No
         layers.unpack_image(store, manifest)
 
 
+IN_A_NAMESPACE = """
+import ctypes, os, sys
+sys.path.insert(0, sys.argv[1])
+from runtime.images import layers
+from runtime.images.store import ImageStore
+store = ImageStore(sys.argv[2])
+trees = layers.unpack_image(store, store.manifest(store.resolve(sys.argv[3])))
+print(*(f"{name}={os.getxattr(f'{trees[1]}/{name}', 'user.overlay.opaque')}" for name in ("opaque",)))
+target = f"{sys.argv[2]}/mounted"
+os.mkdir(target)
+libc = ctypes.CDLL(None, use_errno=True)
+options = f"userxattr,lowerdir={trees[1]}:{trees[0]}".encode()
+assert libc.mount(b"overlay", target.encode(), b"overlay", 1, options) == 0, os.strerror(ctypes.get_errno())
+print(*sorted(os.listdir(target)), *sorted(os.listdir(f"{target}/opaque")))
+"""
+
+
+def test_in_a_user_namespace(memory: Path) -> None:
+    """Where trusted.* is out of reach, user.overlay.* does it; device nodes, which may not be made there, are left out."""
+    store = ImageStore(str(memory / "store"))
+    lower = layer(entry("kept"), entry("gone"), entry("opaque/old"), entry("null", b"3", major=1, minor=3))
+    upper = layer(entry(".wh.gone"), entry("opaque/.wh..wh..opq"), entry("opaque/new"))
+    image = add_image(store, lower, upper)
+    store.close()
+    arguments = [str(REPO), store.path, image["digest"]]
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", IN_A_NAMESPACE, *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "opaque=b'y'\nkept opaque new\n", done.stderr
+
+
 # ---- the same as others ----
 
 
