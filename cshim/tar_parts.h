@@ -1,0 +1,73 @@
+/* What tar.c, tar_pax.c and tar_sparse.c share. */
+#ifndef STELE_TAR_PARTS_H
+#define STELE_TAR_PARTS_H
+
+#include "tar.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCK 512U
+#define UNSET INT64_MIN
+
+/* Fields that a PAX record can tell once; for all entries if they come in a global header. */
+struct numbers {
+	int64_t uid, gid, mtime;
+	uint32_t mtime_ns;
+};
+
+enum seen {
+	PATH = 1, LINK = 2, SIZE = 4, UID = 8, GID = 16, MTIME = 32, SPARSE_NAME = 64, SPARSE_SIZE = 128, SPARSE_MAP = 256,
+	SPARSE_MAJOR = 512, SPARSE_MINOR = 1024,
+};
+
+struct stele_tar {
+	struct stele_stream *stream;
+	struct stele_tar_limits limits;
+	struct stele_entry entry;
+	struct numbers global, local;
+	unsigned seen;             /* of enum seen, in the headers before the entry */
+	int64_t size;              /* PAX */
+	uint64_t sparse_size, sparse_major, sparse_minor, sparse_sum;
+	bool sparse_half;          /* an offset came, its size not yet */
+	bool long_name, long_link; /* GNU */
+	char *records;             /* of the local PAX header; xattrs point into it */
+	struct stele_region *regions;
+	uint32_t regions_room;
+	uint64_t left, padding;    /* of the entry's data */
+	uint64_t taken;            /* of what was peeked at */
+	char problem[200];
+};
+
+/* Tells in words what is wrong with the archive: -EBADMSG. */
+__attribute__((format(printf, 2, 3))) int tar_bad(struct stele_tar *t, const char *words, ...);
+
+/* The next bytes, whole: 1 (also for none), or -errno. */
+int tar_take_all(struct stele_tar *t, void *ret_data, size_t size);
+
+/* What follows data of this size up to the next block. */
+uint64_t tar_padded(uint64_t size);
+
+/* A field of octal digits between blanks, or of base 256 if its first bit is set; empty is 0. */
+int tar_field(struct stele_tar *t, const uint8_t *at, size_t size, const char *what, int64_t *ret_value);
+
+/* Decimal digits and nothing else, below 2^63. */
+int tar_decimal(struct stele_tar *t, const char *at, size_t size, const char *what, uint64_t *ret_value);
+
+int tar_copy_path(struct stele_tar *t, char to[STELE_PATH_MAX], const char *at, size_t size, const char *what);
+
+/* All records of a PAX header: "17 path=some/where\n", the length counts itself. They are changed in place: names get
+   their NUL. */
+int tar_records(struct stele_tar *t, bool global, char *at, size_t size);
+
+/* A region of the entry's sparse map. */
+int tar_add_region(struct stele_tar *t, uint64_t offset, uint64_t size);
+
+/* The map of the old GNU format, which is in the header `block` and in blocks behind it. */
+int tar_old_sparse(struct stele_tar *t, uint8_t *block);
+
+/* With all headers read: the entry's map is read where it precedes the data, and fits. */
+int tar_check_sparse(struct stele_tar *t);
+
+#endif
