@@ -134,6 +134,34 @@ def test_cpu_quota(start: Start) -> None:
     assert limited.key("cpu.stat", "nr_throttled") == before
 
 
+def test_an_update_keeps_what_it_does_not_name(start: Start) -> None:
+    """A period alone keeps the quota and the reverse; a memory limit keeps swap; in documents and in flags."""
+    limited = start({"cpu": {"quota": 20000, "period": 100000}, "memory": {"limit": 64 * MIB, "swap": 96 * MIB}})
+
+    def now() -> list[str]:
+        return limited.inside("cd /sys/fs/cgroup; cat cpu.max memory.max memory.swap.max").split()
+
+    limited.update({"cpu": {"period": 50000}})
+    assert now()[:2] == ["20000", "50000"]
+    limited.update({"cpu": {"quota": 30000}})
+    assert now()[:2] == ["30000", "50000"]
+    limited.stele("update", "--cpu-period", "40000", "--memory", "48m")
+    assert now() == ["30000", "40000", str(48 * MIB), str(32 * MIB)]
+    limited.stele("update", "--cpu-quota", "-1", "--memory-swap", "-1")
+    assert now() == ["max", "40000", str(48 * MIB), "max"]
+
+
+def test_a_memory_limit_is_checked_before(start: Start) -> None:
+    """checkBeforeUpdate, also if only config.json says it: a limit below what is in use changes nothing at all."""
+    limited = start({"memory": {"limit": 64 * MIB, "checkBeforeUpdate": True}, "pids": {"limit": 50}})
+    limited.inside("dd if=/dev/zero of=/dev/shm/held bs=1M count=30 2>/dev/null")
+    done = limited.guest.fails(*limited.command, "update", "--memory", "10m", "--pids-limit", "9", limited.name)
+    assert "is not above the" in done.stderr and "checkBeforeUpdate" in done.stderr
+    assert limited.inside("cd /sys/fs/cgroup; cat memory.max pids.max").split() == [str(64 * MIB), "50"]
+    limited.stele("update", "--memory", "60m")
+    assert limited.inside("cat /sys/fs/cgroup/memory.max") == str(60 * MIB)
+
+
 def test_cpu_shares(start: Start) -> None:
     """cpu.weight: of two that want the same CPU, the heavier gets more; after `update`, the other one."""
     shares = {"light": 128, "heavy": 4096}

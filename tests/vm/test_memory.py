@@ -5,6 +5,8 @@ runc's init is a Go process, so that runc cannot start a container whose limit i
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.vm.fixtures import GuestBundles
@@ -37,3 +39,15 @@ def test_a_waiting_container_is_charged_little(guest: Guest, guest_bundle: Guest
         assert peak < MIB
     finally:
         guest.ok("stele", "delete", "--force", "waiting")
+
+
+def test_a_program_that_needs_more_says_so(guest: Guest, guest_bundle: GuestBundles) -> None:
+    """`run` tells why its program is gone, in words and not as a broken pipe; `wait` keeps it."""
+    hungry = ["tail", "-c", "50000000", "/dev/zero"]  # keeps them all
+    done = guest.fails("stele", "run", "--bundle", guest_bundle(hungry, limited(4 * MIB)), "hungry")
+    assert done.code == 137
+    assert "the OOM killer ended the container: linux.resources.memory.limit is too low" in done.stderr
+    guest.fails("stele", "run", "--keep", "--bundle", guest_bundle(hungry, limited(4 * MIB)), "kept")
+    told = json.loads(guest.ok("stele", "wait", "kept"))
+    assert (told["signal"], told["oomKilled"]) == (9, True)
+    guest.ok("stele", "delete", "kept")
