@@ -58,7 +58,7 @@ class VolatileDisk:
         torn = self._chance.randrange(len(self._cached)) if self._cached else -1
         for number, (offset, _, written) in enumerate(self._cached):
             whole = number != torn and self._chance.random() < 0.5
-            part = self._chance.randrange(len(written) // SECTOR + 1) * SECTOR if number == torn else 0
+            part = self._chance.randrange(max(1, len(written) // SECTOR)) * SECTOR if number == torn else 0
             os.pwrite(self._file, written if whole else written[:part], offset)
             self.lost += not whole
         os.close(self._file)
