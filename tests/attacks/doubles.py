@@ -52,7 +52,7 @@ def build(planted: Sequence[Patch]) -> Path:
     Raises:
         LookupError: the text to replace is not there: the source has changed, so the fault must be planted anew.
     """
-    key = hashlib.sha256(repr(planted).encode())
+    key = hashlib.sha256(f"{planted} {INIT_FLAGS}".encode())
     sources = [
         p
         for room in ("runtime", "cshim")
@@ -81,7 +81,7 @@ def build(planted: Sequence[Patch]) -> Path:
         files = sorted((folder / "cshim/init").glob("*.c"))
         subprocess.run(["gcc", *INIT_FLAGS, "-o", folder / "init", *files], check=True)
     program.write_text(
-        f"#!{REPO}/build/venv/bin/python -PB\nimport sys\nsys.path.insert(0, {str(folder)!r})\n"
+        f"#!{REPO}/build/venv/bin/python -P\nimport sys\nsys.path.insert(0, {str(folder)!r})\n"
         "from runtime.__main__ import entry\nentry()\n"
     )
     program.chmod(0o755)
