@@ -34,7 +34,7 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
     wanted = overrides_of(values)
     store = ImageStore(options.images)
     try:
-        image = find(store, _taken_in(store, values["image"]))
+        image = find(store, _taken_in(store, values))
         layers = _layers(store, image)
         with Merged(layers) as merged:
             user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
@@ -111,10 +111,12 @@ def overrides_of(values: dict[str, Any]) -> Overrides:
     )
 
 
-def _taken_in(store: ImageStore, text: str) -> str:
-    """The name of an image: if the text says a file or folder that it is in, it is imported first."""
+def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
+    """The name of an image: if --image says a file or folder that it is in, it is imported first, as policy.json lets."""
+    text = str(values["image"])
     if not text.startswith(TRANSPORTS):
         return text
+    from runtime.images import policy
     from runtime.images.archives import import_images
     from runtime.images.platforms import host_platform
     from runtime.images.progress import to_stderr
@@ -125,7 +127,7 @@ def _taken_in(store: ImageStore, text: str) -> str:
         return text
     progress = to_stderr(quiet=True)
     try:
-        found = import_images(store, place, "", host_platform(), progress)
+        found = import_images(store, place, "", host_platform(), progress, policy.load(values["signature_policy"]))
     finally:
         progress.close()
     if len(found) != 1:

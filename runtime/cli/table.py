@@ -34,12 +34,13 @@ CREATE = (
 )
 IMAGE = (
     Option(("--image",), "image to make the container of, instead of a bundle"),
+    Option(("--signature-policy",), "policy.json that says which images may come in, for an image from a file", "path"),
     Option(("--entrypoint",), "program instead of the image's, or a JSON list; empty for none", default=None),
     Option(("--env", "-e"), "NAME=VALUE, or NAME to pass the caller's", "many"),
     Option(("--env-file",), "file with lines of NAME=VALUE", "many"),
     Option(("--user", "-u"), "user[:group], by name or number"),
     Option(("--workdir", "--cwd", "-w"), "working directory, made if it is missing"),
-    Option(("--volume",), "SOURCE:DESTINATION[:ro], a host path or the name of a volume", "many"),
+    Option(("--volume", "-v"), "SOURCE:DESTINATION[:ro], a host path or the name of a volume", "many"),
     Option(("--mount",), "type=bind|volume|tmpfs,source=...,destination=...[,readonly]", "many"),
     Option(("--tmpfs",), "DESTINATION[:size=64m,mode=1777,...]", "many"),
     Option(

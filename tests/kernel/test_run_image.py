@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from bundles import recipe
 from runtime.images import erofs
 from runtime.images.merged import Merged
 from runtime.images.store import ImageStore
@@ -34,18 +33,22 @@ SHELL = {
 class Images:
     """A store for one test module, and commands that use it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, built: Callable[[str], tuple[Path, Path]]) -> None:
         self.path = folder / "store"
         self.folder = folder
-        self.built: set[str] = set()
+        self._built = built
+        self._taken: set[str] = set()
 
     def recipe(self, name: str) -> str:
         """The image of a recipe of bundles/, imported once."""
-        if name not in self.built:
-            _, image = recipe.build(name, self.folder, REPO / "build/cache")
-            add_layout(self.path, image, name)
-            self.built.add(name)
+        if name not in self._taken:
+            add_layout(self.path, self.layout(name), name)
+            self._taken.add(name)
         return name
+
+    def layout(self, name: str) -> Path:
+        """The image of a recipe as a folder."""
+        return self._built(name)[1]
 
     def made(self, name: str, *layers: dict[str, Any], **run: Any) -> str:
         """An image of busybox and these layers above it."""
@@ -58,8 +61,8 @@ class Images:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    made = Images(tmp_path_factory.mktemp("images"))
+def images(tmp_path_factory: pytest.TempPathFactory, built: Callable[[str], tuple[Path, Path]]) -> Iterator[Images]:
+    made = Images(tmp_path_factory.mktemp("images"), built)
     yield made
     shutil.rmtree(made.folder)
 
@@ -768,6 +771,11 @@ def mappings(pid: int, end: str) -> list[dict[str, int]]:
 
 
 def test_an_image_straight_from_a_folder(run: Run, images: Images, tmp_path: Path) -> None:
-    """oci:DIR is imported and run in one go."""
-    _, folder = recipe.build("hello", tmp_path, REPO / "build/cache")
+    """oci:DIR is imported and run in one go, where policy.json lets it in."""
+    folder = images.layout("hello")
     assert ok(run(f"oci:{folder}")).startswith("Hello from process 1")
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"default": [{"type": "reject"}]}')
+    refused = run(f"oci:{folder}", "--signature-policy", policy)
+    assert refused.returncode == 1
+    assert "rejects it" in refused.stderr
