@@ -72,4 +72,4 @@ def crowd(contenders: list[Contender], place: Path, scale: float) -> dict[str, d
     alone = [*before, *after]
     for costs in (alone, beside):
         costs.sort(key=lambda cost: cost.wall)
-    return {"create": {f"beside {len(made)}": beside, "alone": alone}}
+    return {"create among many": {f"beside {len(made)}": beside, "alone": alone}}

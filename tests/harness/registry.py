@@ -157,6 +157,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that go away, which some tests have them do."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 class Between:
     """A server on loopback in front of a registry. seen: all requests; trick: what to do with each."""
 
@@ -164,7 +171,7 @@ class Between:
         self.behind, self.trick = behind, trick
         self.seen: list[Seen] = []
         handler = type("Bound", (Handler,), {"between": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = Quiet(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -533,6 +533,22 @@ def test_plain_http_is_for_loopback(image: Image, registry: DockerRegistry) -> N
     image.good("image", "pull", "--tls-verify=false", name)
 
 
+def test_a_proxy(image: Image, between: Start) -> None:
+    """$HTTP_PROXY is asked instead of the registry, which $NO_PROXY can forbid."""
+
+    def proxy(handler: Handler) -> bool:
+        assert handler.path.startswith("http://images.invalid/v2/")
+        handler.path = handler.path.removeprefix("http://images.invalid")
+        return False
+
+    server = between(proxy)
+    pull = ("image", "pull", "--plain-http", "images.invalid/team/app:amd64")
+    image.good(*pull, HTTP_PROXY=f"http://{server.address}")
+    assert len(server.seen) == 5
+    told = image.bad(*pull, HTTP_PROXY=f"http://{server.address}", NO_PROXY="invalid")
+    assert "no address is known of this host" in told
+
+
 def test_the_executable(image: Image, between: Start, tmp_path: Path) -> None:
     """The one executable pulls over TLS, and takes no notice of the host's openssl.cnf."""
     files = certificate(tmp_path, "127.0.0.1")
