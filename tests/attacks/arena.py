@@ -129,7 +129,7 @@ class Arena:
         (bundle / "config.json").write_text(json.dumps(config))
         return bundle
 
-    def run(self, bundle: Path, *flags: str, timeout: float = 20) -> Ran:
+    def run(self, bundle: Path, *flags: str, timeout: float = 90) -> Ran:
         """`run` to the end; what it said and how it ended, also when it does not end."""
         name = self.runtime.id()
         try:
@@ -167,7 +167,7 @@ class Arena:
                 child.stdout.close()
         for path in list(self.runtime.root.glob(f"{self.runtime.token}*")):
             with contextlib.suppress(OSError, subprocess.SubprocessError):
-                self.runtime("delete", "--force", path.name, timeout=20)
+                self.runtime("delete", "--force", path.name, timeout=90)
         for path in sorted(cgroup2.named(self.runtime.token), reverse=True):
             with contextlib.suppress(OSError):
                 (path / "cgroup.kill").write_text("1")

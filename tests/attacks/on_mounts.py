@@ -57,10 +57,10 @@ def _with_terminal(arena: Arena, bundle: Path) -> Ran:
     """`create` and `start` with a terminal; what came through it."""
     name = arena.runtime.id()
     with ConsoleSocket(arena.folder) as console:
-        done = arena.runtime("create", "--bundle", bundle, "--console-socket", console.path, name, timeout=20)
+        done = arena.runtime("create", "--bundle", bundle, "--console-socket", console.path, name, timeout=90)
         if done.returncode == 0:
             pidfd = os.pidfd_open(arena.runtime.state(name)["pid"])
-            arena.runtime("start", name, timeout=20)
+            arena.runtime("start", name, timeout=90)
             arena.runtime.wait_ended(pidfd)
     return Ran(done.returncode, console.text, done.stderr)
 
@@ -191,7 +191,7 @@ def passwd_is_no_file(arena: Arena) -> Outcome:
             os.mkfifo(path)
         else:
             path.symlink_to("/dev/zero")
-        ran = arena.run(bundle, timeout=5)
+        ran = arena.run(bundle, timeout=15)
         outcome = ran.outcome(f"it waits for ever for the {kind}" if ran.code == -1 else "", "payload ran")
         if outcome.verdict not in (HELD, REFUSED):
             return outcome

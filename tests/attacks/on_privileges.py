@@ -34,7 +34,7 @@ def _capabilities(text: str) -> dict[str, int]:
 def inheritable(arena: Arena) -> Outcome:
     ran = arena.run(arena.bundle(["cat", "/proc/self/status"]))
     name = arena.detached(arena.bundle(["sleep", "1000"]))
-    inside = arena.runtime("exec", "--cap", "CAP_NET_RAW", name, "cat", "/proc/self/status", timeout=20)
+    inside = arena.runtime("exec", "--cap", "CAP_NET_RAW", name, "cat", "/proc/self/status", timeout=90)
     for what, text in (("run", ran.out), ("exec", inside.stdout)):
         sets = _capabilities(text)
         if not sets.get("CapEff"):
@@ -95,7 +95,7 @@ def exec_is_freer(arena: Arena) -> Outcome:
     bundle = arena.bundle(script, edit=edit)
     name = arena.detached(bundle)
     script[2] = script[2].replace("sleep 1000", "true")
-    inside = arena.runtime("exec", name, *script, timeout=20).stdout
+    inside = arena.runtime("exec", name, *script, timeout=90).stdout
 
     def confinement(text: str) -> list[str]:
         lines = text.splitlines()
@@ -126,14 +126,14 @@ def wrapped_ids(arena: Arena) -> Outcome:
     (bundle / "rootfs/etc/passwd").write_text("1000:x:0:0:forged:/root:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n")
     name = arena.detached(bundle)
     for user in ("4294967296", "-4294967296", "8589934592:8589934592", "1000", "1000:1000", "4294967295"):
-        done = arena.runtime("exec", "--user", user, name, "/bin/payload", "groups", timeout=20)
+        done = arena.runtime("exec", "--user", user, name, "/bin/payload", "groups", timeout=90)
         if "uid 0\n" in done.stdout:
             return Outcome(BROKEN, f"exec --user {user} is root")
     for uid in (1 << 32, -(1 << 32), (1 << 32) - 1):
         ran = arena.run(arena.bundle(["/bin/payload", "groups"], {"process": {"user": {"uid": uid, "gid": uid}}}))
         if "uid 0\n" in ran.out:
             return Outcome(BROKEN, f"process.user.uid {uid} is root")
-    plain = arena.runtime("exec", "--user", "1000", name, "/bin/payload", "groups", timeout=20)
+    plain = arena.runtime("exec", "--user", "1000", name, "/bin/payload", "groups", timeout=90)
     return Outcome(HELD) if "uid 1000\n" in plain.stdout else Outcome(UNKNOWN, plain.stdout + plain.stderr)
 
 
@@ -151,7 +151,7 @@ def caller_groups(arena: Arena) -> Outcome:
     bundle = arena.bundle(
         ["/bin/payload", "groups"], {"process": {"user": {"uid": 1000, "gid": 1000, "additionalGids": [77]}}}
     )
-    done = arena.runtime("run", "--bundle", bundle, arena.runtime.id(), extra_groups=[4242, 27], timeout=20)
+    done = arena.runtime("run", "--bundle", bundle, arena.runtime.id(), extra_groups=[4242, 27], timeout=90)
     groups = next((line.split()[1:] for line in done.stdout.splitlines() if line.startswith("groups")), None)
     if groups is None:
         return Outcome(UNKNOWN, done.stderr)
@@ -249,13 +249,13 @@ def id_is_a_path(arena: Arena) -> Outcome:
     refused = 0
     ids = ("../victim", "./../victim", "x/../../victim", str(victim), "..", ".", "", "a\nb", "a b", "é")
     for name in ids:
-        refused += arena.runtime("delete", "--force", name, timeout=20).returncode != 0
-        arena.runtime("kill", name, "KILL", timeout=20)
+        refused += arena.runtime("delete", "--force", name, timeout=90).returncode != 0
+        arena.runtime("kill", name, "KILL", timeout=90)
         if not victim.exists():
             return Outcome(BROKEN, f"delete --force {name!r} removed it")
     bundle = arena.bundle(["true"])
     for name in ids[:4]:
-        if arena.runtime("create", "--bundle", bundle, name, timeout=20).returncode == 0:
+        if arena.runtime("create", "--bundle", bundle, name, timeout=90).returncode == 0:
             return Outcome(BROKEN, f"create {name!r} made it")
     return Outcome(REFUSED, f"{refused} of {len(ids)} refused")
 
@@ -288,7 +288,7 @@ def readable_state(arena: Arena) -> Outcome:
         closed = [p for p in paths if p.is_dir() and not p.stat().st_mode & 0o007]
         open_to_all = [p for p in paths if p.lstat().st_mode & 0o004 and not any(c in (p, *p.parents) for c in closed)]
     finally:
-        arena.runtime("delete", "--force", name, timeout=20)
+        arena.runtime("delete", "--force", name, timeout=90)
     assert token in name
     return (
         Outcome(BROKEN, ", ".join(str(p.relative_to(arena.folder)) for p in open_to_all))
@@ -314,7 +314,7 @@ def abstract_socket(arena: Arena) -> Outcome:
     create = [*arena.runtime.command("create", "--bundle", bundle, name)]
     script = '"$@" >/dev/null 2>&1; echo code $?; cat /proc/net/unix'
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", script, "sh", *create], capture_output=True, text=True, timeout=30, check=False
+        ["unshare", "--net", "sh", "-c", script, "sh", *create], capture_output=True, text=True, timeout=90, check=False
     )
     if "code 0\n" not in done.stdout:
         return Outcome(UNKNOWN, done.stdout[:200])

@@ -65,7 +65,7 @@ def overwritten_executable(arena: Arena) -> Outcome:
         return Outcome(UNKNOWN, output.rest())
     output.until("watching")
     for _ in range(12):
-        arena.runtime("exec", name, "/bin/evil", timeout=20, errors="replace")
+        arena.runtime("exec", name, "/bin/evil", timeout=90, errors="replace")
     said = output.rest()
     output.close()
     changed = [path for path, digest in _digests(own).items() if before.get(path) != digest]
@@ -123,10 +123,10 @@ def leaked_cwd(arena: Arena) -> Outcome:
 def leaked_cwd_of_exec(arena: Arena) -> Outcome:
     name = arena.detached(arena.bundle(["sleep", "1000"]))
     for fd in range(3, 16):
-        done = arena.runtime("exec", "--cwd", f"/proc/self/fd/{fd}", name, "/bin/payload", "cwd", timeout=20)
+        done = arena.runtime("exec", "--cwd", f"/proc/self/fd/{fd}", name, "/bin/payload", "cwd", timeout=90)
         if "done" in done.stdout and "cwd /" not in done.stdout:
             return Outcome(BROKEN, f"fd {fd}: {_lines(done.stdout, 'cwd')}")
-    plain = arena.runtime("exec", name, "/bin/payload", "cwd", timeout=20)
+    plain = arena.runtime("exec", name, "/bin/payload", "cwd", timeout=90)
     return Outcome(HELD) if "cwd /\n" in plain.stdout else Outcome(UNKNOWN, plain.stderr)
 
 
@@ -154,9 +154,9 @@ def leaked_fds(arena: Arena) -> Outcome:
             os.set_inheritable(fd, True)
         bundle = arena.bundle(["/bin/payload", "cwd"])
         name = arena.runtime.id()
-        ran = arena.runtime("run", "--bundle", bundle, name, close_fds=False, timeout=20)
+        ran = arena.runtime("run", "--bundle", bundle, name, close_fds=False, timeout=90)
         name = arena.detached(arena.bundle(["sleep", "1000"]))
-        inside = arena.runtime("exec", name, "/bin/payload", "cwd", close_fds=False, timeout=20)
+        inside = arena.runtime("exec", name, "/bin/payload", "cwd", close_fds=False, timeout=90)
     finally:
         for fd in held:
             os.close(fd)
@@ -200,7 +200,7 @@ def robbed_exec(arena: Arena) -> Outcome:
         return Outcome(UNKNOWN, output.rest())
     output.until("watching")
     for _ in range(10):
-        arena.runtime("exec", name, "/bin/true", timeout=20)
+        arena.runtime("exec", name, "/bin/true", timeout=90)
     said = output.rest()
     output.close()
     robbed = _lines(said, "exe of", "open to us", "WROTE")
