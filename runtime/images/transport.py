@@ -185,8 +185,10 @@ def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
         return Untrusted(f"{server}: TLS failed: {words}; give its authority by SSL_CERT_FILE, or --tls-verify=false")
     if isinstance(error, NameResolutionError) or isinstance(inner, socket.gaierror):
         return Unreachable(f"{server}: no address is known of this host, or no name server answers", nobody=True)
+    if isinstance(inner, OSError) and inner.errno == errno.ECONNREFUSED:
+        return Unreachable(f"{server}: connection refused; correct host and port, or start the registry", nobody=True)
     if isinstance(inner, OSError) and inner.strerror:
-        return Unreachable(f"{server}: {inner.strerror.lower()}", nobody=inner.errno == errno.ECONNREFUSED)
+        return Unreachable(f"{server}: {inner.strerror.lower()}")
     name = type(error).__name__.removesuffix("Error")
     words = {"ReadTimeout": f"no answer in {READ_SECONDS:.0f} s", "ConnectTimeout": "no connection in time"}.get(
         name, ""
