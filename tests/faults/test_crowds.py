@@ -103,6 +103,7 @@ def test_fork_bomb(stele: Runtime, bundle: BundleFactory, verb: str) -> None:
     changes = {"process": {"user": user, "rlimits": rlimits, "capabilities": {"bounding": []}}}
     made = bundle(["/bin/payload", "bomb"], changes)
     shutil.copy(payload(), made / "rootfs/bin/payload")
+    times = []
     for _ in range(50 if EVERYTHING else 3):
         name = stele.detached(made)
         cgroup = cgroup2.named(name)[0]
@@ -111,10 +112,11 @@ def test_fork_bomb(stele: Runtime, bundle: BundleFactory, verb: str) -> None:
             time.sleep(0.01)  # a count that grows cannot be awaited
         begin = time.monotonic()
         stele.ok(*(["kill", "--all", name, "KILL"] if verb == "kill" else ["delete", "--force", name]))
-        took = time.monotonic() - begin
+        times.append(time.monotonic() - begin)
         assert not cgroup.exists() or "populated 0" in (cgroup / "cgroup.events").read_text()
-        assert took < 2, f"{took:.2f} s"
         stele.ok("delete", "--force", name)
+    # Of the whole machine's time: what others do in it is not ours.
+    assert sorted(times)[len(times) // 2] < 2, times
 
 
 def test_many_execs(stele: Runtime, bundle: BundleFactory) -> None:

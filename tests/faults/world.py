@@ -18,7 +18,7 @@ from tests.harness.runtime import Runtime
 _BPF = 321  # x86-64
 _GET_NEXT_ID, _GET_FD_BY_ID, _GET_INFO_BY_FD, _QUERY = 11, 13, 15, 16
 _CGROUP_DEVICE = 6
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 
 def full_bundle(bundle: BundleFactory, args: list[str], **changes: Any) -> Path:
