@@ -12,7 +12,7 @@ PREFIX = "org.stele.confinement."
 
 def _first_line(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as f:
+        with open(path, encoding="utf-8", errors="replace") as f:
             return f.readline().strip()
     except OSError:
         return ""
