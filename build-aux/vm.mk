@@ -16,7 +16,7 @@ VM_READY = build vm-image sysext
 vm-test: $(VM_READY)
 	$(PYTEST) -o faulthandler_timeout=600 --durations=15 tests/vm $(wildcard tests/callers)
 
-# Fifty cuts of power instead of the few of vm-test, with quick boots: some 10 minutes.
+# Fifty cuts of power instead of the few of vm-test, with quick boots: some 15 minutes.
 power-cuts: $(VM_READY)
 	STELE_POWER_CUTS=50 $(PY) -m pytest -s tests/vm/test_power_cuts.py
 
