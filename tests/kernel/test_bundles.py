@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +12,8 @@ import pytest
 from tests.harness import cgroup2
 from tests.harness.output import Output
 from tests.harness.runtime import Runtime
+from tests.harness.services import SERVICES, Ask
 from tests.kernel.conftest import Built
-
-Ask = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -36,33 +33,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def redis(ask: Ask) -> None:
-    """What is set by one client is got by another."""
-    assert ask("/usr/bin/redis-cli", "set", "stone", "written once").stdout == "OK\n"
-    assert ask("/usr/bin/redis-cli", "get", "stone").stdout == "written once\n"
-
-
-def web(ask: Ask) -> None:
-    """The page is served to a client who is the same ordinary user."""
-    assert "Served from a read-only root." in ask("wget", "-qO-", "http://127.0.0.1:8080/").stdout
-    assert ask("/bin/busybox", "id", "-u").stdout == "101\n"
-
-
-def python(ask: Ask) -> None:
-    """A text's hash comes back as JSON."""
-    get = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1]).read().decode())"
-    answer = ask("/usr/bin/python3", "-c", get, "http://127.0.0.1:8000/?text=stele").stdout
-    assert json.loads(answer) == {"text": "stele", "sha256": hashlib.sha256(b"stele").hexdigest()}
-
-
-@pytest.mark.parametrize(
-    ("name", "ready", "request_"),
-    [
-        pytest.param("redis", "Ready to accept connections", redis, id="redis"),
-        pytest.param("web", "start worker process ", web, id="web"),
-        pytest.param("python", "ready", python, id="python"),
-    ],
-)
+@pytest.mark.parametrize(("name", "ready", "request_"), SERVICES, ids=[name for name, _, _ in SERVICES])
 def test_a_service_lives_its_life(
     stele: Runtime,
     built: Built,
@@ -83,10 +54,8 @@ def test_a_service_lives_its_life(
     output.until(ready)
     assert stele.state(container)["status"] == "running"
 
-    def ask(*args: str) -> subprocess.CompletedProcess[str]:
-        done = stele("exec", container, *args)
-        assert done.returncode == 0, f"{args}: {done.stderr}"
-        return done
+    def ask(*args: str) -> str:
+        return stele.ok("exec", container, *args)
 
     request_(ask)
 

@@ -22,6 +22,7 @@ from tests.harness.bundles import BUSYBOX
 from tests.harness.images import add_image, add_layout, layer
 from tests.harness.output import Output
 from tests.harness.runtime import REPO, Runtime
+from tests.harness.services import SERVICES, Ask
 
 SHELL = {
     "bin/": None,
@@ -102,36 +103,14 @@ def test_hello_from_its_image(run: Run, images: Images, stele: Runtime) -> None:
     assert lines[-1] == "root          is read-only"
 
 
-def redis(ask: Callable[..., str]) -> None:
-    assert ask("/usr/bin/redis-cli", "set", "stone", "written once") == "OK\n"
-    assert ask("/usr/bin/redis-cli", "get", "stone") == "written once\n"
-
-
-def web(ask: Callable[..., str]) -> None:
-    assert "Served from a read-only root." in ask("wget", "-qO-", "http://127.0.0.1:8080/")
-
-
-def python(ask: Callable[..., str]) -> None:
-    get = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1]).read().decode())"
-    answer = ask("/usr/bin/python3", "-c", get, "http://127.0.0.1:8000/?text=stele")
-    assert json.loads(answer) == {"text": "stele", "sha256": hashlib.sha256(b"stele").hexdigest()}
-
-
-@pytest.mark.parametrize(
-    ("name", "ready", "request_"),
-    [
-        pytest.param("redis", "Ready to accept connections", redis, id="redis"),
-        pytest.param("web", "start worker process ", web, id="web"),
-        pytest.param("python", "ready", python, id="python"),
-    ],
-)
+@pytest.mark.parametrize(("name", "ready", "request_"), SERVICES, ids=[name for name, _, _ in SERVICES])
 def test_a_service_from_its_image(
     stele: Runtime,
     images: Images,
     output: Output,
     name: str,
     ready: str,
-    request_: Callable[[Callable[..., str]], None],
+    request_: Callable[[Ask], None],
 ) -> None:
     """As an ordinary user on a read-only root, its volumes on tmpfs: nothing is given but the image's name."""
     image, container = images.recipe(name), stele.id(name)
