@@ -41,7 +41,7 @@ PF_W, PF_R = 2, 4
 ID_SIZE = 32
 HOT_MAX = 40
 ARENA_MAX = 256 << 20
-ATTEMPTS = 20
+ATTEMPTS, CORRECTIONS = 60, 20
 TIMEOUT = 120  # seconds, for one recording
 # Objects of libc's that the snapshot may point to: they are at the same place in every process of this executable.
 LIBC_OBJECTS = ("_IO_2_1_stdin_", "_IO_2_1_stdout_", "_IO_2_1_stderr_", "environ")
@@ -99,8 +99,9 @@ def dump(bare: Path, seed: int) -> tuple[bytes, str, bytes]:
         target, lessons, usual = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
         usual.write_text("".join("".join(f"{word}\n" for word in words) + "\n" for words in commands(Path(folder))))
         options: dict[str, Any] = {"env": {"TZ": "UTC"}, "cwd": folder, "timeout": TIMEOUT}
-        subprocess.run([bare, "--learn", lessons, str(seed), usual], check=True, **options)
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            if attempt % CORRECTIONS == 0:  # what was learnt on a busy machine may not be what can be corrected
+                subprocess.run([bare, "--learn", lessons, str(seed), usual], check=True, **options)
             done = subprocess.run([bare, "--dump", target, str(seed), usual, lessons], check=False, **options)
             if done.returncode == 0:
                 bare.with_name("snapshot.txt").write_bytes((Path(folder) / "modules").read_bytes())

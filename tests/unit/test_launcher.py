@@ -462,7 +462,7 @@ def test_the_executable_takes_no_snapshot_of_itself(program: Path, tmp_path: Pat
 
 
 def test_size() -> None:
-    assert STELE.stat().st_size < 22_000_000
+    assert STELE.stat().st_size < 20_000_000
 
 
 def test_needs_nothing() -> None:

@@ -1,0 +1,21 @@
+"""The snapshot on another kernel and another processor than it was made on."""
+
+from __future__ import annotations
+
+from tests.vm.guest import Guest
+
+ROUNDS = 60
+
+
+def test_many_starts_end_as_the_first_did(guest: Guest) -> None:
+    """Three commands in turn, four rounds at a time: each says what it said first, and none ends by a signal."""
+    script = """
+        round() { stele --version; echo $?; stele list; echo $?; stele state none 2>&1; echo $?; }
+        first=$(round)
+        for i in $(seq "$1"); do
+            for j in 1 2 3 4; do { [ "$(round)" = "$first" ] && echo same; } & done
+            wait
+        done
+    """
+    said = guest.ok("sh", "-c", script, "sh", str(ROUNDS // 4), timeout=300)
+    assert said.split() == ["same"] * ROUNDS
