@@ -157,6 +157,10 @@ void *arguments(int argc, char *const *argv)
 /* What exit status an exception asks for: SystemExit's own, else 1 after printing it. */
 static int status_of_exception(void)
 {
+	if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) { /* before main could heed it: nothing is made yet */
+		PyErr_Clear();
+		return 128 + SIGINT;
+	}
 	if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
 		PyErr_Print();
 		return 1;

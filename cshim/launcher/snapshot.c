@@ -229,12 +229,17 @@ static void set_signal(int number, void (*handler)(int))
 	sigaction(number, &action, NULL);
 }
 
-/* As signal_install_handlers of CPython does at a start. */
-static void set_signals(void)
+/* As signal_install_handlers of CPython does at a start. SIGINT comes last: until then it ends us, as nothing is made
+   yet, and afterwards it is Python's KeyboardInterrupt. */
+static void ignore_signals(void)
 {
-	struct sigaction old;
 	set_signal(SIGPIPE, SIG_IGN);
 	set_signal(SIGXFSZ, SIG_IGN);
+}
+
+static void heed_interrupt(void)
+{
+	struct sigaction old;
 	if (!sigaction(SIGINT, NULL, &old) && old.sa_handler == SIG_DFL)
 		set_signal(SIGINT, ARENA->interrupt);
 }
@@ -261,13 +266,14 @@ bool snapshot_revive(int argc, char **argv)
 		return false;
 	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident();
 	thread->native_thread_id = PyThread_get_thread_native_id();
-	set_signals();
+	ignore_signals();
 	populate();
 	heap_revive();
 	if (interpreter_renew(argc, argv) < 0) {
 		PyErr_Print();
 		_exit(1);
 	}
+	heed_interrupt();
 	return true;
 }
 

@@ -123,7 +123,9 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
         case model.Console():
             return f"process.terminal: cannot open a terminal ({detail}): {why}; mounts needs a devpts on /dev/pts"
         case model.Label():
-            return f'process.{"apparmorProfile" if "apparmor" in step.file else "selinuxLabel"} "{step.label}": cannot apply it: {why}; load it on the host or correct it'
+            field = "apparmorProfile" if "apparmor" in step.file else "selinuxLabel"
+            label = step.label.removeprefix("exec ")  # AppArmor's word for when it counts
+            return f'process.{field} "{label}": cannot apply it: {why}; load it on the host or correct it'
         case model.Seccomp():
             return f"linux.seccomp: cannot load the filter: {why}"
         case model.Fork() if number == errno.EAGAIN:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import tarfile
 from collections.abc import Iterator
 
@@ -73,3 +75,28 @@ def test_a_veth_pair_on_this_host(guest: Guest, store: str) -> None:
     )
     assert done.stdout.count(" 0% packet loss") == 2, done
     assert "stele" not in guest.ok("ls", "/sys/class/net")
+
+
+def test_an_image_as_one_file_that_the_kernel_keeps(guest: Guest, store: str) -> None:
+    """Where the file system has fs-verity: the file cannot be changed, and its digest is shown and asked for."""
+    place = "/var/lib/verity"
+    guest.ok("sh", "-ec", f"truncate -s 256M {place}.img; mkfs.ext4 -q -O verity -b 4096 {place}.img; mkdir {place}")
+    guest.ok("mount", "-o", "loop", f"{place}.img", place)
+    try:
+        guest.ok("cp", "-a", f"{store}/.", place)
+        for _ in range(2):
+            done = run(guest, place, "box", "--rootfs", "erofs", sh="echo written once")
+            assert done.stdout == "written once\n", done
+        (file,) = guest.ok("sh", "-c", f"echo {place}/erofs/*.erofs").split()
+        told = json.loads(guest.read(file.removesuffix(".erofs") + ".json"))
+        assert re.fullmatch("sha256:[0-9a-f]{64}", told["verity"])
+        assert told["verity"] in guest.ok("stele", "--store", place, "image", "inspect", "box")
+        assert "Operation not permitted" in guest.fails("sh", "-c", f"echo x >>{file}").stderr
+        # Another file in its place has no fs-verity, or another digest.
+        guest.ok("sh", "-ec", f"cp {file} {file}.copy; mv {file}.copy {file}")
+        done = run(guest, place, "box", "--rootfs", "erofs", sh="true")
+        assert done.code == 1
+        assert "fs-verity" in done.stderr
+    finally:
+        guest.eventually("the file system is free", lambda: guest.run("umount", place).code == 0)
+        guest.ok("rm", "-r", place, f"{place}.img")
