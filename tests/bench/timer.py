@@ -35,7 +35,11 @@ class Timer:
     """One timer process; `run(argv)` costs one of its children."""
 
     def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._program = program
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen([self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
     def run(self, argv: list[str]) -> Cost:
         """Run a program to its end. Raises: SystemExit where it fails, since a failure's time is no result."""
@@ -43,7 +47,9 @@ class Timer:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(struct.pack("=I", len(words)) + words)
         told = self._process.stdout.read(48)
-        if len(told) != 48:
+        if len(told) != 48:  # killed with a peer that hung: the next run gets another
+            self.close()
+            self._start()
             raise SystemExit(f"the timer could not run {' '.join(argv)}")
         wall, user, system, peak, status, _ = struct.unpack("=6Q", told)
         if status != 0:

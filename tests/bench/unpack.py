@@ -110,6 +110,6 @@ def _loaders(who: Contender, archive: Path, name: str, work: Path, short: Path) 
     if podman := shutil.which("podman"):
         roots = ["--root", str(work / "podman"), "--runroot", str(short), "--storage-driver", "overlay"]
         # Podman 4.3 was seen to spin for ever in its own unpacker, once in some dozens of loads.
-        patience = ["timeout", "--kill-after=5", "120"]
+        patience = ["timeout", "--kill-after=5", "20"]
         ways["podman"] = lambda: who.timers[0].run([*patience, podman, *roots, "load", "-q", "-i", str(archive)])
     return ways

@@ -57,6 +57,9 @@ def test_exec_on_a_terminal(docker: Docker, host: Guest) -> None:
     with host.start("docker", "exec", "-it", "-u", "7", "exec", "sh", tty=True) as job:
         job.type("id -u; tty\n")
         job.until("/dev/pts/")
+        # docker heeds a change of size only once it has told the first one, which may come after all this.
+        job.type("until stty size 2>/dev/null; do sleep 0.1; done; echo 'the first 's'ize'\n")
+        job.until("the first size")
         job.resize(44, 111)
         job.type("until stty size | grep '44 111'; do sleep 0.1; done; exit 6\n")
         done = job.wait()
