@@ -182,7 +182,12 @@ class Store:
             raise HostError(
                 f"--root {self.root}: cannot write there: {os.strerror(e.errno or 0)}; choose another with --root"
             ) from e
-        return self.lock(container_id)
+        try:
+            return self.lock(container_id)
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+            raise HostError(f"{path}: cannot lock it: {os.strerror(e.errno or 0)}", e.errno or 0) from e
 
     def lock(self, container_id: str, *, wait: bool = True) -> int:
         """Lock the container's directory; returns its fd, which holds the lock until closed.
