@@ -42,9 +42,10 @@ def plan(options: Globals, values: dict[str, Any]) -> int:
     made = plan_create(config, name, bundle, asked, facts, lambda rules: program(rules, None))
     encoded = wire.encode(made.steps)
     cgroup = _cgroup(options, config, name)
-    sys.stdout.write(
-        explain.to_json(made, encoded, cgroup) + "\n" if values["json"] else explain.render(made, encoded, cgroup)
-    )
+    if values["json"]:
+        print(explain.to_json(made, encoded, cgroup))
+    else:
+        sys.stdout.write(explain.render(made, encoded, cgroup, filters=values["seccomp"]))
     return 0
 
 

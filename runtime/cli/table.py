@@ -193,7 +193,12 @@ COMMANDS = (
         "print exactly what create would do",
         "documents:plan",
         ("COMMAND...",),
-        (BUNDLE, flag("--json", help="for programs"), *IMAGE),
+        (
+            BUNDLE,
+            flag("--json", help="for programs"),
+            flag("--seccomp", help="with each instruction of the filter"),
+            *IMAGE,
+        ),
         stop=True,
     ),
     Command("trace", "draw what --trace wrote, as SVG", "draw:trace", ("FILE", "FILES...")),

@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.oci.constants import CAPABILITIES, NAMESPACES, RLIMITS
 from runtime.plan import model, wire
+from runtime.plan.disassembly import disassemble
 
 ATTRIBUTES = {0x1: "ro", 0x2: "nosuid", 0x4: "nodev", 0x8: "noexec", 0x10: "noatime", 0x20: "strictatime",
               0x80: "nodiratime", 0x20_0000: "nosymfollow"}  # fmt: skip
@@ -194,12 +195,13 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def render(plan: model.Plan, encoded: bytes, cgroup: str) -> str:
+def render(plan: model.Plan, encoded: bytes, cgroup: str, *, filters: bool = False) -> str:
     """The plan for people: the host's half, then init's, numbered.
 
     Args:
         encoded: what `wire.encode(plan.steps)` gave and init would get; the steps shown are decoded from it.
         cgroup: where the container's cgroup would be, in words.
+        filters: with each instruction of seccomp's programs.
     """
     steps = wire.decode(encoded)
     lines = [
@@ -208,7 +210,10 @@ def render(plan: model.Plan, encoded: bytes, cgroup: str) -> str:
         f"init, {len(encoded)} bytes of plan:",
     ]
     width = len(str(len(steps)))
-    lines += [f"  {i:>{width}}  {words(step)}" for i, step in enumerate(steps, 1)]
+    for i, step in enumerate(steps, 1):
+        lines.append(f"  {i:>{width}}  {words(step)}")
+        if filters and isinstance(step, model.Seccomp):
+            lines += [f"  {'':>{width}}    {line}" for line in disassemble(step.program)]
     return "\n".join(lines) + "\n"
 
 

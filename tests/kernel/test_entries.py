@@ -76,7 +76,7 @@ def test_the_plan(ways: Ways, stele: Runtime, bundle: BundleFactory) -> None:
     def clean(text: str) -> str:
         return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
 
-    for more in ([], ["--json"]):
+    for more in ([], ["--json"], ["--seccomp"]):
         code, said, _ = same(ways, ["--root", str(stele.root), "plan", "-b", folder, *more], clean)
         assert (code, len(said) > 2000) == (0, True)
 

@@ -365,6 +365,14 @@ def test_the_words_of_every_step_say_something() -> None:
     assert [step["step"] for step in document["init"]] == [type(s).__name__ for s in made.steps]
 
 
+def test_the_instructions_of_a_filter_on_demand() -> None:
+    made = plan(config(linux__seccomp={"defaultAction": "SCMP_ACT_ERRNO"}))
+    encoded = wire.encode(made.steps)
+    short, long = explain.render(made, encoded, "/"), explain.render(made, encoded, "/", filters=True)
+    assert "0: return ALLOW" in long
+    assert long.count("\n") == short.count("\n") + 1
+
+
 def test_the_plan_has_what_the_host_side_does() -> None:
     made = plan(
         config(
