@@ -220,16 +220,6 @@ int stele_setns(int fd, int flags)
 	return result(setns(fd, flags));
 }
 
-int stele_unshare(int flags)
-{
-	return result(unshare(flags));
-}
-
-int stele_pidfd_getfd(int pidfd, int fd)
-{
-	return result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
-}
-
 int stele_prctl(int option, unsigned long a, unsigned long b)
 {
 	return result(prctl(option, a, b, 0, 0));

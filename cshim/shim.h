@@ -35,8 +35,6 @@ int stele_open_tree(int dir, const char *path, unsigned flags);
 int stele_mount_source(const char *type, const char *source, uint64_t attributes);
 int stele_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation, int userns);
 int stele_setns(int fd, int flags);
-int stele_unshare(int flags);
-int stele_pidfd_getfd(int pidfd, int fd);
 int stele_prctl(int option, unsigned long a, unsigned long b);
 
 /* Signals as a mask, bit n-1 for signal n. Set which are blocked; returns which were. */

@@ -11,8 +11,6 @@ from runtime.errors import HostError
 from runtime.host import shim
 from runtime.plan import model
 
-NSFS_MAGIC = 0x6E736673
-
 
 def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: int = -1) -> list[int]:
     """One fd for each entry of Plan.fds; all but `listener` and `pidfd` are new and the caller's to close.

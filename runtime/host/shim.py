@@ -18,12 +18,9 @@ if lib.SHIM_ABI != wire.ABI:
 
 OPEN_TREE_CLONE = 1
 AT_RECURSIVE = 0x8000
-AT_EMPTY_PATH = 0x1000
 RESOLVE_NO_XDEV = 0x01
-RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
-RESOLVE_IN_ROOT = 0x10
 MOUNT_ATTR_IDMAP = 0x0010_0000
 
 
@@ -59,16 +56,6 @@ def idmap_tree(tree: int, userns: int, *, recursive: bool, what: str) -> None:
 def setns(fd: int, flags: int) -> None:
     """setns(2) of the calling thread."""
     checked(lib.stele_setns(fd, flags), "setns")
-
-
-def unshare(flags: int) -> None:
-    """unshare(2) of the calling thread."""
-    checked(lib.stele_unshare(flags), "unshare")
-
-
-def pidfd_getfd(pidfd: int, fd: int) -> int:
-    """pidfd_getfd(2): a copy of another process's fd; the caller's."""
-    return checked(lib.stele_pidfd_getfd(pidfd, fd), "pidfd_getfd")
 
 
 def prctl(option: int, a: int = 0, b: int = 0) -> int:

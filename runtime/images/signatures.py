@@ -20,7 +20,6 @@ from runtime.images.references import Reference
 from runtime.images.registry import Repository
 from runtime.images.transport import Missing
 
-PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATION = "dev.cosignproject.cosign/signature"
 TYPES = ("cosign container image signature", "atomic container signature")
 SIGNATURES_MAX = 32

@@ -16,7 +16,6 @@ MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "nostrictatime", "tmpcopyup", "idmap", "ridmap",
                      "async", "nomand", "nolazytime", "noiversion", "src-nofollow"})  # fmt: skip
-SUPERBLOCK_FLAGS = frozenset({"sync", "dirsync", "mand", "lazytime", "iversion"})
 # What lxcfs and engines may lay over single files of a procfs; anything else there would hide what the kernel says.
 PROC_FILES = frozenset(
     f"/proc/{name}"
