@@ -44,7 +44,9 @@ def make_pair(addresses: Sequence[Veth], container_id: str, pid: int) -> None:
         except NetlinkError as e:
             if e.code == errno.EEXIST:
                 raise HostError(
-                    f"--net: the host has a device {outside} already; remove it: ip link delete {outside}", e.code
+                    f"--net: the host has a device {outside} already, as a container of the same id under another --root has; "
+                    f"choose another id, or remove what was left: ip link delete {outside}",
+                    e.code,
                 ) from e
             raise HostError(f"--net: cannot make a veth pair: {e.args[-1]}", e.code) from e
         try:
