@@ -12,6 +12,7 @@ from runtime.cli.main import Globals
 from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import HostError, StateError
+from runtime.host.processes import stat_fields
 
 
 def state(options: Globals, values: dict[str, Any]) -> int:
@@ -61,14 +62,15 @@ def _process(pid: int) -> list[str] | None:
     import time
 
     try:
-        with open(f"/proc/{pid}/stat", "rb") as f:
-            text = f.read()
         with open(f"/proc/{pid}/cmdline", "rb") as f:
             command = f.read(65536).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
         uid = os.stat(f"/proc/{pid}").st_uid
     except (FileNotFoundError, ProcessLookupError):
         return None
-    name, fields = text[text.index(b"(") + 1 : text.rindex(b")")], text[text.rindex(b")") + 2 :].split()
+    found = stat_fields(pid)
+    if found is None:
+        return None
+    name, fields = found
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     started = time.strftime("%H:%M", time.localtime(time.time() - since_boot))
     return [str(uid), str(pid), fields[1].decode(), started, command or f"[{name.decode('utf-8', 'replace')}]"]

@@ -33,7 +33,7 @@ def status(store: Store, record: Record) -> str:
         return "creating" if record.phase == "creating" and store.busy(record.id) else "stopped"
     if record.phase == "creating":
         return "creating"
-    if not store.started(record.id):
+    if not store.started(record):
         return "created"
     return "paused" if manager_of(record).paused() else "running"
 

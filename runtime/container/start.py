@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runtime.container import failure
-from runtime.container.create import plan_create
 from runtime.container.hooks import run_hooks
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, is_alive, state_document
@@ -45,7 +44,7 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
             raise StateError(
                 f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
             )
-        if notify_socket and not store.started(container_id):  # before the program begins, which may speak at once
+        if notify_socket and not store.started(record):  # before the program begins, which may speak at once
             from runtime.container.notify import Listener
 
             with contextlib.suppress(FileNotFoundError):
@@ -95,6 +94,8 @@ def _talk(record: Record, talk: socket.socket) -> None:
 
 def _plan(record: Record) -> model.Plan:
     """The plan that init executes, made again, so that its report can be told by the fields of config.json."""
+    from runtime.container.create import plan_create
+
     request = CreateRequest(bundle=record.bundle, rootless=record.rootless)
     facts = probe(cgroup_mount=cgroups.mount_point())
     return plan_create(record.config, record.id, record.bundle, request, facts, lambda rules: b"")

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from runtime.errors import AlreadyExists, HostError, NewerState, NotFound, StateError
+from runtime.host.files import replace, temporary
+from runtime.host.processes import INIT, stat_fields
 
 FORMAT = 1
 STATE_FILE = "state.json"
@@ -95,23 +97,14 @@ def boot_id() -> str:
 
 def process_stat(pid: int) -> tuple[str, int] | None:
     """State letter and start time of a process, from /proc/PID/stat (proc(5)); None when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:
-            text = f.read(4096)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields_after_name = text[text.rindex(b")") + 2 :].split()  # the name may hold anything, ")" too
-    return fields_after_name[0].decode(), int(fields_after_name[19])
+    found = stat_fields(pid)
+    return found and (found[1][0].decode(), int(found[1][19]))
 
 
 def is_exiting(pid: int) -> bool:
     """Whether a process runs no code of its own any more: PF_EXITING in field 9 of /proc/PID/stat, or gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:
-            text = f.read(4096)
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return bool(int(text[text.rindex(b")") + 2 :].split()[6]) & PF_EXITING)
+    found = stat_fields(pid)
+    return found is None or bool(int(found[1][6]) & PF_EXITING)
 
 
 def is_alive(record: Record) -> bool:
@@ -223,8 +216,8 @@ class Store:
 
     def write(self, directory: int, record: Record) -> None:
         """Replace the record: after a crash there is the old one or the new one, whole."""
-        _replace(directory, CGROUP_FILE, json.dumps(dict(record.cgroup)).encode())
-        _replace(directory, STATE_FILE, json.dumps(_document(record)).encode())
+        replace(directory, CGROUP_FILE, json.dumps(dict(record.cgroup)).encode())
+        replace(directory, STATE_FILE, json.dumps(_document(record)).encode())
 
     def read(self, container_id: str) -> Record:
         """The record of a container.
@@ -253,7 +246,7 @@ class Store:
 
     def blank(self, container_id: str) -> bool:
         """Whether its creator died before anything was recorded: then nothing of it can exist in the kernel."""
-        return set(os.listdir(self.path(container_id))) <= {_temporary(CGROUP_FILE)}
+        return set(os.listdir(self.path(container_id))) <= {temporary(CGROUP_FILE)}
 
     def remove(self, container_id: str) -> None:
         """Remove the container's directory; nothing of a root file system is in it.
@@ -283,9 +276,17 @@ class Store:
             return False
         return False
 
-    def started(self, container_id: str) -> bool:
-        """Whether `start` was called: its socket is gone then."""
-        return not os.path.exists(f"{self.path(container_id)}/{START_SOCKET}")
+    def started(self, record: Record) -> bool:
+        """Whether the program of a live container runs: `start` removes the socket that init waits at.
+
+        A `start` that was killed could not: then init's executable tells, which is not init's own any more.
+        """
+        if not os.path.exists(f"{self.path(record.id)}/{START_SOCKET}"):
+            return True
+        try:
+            return not os.readlink(f"/proc/{record.pid}/exe").startswith(f"/memfd:{INIT}")
+        except OSError:  # not ours to look at, or just ended
+            return False
 
 
 def _remove_directory(path: str, name: str) -> None:
@@ -297,10 +298,6 @@ def _remove_directory(path: str, name: str) -> None:
         remove_tree(fd, name)
     finally:
         os.close(fd)
-
-
-def _temporary(name: str) -> str:
-    return f".{name}.new"
 
 
 def _document(record: Record) -> dict[str, Any]:
@@ -326,22 +323,6 @@ def _content(path: str) -> bytes:
         return os.read(fd, min(kind.st_size, STATE_MAX) + 1) if stat.S_ISREG(kind.st_mode) else b""
     finally:
         os.close(fd)
-
-
-def _replace(directory: int, name: str, content: bytes) -> None:
-    temporary = _temporary(name)
-    fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory
-    )
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    os.fsync(directory)
 
 
 def _parse(container_id: str, path: str, content: bytes) -> Record:

@@ -12,6 +12,8 @@ import tty
 from types import FrameType, TracebackType
 from typing import Protocol
 
+from runtime.host.files import write_all
+
 CHUNK = 65536
 
 
@@ -86,7 +88,5 @@ class Relay:
             if e.errno == errno.EIO:  # the last slave of a pty was closed
                 return False
             raise
-        view = memoryview(data)
-        while view:
-            view = view[os.write(target, view) :]
+        write_all(target, data)
         return bool(data)

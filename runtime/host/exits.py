@@ -14,6 +14,8 @@ import select
 import socket
 import struct
 
+from runtime.host.processes import stat_fields
+
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 INFO = struct.Struct("<QQ11Ii")
@@ -102,12 +104,10 @@ def _read_events(connector: socket.socket, pid: int, status: int | None) -> int 
 
 def _of_zombie(pid: int, start_time: int) -> int | None:
     """Field 52 of /proc/PID/stat (proc(5)), while the parent has not looked; of root only."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as f:
-            text = f.read()
-    except (FileNotFoundError, ProcessLookupError):
+    found = stat_fields(pid)
+    if found is None:
         return None
-    fields = text[text.rindex(b")") + 2 :].split()
+    _, fields = found
     if fields[0] not in (b"Z", b"X") or int(fields[19]) != start_time:
         return None
     return int(fields[49])

@@ -13,7 +13,9 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from runtime.host.files import write_all
 from runtime.host.interrupt import waiting
+from runtime.host.processes import INIT
 from runtime.host.shim import ffi, lib
 from runtime.plan import wire
 
@@ -51,16 +53,14 @@ def sealed_memfd(name: str, content: bytes | memoryview, *, executable: bool) ->
         if e.errno != 22:  # EINVAL: a kernel before 6.3, where every memfd is executable
             raise
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
+    write_all(fd, content)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     return fd
 
 
 def init_memfd() -> int:
     """init's executable, sealed."""
-    return sealed_memfd("stele-init", ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)
+    return sealed_memfd(INIT, ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)
 
 
 @dataclass(slots=True)

@@ -12,18 +12,18 @@ other way, but only from the folders of HELPERS, never as PATH says, and never b
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from runtime.errors import ConfigError, HostError, SteleError, UsageError
+from runtime.host.files import SETTINGS_MAX, read_settings
 from runtime.images.references import DOCKER_HUB
 
-SIZE_MAX = 1 << 20
 HELPERS = ("/usr/local/bin", "/usr/bin", "/usr/libexec/docker", "/opt/bin")
 HELPER_SECONDS = 30
 _HELPER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -122,7 +122,7 @@ def ask_helper(name: str, registry: str) -> Credentials | None:
         )
     except subprocess.TimeoutExpired:
         raise HostError(f'credential helper "{program}" gave no answer in {HELPER_SECONDS} s') from None
-    text = done.stdout[:SIZE_MAX].decode("utf-8", "replace")
+    text = done.stdout[:SETTINGS_MAX].decode("utf-8", "replace")
     if done.returncode:
         if "credentials not found" in text:
             return None
@@ -182,15 +182,11 @@ def _table(document: Mapping[str, Any], key: str, path: str) -> Mapping[str, Any
 
 def _read(path: str, *, must: bool) -> dict[str, Any] | None:
     try:
-        data = Path(path).read_bytes() if os.path.getsize(path) <= SIZE_MAX else None
-    except (FileNotFoundError, NotADirectoryError) as e:
-        if not must:
+        data = read_settings(path, "auth file")
+    except HostError as e:
+        if not must and e.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
-        raise HostError(f'auth file "{path}": {e.strerror}', e.errno or 0) from None
-    except PermissionError as e:
-        raise HostError(f'auth file "{path}": cannot read it: {e.strerror}', e.errno or 0) from None
-    if data is None:
-        raise ConfigError(path, f"it is larger than {SIZE_MAX >> 20} MiB")
+        raise
     try:
         document = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError) as e:

@@ -11,8 +11,8 @@ import os
 from types import TracebackType
 
 from runtime.errors import HostError
+from runtime.host.files import write_all
 from runtime.host.hashing import Sha256
-from runtime.images.files import write_all
 from runtime.images.model import SIZE_MAX, ImageError, check_digest
 
 PIECE = 1 << 20

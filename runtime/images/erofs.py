@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from runtime.errors import HostError
 from runtime.host import verity
-from runtime.images.files import locked, open_dir, remove_tree, replace
+from runtime.host.files import replace
+from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageConfig, ImageError, Manifest
 from runtime.images.store import ImageStore
 

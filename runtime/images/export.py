@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from runtime.errors import HostError
+from runtime.host.files import replace, write_all
 from runtime.images import model, tar
-from runtime.images.files import replace, write_all
 from runtime.images.model import Descriptor, ImageError
 from runtime.images.progress import Progress, short
 from runtime.images.references import Place

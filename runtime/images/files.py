@@ -1,4 +1,4 @@
-"""What the store does with files: replaced whole, made durable, locked, removed however deep they are."""
+"""What the store does with files: made durable, locked, removed however deep they are."""
 
 from __future__ import annotations
 
@@ -20,33 +20,6 @@ def locked(directory: int, name: str, *, shared: bool = False) -> Iterator[None]
         yield
     finally:
         os.close(fd)
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """write(2) until all is written."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def replace(directory: int, name: str, content: bytes, *, durable: bool = True) -> None:
-    """Replace a file under its writer's lock: after a crash there is the old one or the new one, whole.
-
-    Args:
-        durable: also after the host's own crash; without it, for what is worth nothing after one.
-    """
-    temporary = f".{name}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(temporary, flags, 0o600, dir_fd=directory)
-    try:
-        write_all(fd, content)
-        if durable:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    if durable:
-        os.fsync(directory)
 
 
 def open_dir(name: str, dir_fd: int | None = None) -> int:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.errors import ConfigError, HostError, SteleError
+from runtime.errors import ConfigError, SteleError
+from runtime.host.files import read_settings
 from runtime.images.references import Place, Reference
 from runtime.images.signatures import Signature, verified
 
 SYSTEM = "/etc/containers/policy.json"
-SIZE_MAX = 1 << 20
 KEYS_MAX = 64
 
 
@@ -104,14 +104,7 @@ def load(path: str = "") -> Policy:
     if not file:
         return Policy("no policy.json", (Requirement("insecureAcceptAnything", "default"),), {})
     try:
-        with open(file, "rb") as opened:
-            data = opened.read(SIZE_MAX + 1)
-    except OSError as e:
-        raise HostError(f'signature policy "{file}": cannot read it: {e.strerror}', e.errno or 0) from None
-    if len(data) > SIZE_MAX:
-        raise ConfigError(file, f"it is larger than {SIZE_MAX >> 20} MiB")
-    try:
-        document = json.loads(data, object_pairs_hook=_once)
+        document = json.loads(read_settings(file, "signature policy"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as e:
         raise ConfigError(file, f"it is no JSON: {e}") from None
     return parse(document, file)
@@ -179,11 +172,7 @@ def _requirement(told: Any, path: str, where: str) -> Requirement:
 
 
 def _key_file(path: str, where: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(SIZE_MAX)
-    except OSError as e:
-        raise HostError(f'{where}: cannot read "{path}": {e.strerror}', e.errno or 0) from None
+    return read_settings(path, f"{where}: key")
 
 
 def _key_data(text: str, where: str) -> bytes:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runtime.errors import ConfigError, HostError, SteleError, UsageError
+from runtime.errors import ConfigError, SteleError, UsageError
+from runtime.host.files import read_settings
 from runtime.images import references
 from runtime.images.references import DOCKER_HUB, HOST, Reference
 
 SYSTEM = "/etc/containers/registries.conf"
 VENDOR = "/usr/share/containers/registries.conf"
-SIZE_MAX = 1 << 20
 
 By = Literal["all", "digest-only", "tag-only"]
 _BY: dict[str, By] = {"all": "all", "digest-only": "digest-only", "tag-only": "tag-only"}
@@ -137,14 +137,7 @@ def _read(path: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            data = file.read(SIZE_MAX + 1)
-    except OSError as e:
-        raise HostError(f'registries.conf "{path}": cannot read it: {e.strerror}', e.errno or 0) from None
-    if len(data) > SIZE_MAX:
-        raise ConfigError(path, f"it is larger than {SIZE_MAX >> 20} MiB")
-    try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(read_settings(path, "registries.conf").decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ConfigError(path, f"it is no TOML: {e}") from None
 

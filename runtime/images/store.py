@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.errors import HostError
+from runtime.host.files import replace
 from runtime.host.hashing import Sha256
 from runtime.images import collect, model
 from runtime.images.blobs import PIECE, BlobWriter
 from runtime.images.collect import GcReport
-from runtime.images.files import locked, make_dirs, replace
+from runtime.images.files import locked, make_dirs
 from runtime.images.model import DIGEST, DOCUMENT_MAX, ImageError, check_digest
 from runtime.oci.load import parse_document
 

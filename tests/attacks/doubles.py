@@ -40,8 +40,8 @@ class Patch:
 
 OWN_INIT = Patch(
     "runtime/host/launch.py",
-    'return sealed_memfd("stele-init", ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)',
-    'return sealed_memfd("stele-init", open(__file__.split("/runtime/")[0] + "/init", "rb").read(), executable=True)',
+    "return sealed_memfd(INIT, ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)",
+    'return sealed_memfd(INIT, open(__file__.split("/runtime/")[0] + "/init", "rb").read(), executable=True)',
 )
 """The double executes its own init; part of every double that has one."""
 

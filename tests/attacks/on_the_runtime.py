@@ -16,7 +16,7 @@ from tests.harness.output import Output
 
 OWN_EXE = Patch(
     "runtime/host/launch.py",
-    'return sealed_memfd("stele-init", ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)',
+    "return sealed_memfd(INIT, ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)",
     'return os.open(__file__.split("/runtime/")[0] + "/init", os.O_RDONLY | os.O_CLOEXEC)',
 )
 """init is executed from a file of the host."""

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_states_from_created_to_stopped(stele: Runtime, bundle: BundleFactory) -
     state = stele.state(name)
     assert (state["status"], state["pid"]) == ("stopped", 0)
     stele.ok("delete", name)
+
+
+def test_a_start_that_was_killed_does_not_hide_that_the_program_runs(stele: Runtime, bundle: BundleFactory) -> None:
+    """It let init go, and was killed before it could remove the socket that init waited at."""
+    name = stele.create(bundle(SLEEP))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as start:
+        start.connect(str(stele.root / name / "start"))
+        while start.recv(4096):
+            pass
+    assert stele.state(name)["status"] == "running"
+    assert "already running" in stele("start", name).stderr
+    stele.ok("delete", "--force", name)
 
 
 def test_state_has_no_newline_at_its_end_and_two_spaces(stele: Runtime, bundle: BundleFactory) -> None:

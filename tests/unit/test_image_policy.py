@@ -126,7 +126,7 @@ def test_files(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=words):
             policy.load(str(file))
     file.write_text(json.dumps({"default": [{"type": "sigstoreSigned", "keyPath": "/nowhere"}]}))
-    with pytest.raises(HostError, match='keyPath: cannot read "/nowhere"'):
+    with pytest.raises(HostError, match='keyPath: key "/nowhere": cannot read it'):
         policy.load(str(file))
 
 

@@ -224,7 +224,7 @@ def test_files_in_order(tmp_path: Path) -> None:
     assert auth.files("", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/x"]
     assert auth.files("/y", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/y"]
     assert auth.files("", {**environment, "DOCKER_CONFIG": "/d"})[-1] == "/d/config.json"
-    with pytest.raises(HostError, match=r'auth file ".*none": No such file'):
+    with pytest.raises(HostError, match=r'auth file ".*none": cannot read it: No such file'):
         auth.find("h.example", "x", str(tmp_path / "none"))
 
 
