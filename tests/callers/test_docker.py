@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -57,11 +58,15 @@ def test_exec_on_a_terminal(docker: Docker, host: Guest) -> None:
     with host.start("docker", "exec", "-it", "-u", "7", "exec", "sh", tty=True) as job:
         job.type("id -u; tty\n")
         job.until("/dev/pts/")
-        # docker heeds a change of size only once it has told the first one, which may come after all this.
-        job.type("until stty size 2>/dev/null; do sleep 0.1; done; echo 'the first 's'ize'\n")
-        job.until("the first size")
-        job.resize(44, 111)
-        job.type("until stty size | grep '44 111'; do sleep 0.1; done; exit 6\n")
+        # docker passes a change of size on once it listens for one, which may come after all this: so it changes until one arrives.
+        job.type("until stty size | grep '44 1..'; do sleep 0.1; done; echo 'the size 'arrived; exit 6\n")
+        columns = itertools.cycle(range(100, 200))
+
+        def arrived() -> bool:
+            job.resize(44, next(columns))
+            return "the size arrived" in job.stdout
+
+        host.eventually("a size arrives", arrived)
         done = job.wait()
     assert (done.code, "7\r\n" in done.stdout) == (6, True), str(done)
     assert "executable file not found in $PATH" in docker.done("exec", "exec", "nothere", code=126).stdout

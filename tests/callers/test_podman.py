@@ -181,6 +181,9 @@ def test_systemd_in_a_container(podman: Podman, host: Guest) -> None:
     """
     started = ("/lib/systemd/systemd", "systemd.unit=basic.target")
     podman("run", "--detach", "--name=systemd", "--systemd=always", "--rootfs", "/:O", *started)
+    # A process in the container's own cgroup would keep systemd from sharing that out, so there is no exec before it has.
+    shared = f"/sys/fs/cgroup{podman('inspect', '--format', '{{.State.CgroupPath}}', 'systemd')}/cgroup.subtree_control"
+    host.eventually("it shares its cgroup out", lambda: host.run("cat", shared).stdout.strip(), timeout=60)
     running = ("podman", "exec", "systemd", "systemctl", "is-system-running", "--wait")
     host.eventually("it has started", lambda: host.run(*running).stdout == "degraded\n", timeout=60)
     failed = podman("exec", "systemd", "systemctl", "list-units", "--failed", "--plain", "--no-legend")
