@@ -15,6 +15,13 @@ from tests.faults.world import World, full_bundle
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
+
+def replaced(path: Path) -> Path:
+    """The path, with nothing at it any more."""
+    path.unlink()
+    return path
+
+
 WRECKS: dict[str, Callable[[Path], object]] = {
     "empty": lambda p: p.write_bytes(b""),
     "half": lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
@@ -22,9 +29,9 @@ WRECKS: dict[str, Callable[[Path], object]] = {
     "NULs": lambda p: p.write_bytes(bytes(p.stat().st_size)),
     "missing": lambda p: p.unlink(),
     "another document": lambda p: p.write_text('{"id": 7}'),
-    "a folder": lambda p: (p.unlink(), p.mkdir()),
-    "a link to itself": lambda p: (p.unlink(), p.symlink_to(p.name)),
-    "a fifo": lambda p: (p.unlink(), os.mkfifo(p)),
+    "a folder": lambda p: replaced(p).mkdir(),
+    "a link to itself": lambda p: replaced(p).symlink_to(p.name),
+    "a fifo": lambda p: os.mkfifo(replaced(p)),
 }
 
 

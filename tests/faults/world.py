@@ -62,7 +62,8 @@ def _tag(number: int) -> bytes:
 
 def loaded() -> set[bytes]:
     """The tags of all BPF programs of this machine."""
-    tags, number = set(), 0
+    tags: set[bytes] = set()
+    number = 0
     while True:
         result, attr = _bpf(_GET_NEXT_ID, struct.pack("<I", number))
         if result < 0:

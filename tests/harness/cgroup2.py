@@ -6,6 +6,7 @@ by name. Nothing of the machine's mounts is changed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from pathlib import Path
@@ -42,5 +43,15 @@ def is_cgroup2() -> bool:
 
 
 def named(token: str) -> list[Path]:
-    """Every cgroup whose name contains `token`."""
-    return [Path(folder) / name for folder, names, _ in os.walk(ROOT) for name in names if token in name]
+    """Every cgroup whose name contains `token`.
+
+    Not by os.walk, which recurses: other tests on this machine nest cgroups deeper than Python does.
+    """
+    found: list[Path] = []
+    folders = [ROOT]
+    while folders:
+        with contextlib.suppress(OSError):  # it may be gone by now, or deeper than a path reaches
+            below = [Path(entry.path) for entry in os.scandir(folders.pop()) if entry.is_dir(follow_symlinks=False)]
+            found += [path for path in below if token in path.name]
+            folders += below
+    return found
