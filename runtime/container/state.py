@@ -1,7 +1,8 @@
 """What is known of a container, on disk: <root>/<id>/state.json, replaced atomically, locked by the directory itself.
 
 A container's directory holds: state.json; `cgroup`, a second record of the cgroup alone, written first, so that a
-container with a damaged state.json can still be killed; `start`, the socket that exists until it was started.
+container with a damaged state.json can still be killed; `start`, the socket that exists until it was started. Both
+records end in a checksum: hooks are run and processes killed by what they say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 import stat
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -30,6 +32,8 @@ ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 STATE_MAX = 16 << 20
 PF_EXITING = 0x4
 OCI_VERSION = "1.2.0"
+SEAL = ', "checksum": "%08x"}'
+"""How a record ends, with the CRC-32 of all before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +220,8 @@ class Store:
 
     def write(self, directory: int, record: Record) -> None:
         """Replace the record: after a crash there is the old one or the new one, whole."""
-        replace(directory, CGROUP_FILE, json.dumps(dict(record.cgroup)).encode())
-        replace(directory, STATE_FILE, json.dumps(_document(record)).encode())
+        replace(directory, CGROUP_FILE, _sealed(dict(record.cgroup)))
+        replace(directory, STATE_FILE, _sealed(_document(record)))
 
     def read(self, container_id: str) -> Record:
         """The record of a container.
@@ -239,10 +243,10 @@ class Store:
     def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
         """The second record of the cgroup, for a container whose state.json is damaged; None when it is too."""
         try:
-            value = json.loads(_content(f"{self.path(container_id)}/{CGROUP_FILE}").decode("utf-8"))
-        except (OSError, ValueError):
+            content = _content(f"{self.path(container_id)}/{CGROUP_FILE}")
+            return dict(json.loads(content)) if _whole(content) else None
+        except OSError:
             return None
-        return value if isinstance(value, dict) else None
 
     def blank(self, container_id: str) -> bool:
         """Whether its creator died before anything was recorded: then nothing of it can exist in the kernel."""
@@ -306,6 +310,18 @@ def _document(record: Record) -> dict[str, Any]:
     return document if record.exit is None else {**document, "exit": asdict(record.exit)}
 
 
+def _sealed(document: dict[str, Any]) -> bytes:
+    """A record as it is on disk, which is JSON still."""
+    content = json.dumps(document)[:-1].encode()
+    return content + (SEAL % zlib.crc32(content)).encode()
+
+
+def _whole(content: bytes) -> bool:
+    """Whether these are the bytes of a record that `_sealed` made."""
+    end = len(content) - len(SEAL % 0)
+    return end > 0 and content[end:] == (SEAL % zlib.crc32(content[:end])).encode()
+
+
 def _content(path: str) -> bytes:
     """What a file holds; b"", which is no record, of anything else that is in its place.
 
@@ -338,6 +354,8 @@ def _parse(container_id: str, path: str, content: bytes) -> Record:
         raise NewerState(
             f'container "{container_id}" was made by a newer stele (state format {version}); use that one for it'
         )
+    if not _whole(content):
+        raise StateError(damaged)
     known = {f.name: value[f.name] for f in fields(Record) if f.name in value}
     try:
         if known.get("exit") is not None:

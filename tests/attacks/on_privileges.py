@@ -8,6 +8,7 @@ import subprocess
 import time
 from typing import Any
 
+from runtime.container.state import Record, Store
 from tests.attacks.arena import BROKEN, HELD, REFUSED, UNKNOWN, Arena, Outcome, attack
 from tests.attacks.doubles import Patch
 
@@ -245,7 +246,9 @@ def environment_of_hooks(arena: Arena) -> Outcome:
 def id_is_a_path(arena: Arena) -> Outcome:
     victim = arena.folder / "victim"
     victim.mkdir()
-    (victim / "cgroup").write_text('{"manager": "disabled"}')
+    directory = os.open(victim, os.O_RDONLY | os.O_DIRECTORY)
+    Store(str(arena.folder)).write(directory, Record("victim", "", "", "", 0, {}, {"manager": "disabled"}))
+    os.close(directory)
     refused = 0
     ids = ("../victim", "./../victim", "x/../../victim", str(victim), "..", ".", "", "a\nb", "a b", "é")
     for name in ids:

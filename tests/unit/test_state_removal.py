@@ -10,6 +10,7 @@ import pytest
 
 from runtime.container.lifecycle import delete, listing
 from runtime.container.state import Record, Store
+from runtime.errors import NewerState, StateError
 
 CGROUP = {"manager": "disabled"}
 
@@ -69,3 +70,21 @@ def test_an_interrupted_creation(store: Store, names: list[str]) -> None:
     assert statuses(store) == [("c", "stopped")]
     delete(store, "c", force=True)
     assert os.listdir(store.root) == []
+
+
+def test_a_flipped_bit_is_seen(store: Store) -> None:
+    """Any bit of a record: one in a hook's path would have another program run."""
+    for name in ("state.json", "cgroup"):
+        path = Path(store.path("c")) / name
+        whole = path.read_bytes()
+        for bit in range(len(whole) * 8):
+            bent = bytearray(whole)
+            bent[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(bent)
+            if name == "cgroup":
+                assert store.read_cgroup("c") is None, bit
+            else:
+                with pytest.raises((StateError, NewerState)):
+                    store.read("c")
+        path.write_bytes(whole)
+        assert store.read("c").id == "c" and store.read_cgroup("c")
