@@ -174,7 +174,7 @@ def _entry(entry: Any, path: str) -> Credentials | None:
 
 
 def _table(document: Mapping[str, Any], key: str, path: str) -> Mapping[str, Any]:
-    value = document.get(key, {})
+    value = document.get(key) or {}
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: {key}", "it must be an object")
     return value

@@ -21,7 +21,7 @@ from runtime.images.policy import load as load_policy
 from runtime.images.progress import Progress, short
 from runtime.images.references import Reference
 from runtime.images.registries import Registries
-from runtime.images.registry import ATTEMPTS, Access, Document, Repository
+from runtime.images.registry import ATTEMPTS, Access, Document, Repository, Unresumable
 from runtime.images.signatures import fetch
 from runtime.images.store import ImageStore
 from runtime.images.transport import Unreachable
@@ -73,8 +73,10 @@ def pull(store: ImageStore, reference: Reference, registries: Registries, how: H
             return _Pull(store, reference, source.reference, access, how, progress).run()
         except SteleError as e:
             failed.append(str(e))
+            if len(sources) == 1:
+                raise
             if number + 1 == len(sources):
-                raise type(e)("; before that, ".join([failed[-1], *failed[:-1]])) from None
+                raise SteleError("; before that, ".join([failed[-1], *failed[:-1]])) from None
             progress.note(f"{e}; asking the next source")
     raise AssertionError
 
@@ -184,6 +186,8 @@ class _Pull:
                     if writer.offset < blob.size:
                         raise Unreachable(f"blob {blob.digest}: it ended after {writer.offset} of {blob.size} bytes")
                 except Unreachable as e:
+                    if isinstance(e, Unresumable):
+                        writer.restart()
                     attempt = 1 if writer.offset > before else attempt
                     if attempt >= ATTEMPTS:
                         raise

@@ -39,6 +39,10 @@ WAIT_MAX = 30.0  # seconds between two attempts
 ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 
 
+class Unresumable(Unreachable):
+    """The registry does not go on with a blob where it stopped: it must be had from its beginning."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """How registries are reached. credentials: what to show to the one that was named; None: as nobody.
@@ -118,7 +122,7 @@ class Repository:
         """A blob from a place in it, one attempt: (where what comes begins: offset or 0, its pieces).
 
         Raises:
-            Unreachable: no answer, or it ends before its time; SteleError: it cannot be had.
+            Unreachable: no answer, or it ends before its time. Unresumable. SteleError: it cannot be had.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         where = f"{self.reference.name}@{digest}"
@@ -129,7 +133,7 @@ class Repository:
                 given = re.match(r"bytes (\d{1,19})-", answer.headers.get("Content-Range", ""))
                 begins = int(given[1]) if given else -1
                 if begins != offset:
-                    raise Unreachable(f"{origin(answer.url)}: asked for {where} from {offset}, it gave another part")
+                    raise Unresumable(f"{origin(answer.url)}: asked for {where} from {offset}, it gave another part")
             yield begins, pieces(answer)
         finally:
             answer.response.close()
@@ -169,6 +173,8 @@ class Repository:
             after = answer.headers.get("Retry-After", "")
             seconds = min(float(after), WAIT_MAX) if after.isdecimal() and len(after) < 6 else 0.0
             return Unreachable(f"{what}: {server} is not able now ({answer.status}{said})", seconds)
+        if answer.status == 416:
+            return Unresumable(f"{what}: {server} does not go on with it ({answer.status}{said})")
         if answer.status == 404:
             return Missing(f"{what}: {server} does not have it{said}")
         if answer.status in (401, 403):
@@ -207,7 +213,8 @@ class Repository:
             return base
         if isinstance(failed[0], Untrusted) and self.access.verify and no_authorities():
             raise Untrusted(f"{failed[0]}; this host has no certificates of authorities where they are usual")
-        raise failed[0]
+        # Where http was tried because there is no TLS, what it said is the reason.
+        raise failed[-1] if isinstance(failed[0], Untrusted) else failed[0]
 
     def _prove(self, base: str, answer: Answer) -> None:
         """Answer a challenge, under the lock."""

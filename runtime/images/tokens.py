@@ -17,7 +17,9 @@ from runtime.images.transport import BUSY, Transport, Unreachable, check_url, or
 
 TOKEN_MAX = 1 << 20
 AGENT = {"User-Agent": "stele"}
-_FIELD = re.compile(r'([a-z_]+)="([^"]*)"|([a-z_]+)=([^\s,"]+)', re.I | re.ASCII)
+# A scheme's name, or one of its parameters, quoted or not.
+_PART = re.compile(r'(?:^|,)\s*([a-z][a-z0-9-]*)(?=[\s,]|$)|([a-z_]+)="([^"]*)"|([a-z_]+)=([^\s,"]+)', re.I | re.ASCII)
+HEADER_MAX = 8192
 
 
 def authorization(
@@ -94,12 +96,17 @@ def _token(
 
 
 def challenges(headers: Sequence[str]) -> dict[str, dict[str, str]]:
-    """WWW-Authenticate headers: the parameters of each scheme, all names in lower case."""
+    """WWW-Authenticate headers, each of one or several schemes: the parameters of each, all names in lower case."""
     found: dict[str, dict[str, str]] = {}
     for header in headers:
-        scheme, _, rest = header.strip().partition(" ")
-        fields = {(m[1] or m[3]).lower(): m[2] if m[1] else m[4] for m in _FIELD.finditer(rest[:8192])}
-        found.setdefault(scheme.lower(), fields)
+        fields: dict[str, str] = {}
+        for part in _PART.finditer(header.strip()[:HEADER_MAX]):
+            scheme, quoted, text, plain, word = part.groups()
+            if scheme:
+                fields = {}
+                found.setdefault(scheme.lower(), fields)
+            else:
+                fields[(quoted or plain).lower()] = text if quoted else word
     return found
 
 

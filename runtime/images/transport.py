@@ -119,7 +119,10 @@ class Transport:
                 return answer
             answer.response.drain_conn()
             answer.response.close()
-            target = urljoin(url, location)
+            try:
+                target = urljoin(url, location)
+            except ValueError:
+                target = location
             check_url(target, f"{origin(url)} redirects")
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https" and not downgrade:
                 raise SteleError(f"{origin(url)} redirects to {origin(target)}, which has no TLS; it is not followed")
@@ -193,7 +196,7 @@ def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
     words = {"ReadTimeout": f"no answer in {READ_SECONDS:.0f} s", "ConnectTimeout": "no connection in time"}.get(
         name, ""
     )
-    return Unreachable(f"{server}: {words or ascii(str(inner))[1:-1][:200]}")
+    return Unreachable(f"{server}: {words or f'its answer is broken: {ascii(str(inner))[1:-1][:200]}'}")
 
 
 def origin(url: str) -> str:

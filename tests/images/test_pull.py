@@ -137,6 +137,26 @@ def test_no_ranges(image: Image, between: Start, made: Made) -> None:
     assert "all is as its digests say" in image.good("image", "verify")
 
 
+@pytest.mark.parametrize("answer", ["416", "another part"])
+def test_ranges_that_cannot_be_had(image: Image, between: Start, made: Made, answer: str) -> None:
+    """A beginning that the registry does not go on with is given up, not tried for ever."""
+    left = [1 << 20]
+
+    def refuse(handler: Handler) -> bool:
+        if not is_big(handler, made):
+            return False
+        if "Range" not in handler.headers:
+            handler.forward(cut=left.pop() if left else None)
+        elif answer == "416":
+            handler.answer(416, {}, b"")
+        else:
+            handler.answer(206, {"Content-Range": "bytes 5-10/11"}, b"123456")
+        return True
+
+    image.good("image", "pull", f"{between(refuse).address}/team/app:amd64")
+    assert "all is as its digests say" in image.good("image", "verify")
+
+
 def test_always_cut(image: Image, between: Start, made: Made) -> None:
     """Without any progress it gives up, names nothing, and tells why."""
 
@@ -341,6 +361,22 @@ def test_an_endless_manifest(image: Image, between: Start) -> None:
     assert "the manifest is larger than 4096 KiB" in image.bad("image", "pull", f"{between(endless).address}/a/b:1")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>please log in</html>", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", '{"schemaVersion": 2}'.encode("utf-16")],
+    ids=["html", "deep", "utf-16"],
+)  # fmt: skip
+def test_what_is_no_manifest(image: Image, between: Start, body: bytes) -> None:
+    def lie(handler: Handler) -> bool:
+        if "/manifests/" in handler.path:
+            handler.answer(200, {"Content-Type": "text/html"}, body)
+            return True
+        return False
+
+    server = between(lie)
+    assert f'image "{server.address}/a/b:1"' in image.bad("image", "pull", f"{server.address}/a/b:1")
+
+
 # ---- who we are ----
 
 
@@ -479,7 +515,11 @@ def test_redirects(image: Image, between: Start, made: Made) -> None:
 
 @pytest.mark.parametrize(
     ("location", "words"),
-    [("{here}{path}", "redirects more than 5 times"), ("file:///etc/passwd", "which is no address that is followed")],
+    [
+        ("{here}{path}", "redirects more than 5 times"),
+        ("file:///etc/passwd", "which is no address that is followed"),
+        ("http://[::1", "which is no address that is followed"),
+    ],
 )
 def test_redirects_that_are_not_followed(image: Image, between: Start, location: str, words: str) -> None:
     def send_on(handler: Handler) -> bool:

@@ -201,7 +201,7 @@ def test_a_helper_runs_only_from_known_folders(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"auths": []}, "auths: it must be an object"),
+        ({"auths": [1]}, "auths: it must be an object"),
         ({"auths": {"h.example": 1}}, r'auths\["h.example"\]: it must be an object'),
         ({"auths": {"h.example": {"auth": "%"}}}, "it is not the base64 of USER:PASSWORD"),
         ({"auths": {"h.example": {"auth": b64("nocolon")}}}, "it is not the base64 of USER:PASSWORD"),

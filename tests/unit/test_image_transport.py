@@ -55,6 +55,11 @@ def test_may_know(registry: str, realm: str, may: bool) -> None:
             {"bearer": {"realm": "https://a/t", "service": "s", "scope": "repository:x:pull,push"}},
         ),
         (['BEARER Realm=abc, service="s"', "Basic"], {"bearer": {"realm": "abc", "service": "s"}, "basic": {}}),
+        (
+            ['Negotiate, Bearer realm="https://a/t, Basic x",service=s, Basic realm="b"'],
+            {"negotiate": {}, "bearer": {"realm": "https://a/t, Basic x", "service": "s"}, "basic": {"realm": "b"}},
+        ),
+        (["Negotiate dG9rZW4=, Basic realm=b"], {"negotiate": {}, "basic": {"realm": "b"}}),
     ],
 )
 def test_challenges(headers: list[str], told: dict[str, dict[str, str]]) -> None:
