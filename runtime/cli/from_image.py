@@ -14,6 +14,7 @@ from runtime.images import confinement, netfiles, overrides, settings
 from runtime.images.accounts import Identity, identity
 from runtime.images.find import Image, find
 from runtime.images.merged import Merged
+from runtime.images.model import ImageError
 from runtime.images.overrides import Overrides
 from runtime.images.store import ImageStore
 from runtime.oci.load import check_config
@@ -138,13 +139,19 @@ def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
 
 
 def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
-    """The trees of the image's layers, the highest first."""
+    """The trees of the image's layers, the highest first.
+
+    One that is there twice counts once, at its highest place: nothing of it would be seen at the lower one, and
+    overlayfs refuses a directory that it has already.
+    """
     trees = store.trees(image.config)
+    if not trees:
+        raise ImageError(f'image "{image.name}" has no layers, and so no program that could run')
     if not all(map(os.path.isdir, trees)):
         from runtime.images.layers import unpack_image
 
         trees = unpack_image(store, image.manifest)
-    return tuple(reversed(trees))
+    return tuple(dict.fromkeys(reversed(trees)))
 
 
 def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:

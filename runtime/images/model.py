@@ -32,9 +32,14 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+# Those that may not be passed on are layers like others where they are; "urls" of other places are not asked.
+KEPT_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 LAYERS = frozenset(
-    [OCI_LAYER, f"{OCI_LAYER}+gzip", f"{OCI_LAYER}+zstd", DOCKER_LAYER, f"{DOCKER_LAYER}.gzip", f"{DOCKER_LAYER}.zstd"]
-)
+    f"{plain}{mark}{packed}"
+    for plain, mark in ((OCI_LAYER, "+"), (KEPT_LAYER, "+"), (DOCKER_LAYER, "."), (FOREIGN_LAYER, "."))
+    for packed in ("gzip", "zstd")
+) | {OCI_LAYER, KEPT_LAYER, DOCKER_LAYER, FOREIGN_LAYER}
 
 
 class ImageError(SteleError):

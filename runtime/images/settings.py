@@ -22,6 +22,7 @@ HOSTNAME_MAX = 64
 ANNOTATION = "org.stele.image."
 RESERVED = ("org.stele.", "org.systemd.", "run.oci.", "org.criu.", "io.podman.", "io.containerd.", "io.kubernetes.")
 """Beginnings of annotations that are orders to a runtime or engine: a label of an image may not give any (CVE-2026-53488)."""
+VOLUMES_MAX, PATH_MAX, NAME_MAX = 1000, 4095, 255
 KERNELS = ("/proc", "/sys", "/dev")
 WORDS_MAX = 65536
 ENTRY_MAX = 131072
@@ -138,16 +139,20 @@ def image_volumes(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
     """Where the image wants a volume and the caller has put nothing, sorted.
 
     Raises:
-        ImageError: a volume would hide what the kernel shows (CVE-2019-16884).
+        ImageError: a volume would hide what the kernel shows (CVE-2019-16884), is no path, or there are too many.
     """
     told = image.run.get("Volumes") or {}
     if not isinstance(told, Mapping):
         raise _wrong("Volumes", told)
+    if len(told) > VOLUMES_MAX:
+        raise ImageError(f"the image's config: Volumes: it has {len(told)}; at most {VOLUMES_MAX} are made")
     taken = {volume.target for volume in wanted.volumes}
     found = []
     for path in told:
         clean = posixpath.normpath("/" + path.lstrip("/"))
-        if clean == "/" or any(clean == kernel or clean.startswith(f"{kernel}/") for kernel in KERNELS):
+        raw = clean.encode("utf-8", "replace")
+        hides = clean == "/" or any(clean == kernel or clean.startswith(f"{kernel}/") for kernel in KERNELS)
+        if hides or "\0" in clean or len(raw) > PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:
             raise ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
         if clean not in taken:
             found.append(clean)

@@ -209,6 +209,23 @@ def test_inspect(image: Image, made: Made) -> None:
     assert "docker.io/team/app:2" in told and "base" in told
 
 
+@pytest.mark.parametrize(
+    "kind", ["vnd.oci.image.layer.nondistributable.v1.tar+gzip", "vnd.docker.image.rootfs.foreign.diff.tar.gzip"]
+)
+def test_layers_that_may_not_be_passed_on(image: Image, tmp_path: Path, kind: str) -> None:
+    """They are layers like others, where they are; nobody's list of other addresses for them is followed."""
+    layout = Layout(tmp_path / "l")
+    manifest, digests = layout.image([layer({"a": b"x"})], {"os": "linux", "architecture": "amd64"})
+    document = json.loads((layout.path / "blobs/sha256" / digests[0][7:]).read_text())
+    document["layers"][0] |= {"mediaType": f"application/{kind}", "urls": ["http://127.0.0.1:1/x"]}
+    layout.name(layout.document(document, manifest["mediaType"]), "x")
+    image.good("image", "import", "--unpack", f"oci:{layout.path}:x")
+    (layout.path / "blobs/sha256" / digests[2][7:]).unlink()
+    image.good("image", "rm", "l:x")
+    image.good("image", "gc", "--grace-period", "0s")
+    assert f'it has no "blobs/sha256/{digests[2][7:]}"' in image.bad("image", "import", f"oci:{layout.path}:x")
+
+
 # ---- what is wrong ----
 
 

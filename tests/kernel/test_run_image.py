@@ -210,6 +210,19 @@ def test_an_upper_layer_is_one_containers_at_a_time(stele: Runtime, run: Run, im
     ok(run(image, "--upper", upper, sh="true"))
 
 
+@pytest.mark.parametrize("rootfs", ["overlay", "erofs"])
+def test_a_layer_that_is_there_twice(run: Run, images: Images, rootfs: str) -> None:
+    """As of two equal steps of a build, here with one between them that takes the file away: the last one counts."""
+    step, undo = {"d/": None, "d/file": "made"}, {"d/": None, "d/.wh.file": ""}
+    image = images.made("twice", step, undo, step)
+    assert ok(run(image, "--rootfs", rootfs, sh="cat /d/file")) == "made"
+
+
+def test_an_image_without_layers(run: Run, images: Images) -> None:
+    add_image(images.path, "empty", [], {"Cmd": ["/bin/sh"]})
+    assert 'image "empty" has no layers, and so no program' in run("empty").stderr
+
+
 MANY = 120
 OLD_KERNEL = """
 import sys

@@ -135,6 +135,21 @@ def test_an_image_cannot_put_a_volume_over_the_kernels_files(path: str) -> None:
         config({"Volumes": {path: {}}})
 
 
+@pytest.mark.parametrize(
+    ("volumes", "words"),
+    [
+        (["/a\0b"], r"'/a\\x00b' is no place for a volume"),
+        (["/" + "a/" * 2048], "is no place for a volume"),
+        (["/" + "a" * 256], "is no place for a volume"),
+        ([f"/{i}" for i in range(1001)], "it has 1001; at most 1000 are made"),
+    ],
+    ids=["nul", "long-path", "long-name", "many"],
+)
+def test_volumes_that_no_honest_image_has(volumes: list[str], words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        config({"Volumes": {path: {} for path in volumes}})
+
+
 def test_volumes_of_image_and_caller() -> None:
     """The image's are tmpfs unless the caller puts something there; upper ones are mounted first."""
     wanted = Overrides(
