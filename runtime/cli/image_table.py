@@ -57,7 +57,13 @@ IMAGE_COMMANDS = (
         (),
         (FORMAT, flag("--quiet", "-q", help="only names")),
     ),
-    Command("image verify", "hash again one image, or all", "images:verify", ("[IMAGE]",), (FORMAT,)),
+    Command(
+        "image verify",
+        "hash again one image, or all",
+        "images:verify",
+        ("[IMAGE]",),
+        (flag("--deep", help="also compare the unpacked files with their layers, each unpacked once more"), FORMAT),
+    ),
     Command("image tag", "give an image another name", "images:tag", ("IMAGE", "NAME")),
     Command("image rm", "take names away; gc then removes what nothing uses", "images:remove", ("IMAGE", "MORE...")),
     Command(

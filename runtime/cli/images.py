@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from typing import Any
 from runtime.cli.inspect import print_table
 from runtime.cli.main import Globals
 from runtime.errors import SteleError, UsageError
-from runtime.images.collect import Fault
+from runtime.images.collect import Fault, uses
 from runtime.images.naming import given_name, stored_name
 from runtime.images.progress import human, short, to_stderr
 from runtime.images.store import ImageStore
@@ -170,7 +171,16 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
 
 def verify(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
-    faults = _faults(store, store.resolve(stored_name(store, values["image"]))) if values["image"] else store.verify()
+    if values["image"]:
+        told = store.resolve(stored_name(store, values["image"]))
+        faults, images = _faults(store, told), [told["digest"]]
+    else:
+        faults = store.verify()
+        images = [told["digest"] for told in store.names().values()] + [use["chain"][0] for use in uses(store).values()]
+    if values["deep"]:
+        from runtime.images import trees
+
+        faults += trees.faults(store, dict.fromkeys(images), [fault.digest for fault in faults])
     if values["format"] == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
     for fault in faults:
@@ -178,17 +188,22 @@ def verify(options: Globals, values: dict[str, Any]) -> int:
     if faults:
         raise SteleError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {values['image'] or store.path}")
     if values["format"] != "json":
-        print(f"{values['image'] or store.path}: all is as its digests say")
+        unpacked = ", and so are the unpacked files" if values["deep"] else "; --deep looks at the unpacked files, too"
+        print(f"{values['image'] or store.path}: all is as its digests say{unpacked}")
     return 0
 
 
 def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
-    """What is wrong with one image: its manifest, config and layers."""
+    """What is wrong with one image: its manifest, config, layers, and the one file of them, if it has one."""
+    from runtime.images import erofs
+
     faults = store.verify(told["digest"])
     if not faults:
         manifest = store.manifest(told)
         for blob in dict.fromkeys(d.digest for d in (manifest.config, *manifest.layers)):
             faults += store.verify(blob)
+        with contextlib.suppress(SteleError):  # a broken config has its fault already
+            faults += [Fault(digest, problem) for digest, problem in erofs.faults(store, store.config(manifest))]
     return faults
 
 

@@ -141,16 +141,19 @@ def collect(store: ImageStore, keep: set[str], limit: float) -> int:
     return size
 
 
-def faults(store: ImageStore) -> list[tuple[str, str]]:
-    """Hash every file again: the recorded digest and what is wrong, of those that are not what was made."""
+def faults(store: ImageStore, config: ImageConfig | None = None) -> list[tuple[str, str]]:
+    """Hash every file again, or that of one image: of those that are not what was made, the recorded digest and words."""
     found = []
     place = store.directory(PLACE)
     for name in sorted(n.removesuffix(".json") for n in os.listdir(place) if n.endswith(".json") and n[0] != "."):
+        if config is not None and name != name_of(config):
+            continue
         path = f"{store.path}/{PLACE}/{name}"
         try:
             with open(f"{path}.json", "rb") as record, open(f"{path}.erofs", "rb", buffering=0) as file:
-                digest = str(json.loads(record.read(RECORD_MAX).decode("utf-8"))["digest"])
-                if _hash(file.fileno()) == digest:
+                told = json.loads(record.read(RECORD_MAX).decode("utf-8"))
+                digest = str(told["digest"])
+                if _hash(file.fileno()) == digest and verity.measure(file.fileno()) == told["verity"]:
                     continue
         except (OSError, ValueError, KeyError, TypeError):
             digest = ""

@@ -29,13 +29,13 @@ def merge(upper: int, target: int, *, whiteouts: bool) -> None:
     merged: list[tuple[str, os.stat_result]] = []
     while pending:
         path = pending.pop()
-        with _directory(upper, path) as above, _directory(target, path) as below:
+        with directory(upper, path) as above, directory(target, path) as below:
             merged.append((path, os.fstat(above)))  # first: what is moved out of a directory changes its time
             for name in os.listdir(above):
                 if _merge_one(above, below, name, whiteouts=whiteouts):
                     pending.append(f"{path}/{name}" if path else name)
     for path, found in merged:  # last: what is moved into it does, too
-        with _directory(upper, path) as above, _directory(target, path) as below:
+        with directory(upper, path) as above, directory(target, path) as below:
             _copy_attributes(above, below, found)
 
 
@@ -66,7 +66,8 @@ def _merge_one(above: int, below: int, name: str, *, whiteouts: bool) -> bool:
 
 
 @contextmanager
-def _directory(root: int, path: str) -> Iterator[int]:
+def directory(root: int, path: str) -> Iterator[int]:
+    """A directory below another, "" for that one, reached through no link; its fd."""
     resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
     fd = openat2(root, path or ".", os.O_RDONLY | os.O_DIRECTORY, resolve=resolve)
     try:
@@ -75,8 +76,8 @@ def _directory(root: int, path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _is_opaque(directory: int, name: str) -> bool:
-    with _directory(directory, name) as fd:
+def _is_opaque(parent: int, name: str) -> bool:
+    with directory(parent, name) as fd:
         return any(attribute in OPAQUE for attribute in os.listxattr(fd))
 
 

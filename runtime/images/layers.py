@@ -55,7 +55,7 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
     }
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
     budget = budget or load(store.path)
-    _all_at_once(
+    all_at_once(
         [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for diff_id, layer in missing.items()]
     )
     return [tree_path(store, diff_id) for diff_id in diff_ids]
@@ -80,7 +80,7 @@ def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: 
     os.mkdir(aside, 0o700, dir_fd=directory)
     results: dict[int, Unpacked] = {}
 
-    def unpack(number: int, work: _Work) -> None:
+    def unpack(number: int, work: Work) -> None:
         if number == 0:
             results[0] = _apply(store, manifest.layers[0], diff_ids[0], directory, LOWEST, budget, work, durable=False)
             return
@@ -93,7 +93,7 @@ def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: 
             os.close(tree)
 
     try:
-        _all_at_once([(layer.size, partial(unpack, n)) for n, layer in enumerate(manifest.layers)])
+        all_at_once([(layer.size, partial(unpack, n)) for n, layer in enumerate(manifest.layers)])
         for number in range(1, len(manifest.layers)):
             tree = open_dir(f"{aside}/{number}", directory)
             try:
@@ -177,7 +177,7 @@ def _wanted(store: ImageStore, diff_id: str) -> bool:
     return os.path.isdir(tree_path(store, diff_id))
 
 
-class _Work:
+class Work:
     """Layers on their way, for one who would stop them all."""
 
     __slots__ = ("_lock", "_running", "_stopped")
@@ -204,13 +204,13 @@ class _Work:
                 unpacking.stop()
 
 
-def _all_at_once(jobs: list[tuple[int, Callable[[_Work], None]]]) -> None:
+def all_at_once(jobs: list[tuple[int, Callable[[Work], None]]]) -> None:
     """Run jobs, the largest first, as many at a time as there are processors; the first failure stops all.
 
     In threads even if there is one job: a signal's handler runs in the main thread, and only outside of C.
     """
-    work, failures = _Work(), list[BaseException]()
-    waiting: SimpleQueue[Callable[[_Work], None]] = SimpleQueue()
+    work, failures = Work(), list[BaseException]()
+    waiting: SimpleQueue[Callable[[Work], None]] = SimpleQueue()
     for _, job in sorted(jobs, key=lambda job: -job[0]):
         waiting.put(job)
     # Not Thread.join: once a signal's handler has raised in it, it takes the thread for ended (bpo-45274).
@@ -246,7 +246,26 @@ def _all_at_once(jobs: list[tuple[int, Callable[[_Work], None]]]) -> None:
         raise failures[0]
 
 
-def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budget: Budget, work: _Work) -> None:
+@contextlib.contextmanager
+def beside(store: ImageStore, layer: Descriptor, diff_id: str, work: Work) -> Iterator[tuple[int, int]]:
+    """A layer's tree, and the layer unpacked once more beside it, gone afterwards: fds of the two.
+
+    Raises:
+        ImageError, HostError: as `unpack_image`.
+    """
+    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    with _locked(store, diff_id) as lock, contextlib.ExitStack() as undo:
+        remove_tree(lock, NEW)
+        os.mkdir(NEW, 0o700, dir_fd=lock)
+        undo.callback(remove_tree, lock, NEW)
+        fds = [open_dir(name, lock) for name in (TREE, NEW)]
+        for fd in fds:
+            undo.callback(os.close, fd)
+        _apply(store, layer, diff_id, fds[1], form, load(store.path), work, durable=False)
+        yield fds[0], fds[1]
+
+
+def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budget: Budget, work: Work) -> None:
     with _locked(store, diff_id) as lock:
         if os.path.isdir(tree_path(store, diff_id)):
             return
@@ -274,7 +293,7 @@ def _apply(
     directory: int,
     form: int,
     budget: Budget,
-    work: _Work,
+    work: Work,
     *,
     durable: bool,
 ) -> Unpacked:
