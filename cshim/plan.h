@@ -33,11 +33,11 @@
 	X(ROOTFS, 14, 2, 1, 0, 0)         \
 	X(PRIVATE_LAYER, 15, 1, 0, 1, 0)  \
 	X(BIND_MOUNT, 16, 8, 2, 0, 0)     \
-	X(NEW_MOUNT, 17, 5, 3, 1, 0)      \
+	X(NEW_MOUNT, 17, 5, 4, 1, 0)      \
 	X(DEVICE, 18, 6, 1, 0, 0)         \
 	X(SYMLINK, 19, 0, 2, 0, 0)        \
 	X(CONSOLE, 20, 4, 0, 0, 0)        \
-	X(MASK_PATH, 21, 0, 1, 0, 0)      \
+	X(MASK_PATH, 21, 0, 1, 1, 0)      \
 	X(READONLY_PATH, 22, 0, 1, 0, 0)  \
 	X(HOOK, 23, 2, 3, 1, 0)           \
 	X(ENTER_ROOT, 24, 1, 0, 0, 0)     \

@@ -131,13 +131,25 @@ void do_bind_mount(struct init *in, const struct step *s)
 	SYS(__NR_close, tree);
 }
 
+/* For what the kernel makes before anybody can give it the option context=. */
+static void label_root(const struct init *in, int tree, const char *label, const char *path)
+{
+	if (!*label)
+		return;
+	int root = (int)SYS(__NR_openat, tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	must(in, root, path);
+	must(in, SYS(__NR_fsetxattr, root, "security.selinux", label, strlen(label) + 1, 0), path);
+	SYS(__NR_close, root);
+}
+
 void do_new_mount(struct init *in, const struct step *s)
 {
 	const uint64_t *v = s->ints; /* attr_set, rec_set, propagation, strict, copy_up */
 	const char *type = step_string(s, 0, NULL), *target = step_string(s, 2, NULL);
 	int fd = target_of(in, target, 1, v[3] != 0);
 	must(in, fd, target);
-	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 3, s->n_strs - 3, v[4] ? 0 : v[0] | v[1]);
+	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 4, s->n_strs - 4, v[4] ? 0 : v[0] | v[1]);
+	label_root(in, tree, step_string(s, 3, NULL), target);
 	if (v[4]) {
 		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);
 		must(in, from, target);
@@ -178,8 +190,8 @@ void do_mask_path(struct init *in, const struct step *s)
 	} else if (in->mask >= 0) {
 		tree = clone_tree(in->mask, "", 0);
 	} else {
-		tree = in->mask = new_tmpfs(in, "0755", "");
-		must(in, set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, 0), path);
+		tree = in->mask = new_file_system(in, "tmpfs", "tmpfs", s, 1, s->n_strs - 1,
+						  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	}
 	must(in, tree, path);
 	must(in, move_tree(tree, target), path);

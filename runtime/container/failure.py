@@ -75,7 +75,8 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             what = f'mounts[{index}] "{step.target}": cannot mount {step.fstype}'
             if detail in (step.target, step.fstype):
                 return f"{what}: {why}; correct mounts[{index}]"
-            return f"{what}: {detail}: {why}; correct mounts[{index}]"
+            label = f"linux.mountLabel or mounts[{index}]" if detail.startswith("context=") else f"mounts[{index}]"
+            return f"{what}: {detail}: {why}; correct {label}"
         case model.Rootfs():
             return f'root.path "{step.path}": cannot use it as the root file system: {why}; correct root.path'
         case model.Device():

@@ -13,7 +13,7 @@ from runtime.plan import device_rules, model, namespaces
 from runtime.plan.devices import plan_devices
 from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
 from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, plan_mounts
-from runtime.plan.process import ProcessPlan, plan_process
+from runtime.plan.process import ProcessPlan, plan_process, plan_session
 from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
 
@@ -86,7 +86,7 @@ def compile_create(
     root = _root(config, linux, request, facts, spaces, fds)
     steps = (
         *entry.steps,
-        model.Session(not request.no_new_keyring),
+        *plan_session(process, new_keyring=not request.no_new_keyring),
         *((model.LoopbackUp(),) if "network" in spaces.new else ()),
         *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices or request.veth else ()),
         *_names(config, spaces),
@@ -167,7 +167,7 @@ def compile_exec(
         model.JoinNamespace(0, namespaces.clone_flags(kinds)),
         *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
         model.Fork(),
-        model.Session(new_keyring),
+        *plan_session(process, new_keyring=new_keyring),
         *(_console(process, mount=False) if process.get("terminal") else ()),
         *(step for step in planned.early if step not in early),
         model.Ready(False),
@@ -261,6 +261,8 @@ def _root(
     targets = (*mounts.targets, *in_root, *make)
     # An upper layer takes the mount points that are missing; without one they come from a private layer.
     private = not request.image or request.image.upper == model.UPPER_NONE
+    label = linux.get("mountLabel")
+    mask = ("mode=0755", *((f"context={label}",) if label else ()))
     return (
         model.Propagation(MS_SLAVE | MS_REC),
         base,
@@ -274,7 +276,7 @@ def _root(
         *container_hooks(config, "createContainer", request.state),
         *mounts.late,
         *(model.ReadonlyPath(p, i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
-        *(model.MaskPath(p, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
+        *(model.MaskPath(p, mask, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
         model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
         model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
     )

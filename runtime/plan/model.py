@@ -254,6 +254,7 @@ class NewMount(Step):
     options: fsconfig(2) strings "key=value" or flags "key".
     strict: the target must be a real directory, no symbolic link anywhere in its path (proc, sysfs).
     copy_up: copy what the target held into the new mount (tmpfs with tmpcopyup).
+    label: for SELinux, of its root, where no option can give it; "" for none.
     """
 
     attr_set: int
@@ -264,6 +265,7 @@ class NewMount(Step):
     fstype: str
     source: str
     target: str
+    label: str
     options: tuple[str, ...]
     index: int = 0
 
@@ -310,9 +312,13 @@ class Console(Step):
 
 @dataclass(frozen=True, slots=True)
 class MaskPath(Step):
-    """Hide a path: an empty read-only directory or the null device on top; a missing path is no error."""
+    """Hide a path: an empty read-only directory or the null device on top; a missing path is no error.
+
+    options: of the tmpfs that is the directory; all paths share that of the first.
+    """
 
     path: str
+    options: tuple[str, ...]
     index: int = 0
 
 
@@ -459,7 +465,7 @@ class Umask(Step):
 
 @dataclass(frozen=True, slots=True)
 class Label(Step):
-    """Write `label` to /proc/self/attr/`file` ("apparmor/exec" or "exec")."""
+    """Write `label` to /proc/self/attr/`file` ("apparmor/exec", "exec" or "keycreate")."""
 
     file: str
     label: str

@@ -231,7 +231,7 @@ def _plan_new(
     if mount.get("uidMappings") or mount.get("gidMappings"):
         raise ConfigError(f"mounts[{index}].uidMappings", "only bind mounts can be id-mapped; remove the mappings")
     data = list(options.data)
-    if mount_label and kind in ("tmpfs", "devpts", "mqueue", "overlay"):
+    if mount_label and kind in ("tmpfs", "devpts", "overlay"):
         data.append(f"context={mount_label}")
     return model.NewMount(
         attr_set=options.set,
@@ -242,6 +242,7 @@ def _plan_new(
         fstype=kind,
         source=mount.get("source") or kind,
         target=target,
+        label=mount_label if kind == "mqueue" else "",  # the kernel has made it with the ipc namespace
         options=tuple(data),
         index=index,
     )

@@ -98,6 +98,15 @@ def plan_process(
     return ProcessPlan(early, late, limits if on_host else (), score if on_host else None, notes)
 
 
+def plan_session(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[model.Step, ...]:
+    """A session, and a keyring that the process may use: made later, its label would be the caller's."""
+    label = process.get("selinuxLabel")
+    return (
+        *((model.Label("keycreate", label),) if label and new_keyring else ()),
+        model.Session(new_keyring),
+    )
+
+
 def _environment(env: Sequence[str]) -> tuple[str, ...]:
     """The last of several entries for a name wins, as in a shell."""
     last: dict[str, str] = {}

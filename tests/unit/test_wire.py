@@ -63,7 +63,7 @@ def test_c_and_python_agree_on_every_step() -> None:
 
 def test_a_nul_in_a_string_is_refused_with_its_text() -> None:
     with pytest.raises(SteleError, match=r"'/da\\x00ta' holds a NUL"):
-        wire.encode((model.MaskPath("/da\0ta"),))
+        wire.encode((model.MaskPath("/da\0ta", ()),))
 
 
 def test_a_plan_that_is_too_large_says_what_to_shorten() -> None:
