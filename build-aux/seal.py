@@ -19,6 +19,7 @@ import bisect
 import hashlib
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bundles import layout
 from bundles.config import docker_like
 
 PAGE = 4096
@@ -113,7 +115,9 @@ def dump(bare: Path, seed: int) -> tuple[bytes, str, bytes]:
 
 
 def commands(folder: Path) -> list[list[str]]:
-    """The usual commands, and a bundle for them in the folder; the first word says whether they "must" succeed.
+    """The usual commands, and what they run in the folder: bundles, and an image that is unpacked.
+
+    The first word of each says whether it "must" succeed.
 
     As root they really start containers, in no cgroup and under a --root in the folder. Else they fail where root is
     needed first, and what comes behind is not laid out for speed.
@@ -126,14 +130,19 @@ def commands(folder: Path) -> list[list[str]]:
         config = docker_like(words)
         del config["linux"]["resources"]
         (folder / name / "config.json").write_text(json.dumps(config))
+    root, store = folder / "ends/rootfs", folder / "store"
+    layout.write(root, store, "localhost/image:latest", {"Cmd": ["/pause", "end"]})
+    layer = hashlib.sha256(layout.layer_tar(root)).hexdigest()
+    shutil.copytree(root, store / "layers/sha256" / layer / "tree")
     (folder / "state").mkdir(mode=0o700)
-    own = ["--root", str(folder / "state"), "--cgroup-manager", "disabled"]
+    own = ["--root", str(folder / "state"), "--store", str(store), "--cgroup-manager", "disabled"]
     ends, waits = (["--bundle", str(folder / name)] for name in ("ends", "waits"))
     must, may = ("must" if os.geteuid() == 0 else "may"), "may"
     return [
         [must, "stele", "--version"],
         [must, "stele", "features"],
         [must, "stele", *own, "run", *ends, "one"],
+        [must, "stele", *own, "run", "--image", "image", "three"],
         [must, "stele", *own, "create", *waits, "--pid-file", str(folder / "pid"), "two"],
         [must, "stele", *own, "state", "two"],
         [must, "stele", *own, "start", "two"],

@@ -10,7 +10,7 @@ from runtime.cli.main import Globals
 from runtime.cli.update import size
 from runtime.container.requests import FromImage
 from runtime.errors import SteleError, UsageError
-from runtime.images import confinement, netfiles, overrides, settings
+from runtime.images import confinement, erofs, netfiles, overrides, settings
 from runtime.images.accounts import Identity, identity
 from runtime.images.find import Image, find
 from runtime.images.merged import Merged
@@ -156,8 +156,6 @@ def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
 
 def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
     """The image as one file, made if this is the first container that wants it so, and checked."""
-    from runtime.images import erofs
-
     found = erofs.seal(store, image.manifest, image.config)
     erofs.check(found, f"{root}/.cache")
     return ErofsFd(found.path, found.verity)

@@ -107,6 +107,12 @@ def take_in(options: Globals, values: dict[str, Any]) -> int:
     return 0
 
 
+def _meant(store: ImageStore, text: str) -> dict[str, Any]:
+    """The descriptor of the image of the store that a person means."""
+    known = store.names()
+    return store.resolve(stored_name(known, text), known)
+
+
 def export(options: Globals, values: dict[str, Any]) -> int:
     from runtime.images.export import export_image
     from runtime.images.references import TRANSPORTS, parse_place
@@ -116,7 +122,7 @@ def export(options: Globals, values: dict[str, Any]) -> int:
         kinds = ", ".join(f"{t}:" for t in TRANSPORTS)
         raise UsageError(f'image export: write {kinds} before the path "{values["target"]}"')
     store = store_of(options)
-    name = stored_name(store, values["image"])
+    name = stored_name(store.names(), values["image"])
     progress = to_stderr(quiet=values["quiet"])
     try:
         export_image(store, store.resolve(name), "" if name.startswith("sha256:") else name, place, progress)
@@ -129,7 +135,7 @@ def inspect(options: Globals, values: dict[str, Any]) -> int:
     from runtime.images.describe import describe, table
 
     store = store_of(options)
-    told = describe(store, store.resolve(stored_name(store, values["image"])))
+    told = describe(store, _meant(store, values["image"]))
     print(json.dumps(told, indent=2) if values["format"] == "json" else table(told))
     return 0
 
@@ -172,7 +178,7 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
 def verify(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
     if values["image"]:
-        told = store.resolve(stored_name(store, values["image"]))
+        told = _meant(store, values["image"])
         faults, images = _faults(store, told), [told["digest"]]
     else:
         faults = store.verify()
@@ -209,14 +215,14 @@ def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
 
 def tag(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
-    store.tag(str(given_name(values["name"])), store.resolve(stored_name(store, values["image"])))
+    store.tag(str(given_name(values["name"])), _meant(store, values["image"]))
     return 0
 
 
 def remove(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
     for text in (values["image"], *values["more"]):
-        name = stored_name(store, text)
+        name = stored_name(store.names(), text)
         if name.startswith("sha256:"):
             names = [known for known, told in store.names().items() if told["digest"] == name]
             if not names:

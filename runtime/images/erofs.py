@@ -9,7 +9,6 @@ after a boot. Source: mkfs.erofs(1), Linux Documentation/filesystems/{erofs,fsve
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from runtime.errors import HostError
 from runtime.host import verity
 from runtime.host.files import replace
+from runtime.host.hashing import Sha256
 from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageConfig, ImageError, Manifest
 from runtime.images.store import ImageStore
@@ -40,7 +40,7 @@ class Sealed:
 
 def name_of(config: ImageConfig) -> str:
     """The hex name that the layers of an image give."""
-    return hashlib.sha256(" ".join(config.diff_ids).encode()).hexdigest()
+    return Sha256(" ".join(config.diff_ids).encode()).hexdigest()
 
 
 def sealed(store: ImageStore, config: ImageConfig) -> Sealed | None:
@@ -224,7 +224,7 @@ def _finish(place: int, name: str, path: str) -> Sealed:
 
 
 def _hash(fd: int) -> str:
-    found = hashlib.sha256()
+    found = Sha256()
     at = 0
     while piece := os.pread(fd, PIECE, at):
         found.update(piece)

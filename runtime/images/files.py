@@ -32,15 +32,13 @@ def make_dirs(directory: int, path: str) -> int:
     at = os.dup(directory)
     for name in path.split("/"):
         try:
-            os.mkdir(name, 0o700, dir_fd=at)
-            os.fsync(at)
-        except FileExistsError:
-            pass
-        except OSError:
-            os.close(at)
-            raise
-        try:
-            below = open_dir(name, at)
+            try:
+                below = open_dir(name, at)
+            except FileNotFoundError:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=at)
+                    os.fsync(at)
+                below = open_dir(name, at)
         finally:
             os.close(at)
         at = below

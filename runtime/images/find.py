@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from runtime.images import model
 from runtime.images.model import Descriptor, ImageConfig, ImageError, Manifest
+from runtime.images.naming import stored_name
 from runtime.images.platforms import Platform, choose, host_platform
 from runtime.images.store import ImageStore
 
@@ -31,12 +32,9 @@ def find(store: ImageStore, text: str, platform: Platform | None = None) -> Imag
     Raises:
         ImageError: it is not in the store, or not for this machine. UsageError: the name is malformed, or ambiguous.
     """
-    name = text
-    if text not in store.names():
-        from runtime.images.naming import stored_name
-
-        name = stored_name(store, text)
-    told = model.parse_descriptor(store.resolve(name), f"image {name}")
+    known = store.names()
+    name = stored_name(known, text)
+    told = model.parse_descriptor(store.resolve(name, known), f"image {name}")
     if told.media_type in model.INDEXES:
         told = _of_index(store, name, told, platform or host_platform())
     manifest = store.manifest(told.document())

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from runtime.errors import SteleError, UsageError
 from runtime.images import references
 from runtime.images.references import DIGEST, DOCKER_HUB, REPOSITORY, TAG, Reference
-from runtime.images.store import ImageStore
 
 LOCAL = "localhost"
 _SHORT = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 
 
-def stored_name(store: ImageStore, text: str) -> str:
+def stored_name(names: Mapping[str, Mapping[str, Any]], text: str) -> str:
     """The name in the store that a person means: as written, in full, short, or a digest.
 
     A short name that fits one image of the store means that one, wherever it came from; the host's rules are asked only
     where none or several fit.
+    Args:
+        names: the store's.
     Returns:
         a name or digest for `store.resolve`, which tells whether it is there.
     Raises:
         UsageError: it is no name.
     """
-    names = store.names()
     if text in names or DIGEST.fullmatch(text):
         return text
     if _SHORT.fullmatch(text):

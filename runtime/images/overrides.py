@@ -187,12 +187,12 @@ def network(text: str) -> tuple[Network, tuple[Veth, ...]]:
     Raises:
         UsageError
     """
-    from ipaddress import ip_address, ip_interface
-
     if text in ("", "none"):
         return "none", ()
     if text == "host":
         return "host", ()
+    from ipaddress import ip_address, ip_interface
+
     what = f'--net "{text}"'
     kind, colon, rest = text.partition(":")
     if kind != "veth" or not colon or not rest:
@@ -227,6 +227,8 @@ def dns(texts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError
     """
+    if not texts:
+        return ()
     from ipaddress import ip_address
 
     try:

@@ -61,17 +61,27 @@ class ImageStore:
                 if path:
                     self._fds[path] = make_dirs(self.directory(), path)
                 else:
-                    os.makedirs(self.path, mode=0o700, exist_ok=True)
-                    self._fds[path] = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                    with locked(self._fds[path], "lock"):
-                        if not os.path.exists(f"{self.path}/oci-layout"):
-                            replace(self._fds[path], "oci-layout", LAYOUT)
+                    self._open()
             except OSError as e:
                 raise HostError(
                     f"--store {self.path}: cannot write there: {os.strerror(e.errno or 0)}; choose another with --store",
                     e.errno or 0,
                 ) from e
         return self._fds[path]
+
+    def _open(self) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            own = os.open(self.path, flags)
+        except FileNotFoundError:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            own = os.open(self.path, flags)
+        self._fds[""] = own
+        layout = f"{self.path}/oci-layout"
+        if not os.path.exists(layout):
+            with locked(own, "lock"):
+                if not os.path.exists(layout):
+                    replace(own, "oci-layout", LAYOUT)
 
     # ---- blobs ----
 
@@ -134,7 +144,7 @@ class ImageStore:
             ImageError: it is not there, larger than `limit` bytes, or damaged.
         """
         fd = self.open_blob(digest)
-        with os.fdopen(fd, "rb") as file:
+        with os.fdopen(fd, "rb", buffering=0) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise ImageError(f"blob {digest}: it is larger than {limit} bytes; no honest document is")
@@ -187,13 +197,15 @@ class ImageStore:
         """Name to descriptor of all images."""
         return self._names()
 
-    def resolve(self, name_or_digest: str) -> dict[str, Any]:
+    def resolve(self, name_or_digest: str, known: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
         """The descriptor that a name, or the digest of a manifest or index in the store, stands for.
 
+        Args:
+            known: what `names` told a moment ago.
         Raises:
             ImageError: there is none.
         """
-        known = self._names()
+        known = self._names() if known is None else known
         if name_or_digest in known:
             return known[name_or_digest]
         if DIGEST.fullmatch(name_or_digest) and self.has_blob(name_or_digest):
@@ -307,7 +319,7 @@ class ImageStore:
 
     def _names(self) -> dict[str, dict[str, Any]]:
         try:
-            with open(f"{self.path}/index.json", "rb") as file:
+            with open(f"{self.path}/index.json", "rb", buffering=0) as file:
                 data = file.read(INDEX_MAX)
         except FileNotFoundError:
             return {}

@@ -122,9 +122,10 @@ def summary(costs: dict[str, list[Cost]], peers: Sequence[str]) -> dict[str, Any
         }
         for peer in peers:
             if peer in costs and peer != name:
-                pairs = [a.wall / b.wall for a, b in zip(mine, costs[peer], strict=True)]
-                low, middle, high = statistics.quantiles(pairs, n=4)
-                told[name]["ratio"][peer] = {"median": middle, "quartiles": [low, high]}
+                pairs = list(zip(mine, costs[peer], strict=True))
+                low, middle, high = statistics.quantiles((a.wall / b.wall for a, b in pairs), n=4)
+                more = statistics.median((a.wall - b.wall) * 1e3 for a, b in pairs)
+                told[name]["ratio"][peer] = {"median": middle, "quartiles": [low, high], "more_ms": more}
     return told
 
 
@@ -136,8 +137,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             line = f"{label:26} {name:14} {row['wall_ms']:8.2f} {row['cpu_ms']:9.2f} {row['peak_mb']:8.1f}"
             for peer, ratio in row["ratio"].items():
                 low, high = ratio["quartiles"]
-                text = f"{ratio['median']:.2f} x {peer} ({low:.2f}..{high:.2f})"
-                line += f"   {text:25}"
+                text = f"{ratio['median']:.2f} x {peer} ({low:.2f}..{high:.2f}, {ratio['more_ms']:+.1f} ms)"
+                line += f"   {text:36}"
             lines.append(line.rstrip())
             label = ""
     return "\n".join(lines)

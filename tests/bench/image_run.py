@@ -22,9 +22,10 @@ def image_run(contenders: Sequence[Contender], place: Path, scale: float) -> dic
     if who is None:
         return {}
     args = json.loads((who.true / "config.json").read_text())["process"]["args"]
-    layout.write(who.true / "rootfs", place / "layout", "bench", {"Cmd": args})
+    name = "docker.io/library/bench:latest"  # as the store has it; people write it short
+    layout.write(who.true / "rootfs", place / "layout", name, {"Cmd": args})
     store = place / "store"
-    add_layout(store, place / "layout", "bench")
+    add_layout(store, place / "layout", name)
     image = ["--store", str(store), "run", "--image", "bench"]
     ways = {
         "image": image,

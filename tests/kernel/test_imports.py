@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.bundles import BundleFactory
+from tests.harness.bundles import BUSYBOX, BundleFactory
+from tests.harness.images import add_image, layer
 from tests.harness.runtime import REPO, Runtime
 
 LISTED = REPO / "tests/imports.txt"
@@ -98,6 +99,20 @@ def test_each_hot_command_loads_what_is_listed(
         by_module[name] = by_module.get(name, set()) | ({"all"} if len(by) == len(HOT) else by)
     write(by_module)
     assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def test_a_container_of_an_image_loads_what_the_snapshot_holds(
+    stele: Runtime, bundle: BundleFactory, loads: Callable[..., set[str]], tmp_path: Path
+) -> None:
+    """Of a stored image that a person names in short: to import one module costs as much as all else of the image."""
+    store, full = tmp_path / "store", "docker.io/library/image:latest"
+    add_image(store, full, [layer({"bin/": None, "bin/true": BUSYBOX.read_bytes()})], {"Cmd": ["/bin/true"]})
+    image = ("--store", store, "run", "--image", "image")
+    assert stele(*image, stele.id()).returncode == 0  # the first one unpacks
+    plain = loads("run", "--bundle", bundle(["/bin/true"]), stele.id())
+    more = loads(*image, stele.id()) - plain
+    assert "runtime.images.find" in more
+    assert more - set((REPO / "build/launcher/snapshot.txt").read_text().split()) == set()
 
 
 def test_the_snapshot_holds_what_is_listed() -> None:
