@@ -1,5 +1,5 @@
 # The read-only test host in a virtual machine (tests/vm), and what is installed there.
-.PHONY: vm-image vm-test power-cuts sysext
+.PHONY: vm-image vm-test power-cuts start-storm sysext
 
 # What QEMU boots: made by mmdebstrap, kept under the hash of its recipe.
 vm-image:
@@ -19,6 +19,10 @@ vm-test: $(VM_READY)
 # Fifty cuts of power instead of the few of vm-test, with quick boots: some 15 minutes.
 power-cuts: $(VM_READY)
 	STELE_POWER_CUTS=50 $(PY) -m pytest -s tests/vm/test_power_cuts.py
+
+# Ten thousand starts on the host's kernel, instead of the few of vm-test.
+start-storm: $(VM_READY)
+	STELE_START_ROUNDS=2500 $(PY) -m pytest -s tests/vm/test_starts.py
 
 # For Vagrant: what it copies into the machine, the box made of Debian's packages, and a whole round without network.
 .PHONY: box vagrant-files vagrant-test
