@@ -308,8 +308,8 @@ static void reset_signals(void)
 {
 	struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } plain = { 0 };
 	uint64_t none = 0;
-	SYS(__NR_rt_sigaction, SIGPIPE, &plain, NULL, 8); /* the interpreter ignores these two */
-	SYS(__NR_rt_sigaction, SIGXFSZ, &plain, NULL, 8);
+	for (long number = 1; number <= 64; number++) /* the interpreter ignores two, the caller perhaps others */
+		SYS(__NR_rt_sigaction, number, &plain, NULL, 8);
 	SYS(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, 8);
 }
 

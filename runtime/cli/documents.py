@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.errors import SteleError
+from runtime.host.paths import absolute
 
 
 def plan(options: Globals, values: dict[str, Any]) -> int:
@@ -21,7 +22,7 @@ def plan(options: Globals, values: dict[str, Any]) -> int:
     from runtime.oci.load import load_config
     from runtime.plan import explain, wire
 
-    bundle = os.path.abspath(values["bundle"])
+    bundle = absolute(values["bundle"], "--bundle")
     name = "container" if values["image"] else os.path.basename(bundle) or "container"
     defaults = {
         "id": name,

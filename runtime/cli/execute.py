@@ -9,7 +9,7 @@ from typing import Any
 from runtime.cli.main import Globals
 from runtime.container.exec import execute as execute_in
 from runtime.container.foreground import Forwarding, exit_code, follow
-from runtime.container.requests import ExecRequest
+from runtime.container.requests import ExecRequest, Started
 from runtime.container.state import check_id
 from runtime.errors import UsageError
 from runtime.oci.load import check_process, load_document
@@ -30,12 +30,20 @@ def execute(options: Globals, values: dict[str, Any]) -> int:
         ignore_paused=values["ignore_paused"],
     )
     if values["detach"]:
-        os.close(execute_in(store, container_id, request).pidfd)
+        started = execute_in(store, container_id, request)
+        os.close(started.pidfd)
+        _tell(started, options)
         return 0
     with Forwarding() as forwarding:
         started = execute_in(store, container_id, request)
         forwarding.to(started.pidfd)
+        _tell(started, options)
         return exit_code(follow(started, forwarding))
+
+
+def _tell(started: Started, options: Globals) -> None:
+    for note in started.notes:
+        options.log.warning(note)
 
 
 def identity(text: str, what: str) -> int:
@@ -52,7 +60,7 @@ def identity(text: str, what: str) -> int:
 def process_of(own: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The process object: --process as it is, else the container's own with what the options change."""
     if values["process"]:
-        process = load_document(values["process"], advice="--process names a file with the process object")
+        process = load_document(values["process"], advice="--process names a file with the process object", pipe=True)
         check_process(process)
     else:
         if not values["command"]:

@@ -38,10 +38,21 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, three spaces apart, as runc prints them."""
+    """Columns as wide as their widest cell, three spaces apart, as runc prints them.
+
+    What a cell says comes from strangers: control characters are escaped, so that none reaches the terminal.
+    """
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) + 3 for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def visible(text: str) -> str:
+    """Text with what a terminal could take for a command, or not print, as escapes such as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def ps(options: Globals, values: dict[str, Any]) -> int:

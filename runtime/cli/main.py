@@ -21,6 +21,7 @@ from runtime.container.state import Store
 from runtime.errors import SteleError, UsageError
 from runtime.host.facts import in_user_namespace
 from runtime.host.interrupt import interruptible
+from runtime.host.paths import absolute
 
 VERSION = "0.1.0"
 DEFAULT_ROOT = "/run/stele"
@@ -141,6 +142,10 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
         told = f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e.strerror or e)
         log.error(f"{PREFIX.get(name, f'{name}: ')}{told}")
         log.traceback()
+    except MemoryError:
+        log.error(
+            f"{PREFIX.get(name, f'{name}: ')}no memory: raise the limit of the caller (ulimit -v), or of its cgroup"
+        )
     except Exception as e:
         log.error(
             f"{PREFIX.get(name, f'{name}: ')}internal error, a bug of stele: {type(e).__name__}: {e}; --debug shows where"
@@ -150,11 +155,11 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
 
 
 def _settle(values: dict[str, Any], log: Log) -> Globals:
-    root = os.path.abspath(values["root"] or default_root())
+    root = absolute(values["root"] or default_root(), "--root")
     if root == "/":
         raise UsageError("--root cannot be /; name a directory of its own")
     manager: CgroupManager = values["cgroup_manager"] or ("systemd" if values["systemd_cgroup"] else "cgroupfs")
-    images = os.path.abspath(values["store"] or default_images())
+    images = absolute(values["store"] or default_images(), "--store")
     return Globals(root, bool(values["root"]), manager, values["rootless"], log, images)
 
 

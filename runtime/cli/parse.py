@@ -52,10 +52,12 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
                 rest += words[i:]
                 break
             continue
-        if word in ("--help", "-h") and word not in known:
+        if word in ("--help", "-help", "-h") and word not in known:
             raise HelpWanted
         name, equals, given = word.partition("=")
         option = known.get(name)
+        if option is None and not word.startswith("--") and len(name) > 2:  # one dash does for runc's callers
+            option = known.get(f"-{name}")
         if option is None and not word.startswith("--") and len(word) > 2:
             option, i = _short(known, word, values, words, i)
             if option is None:

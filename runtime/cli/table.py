@@ -62,7 +62,7 @@ IMAGE = (
     flag("--tty", "-t", help="give it a terminal"),
     flag("--interactive", "-i", help="keep stdin open; it always is", hidden=True),
 )
-NO_SUBREAPER = flag("--no-subreaper", "-no-subreaper", help="do not become the reaper of the container's orphans")
+NO_SUBREAPER = flag("--no-subreaper", help="do not become the reaper of the container's orphans")
 FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
 NO_CHECKPOINT = (
     "checkpoint and restore are not offered by stele: it starts containers anew and does not freeze them to disk"

@@ -8,6 +8,7 @@ from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.errors import HostError
+from runtime.host.paths import absolute
 
 FILE_MAX = 1 << 20
 
@@ -21,7 +22,7 @@ def unpack(options: Globals, values: dict[str, Any]) -> int:
     store = ImageStore(options.images)
     platform = parse_platform(values["platform"]) if values["platform"] else None
     image = find(store, values["image"], platform)
-    bundle = os.path.abspath(values["bundle"])
+    bundle = absolute(values["bundle"], "bundle")
     made = _make_directory(bundle)
     try:
         _fill(store, image, bundle)

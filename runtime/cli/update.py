@@ -53,20 +53,18 @@ def resources_of(values: dict[str, Any]) -> dict[str, Any]:
         resources["pids"] = {"limit": _number(values["pids_limit"], "pids-limit")}
     if values["blkio_weight"]:
         resources["blockIO"] = {"weight": _number(values["blkio_weight"], "blkio-weight")}
-    for flag in ("l3_cache_schema", "mem_bw_schema"):
-        if values[flag]:
-            raise UsageError(f"--{flag.replace('_', '-')} needs resctrl, which stele does not manage; remove it")
     return resources
 
 
 def update(options: Globals, values: dict[str, Any]) -> int:
-    source = values["resources"]
+    source, schema = values["resources"], ""
     if source == "-":
         resources = parse_document(sys.stdin.buffer.read(), "stdin")
     elif source:
         resources = load_document(source, advice="--resources names a file with linux.resources")
     else:
         resources = resources_of(values)
+        schema = "".join(f"{values[flag]}\n" for flag in ("l3_cache_schema", "mem_bw_schema") if values[flag])
     check("resources", resources)
-    lifecycle.update(options.store(), check_id(values["id"]), resources)
+    lifecycle.update(options.store(), check_id(values["id"]), resources, schema)
     return 0

@@ -24,6 +24,7 @@ from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, p
 from runtime.errors import HostError, SteleError
 from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
+from runtime.host.paths import absolute
 from runtime.oci.load import load_config
 from runtime.plan import compile as planning
 from runtime.plan import model, wire
@@ -51,7 +52,7 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
         SteleError: one sentence; nothing of the container is left.
     """
     image = request.image
-    bundle = f"{store.path(container_id)}/bundle" if image else os.path.abspath(request.bundle)
+    bundle = f"{store.path(container_id)}/bundle" if image else absolute(request.bundle, "--bundle")
     config = image.config if image else load_config(bundle)
     with from_image.own_upper(image, store) as told, contextlib.ExitStack() as undo:
         creation = Creation(store, container_id, bundle, config, request, told, undo)
@@ -162,6 +163,7 @@ class Creation:
             rootless=request.rootless,
             image=self.image,
             no_new_keyring=request.no_new_keyring,
+            resctrl=self._choose_resctrl(),
         )
         self.store.write(self.directory, self.record)
         if request.image:  # after the record: whoever finds it knows what else there is
@@ -171,6 +173,11 @@ class Creation:
         self.manager.prepare(self.plan.writes)
         if self.plan.device_program:
             self.manager.apply_devices(self.plan.device_program)
+        if self.plan.resctrl:
+            from runtime.host import resctrl
+
+            self.undo.callback(resctrl.remove, self.record.resctrl)
+            resctrl.prepare(self.record.resctrl, self.plan.resctrl)
         self._launch(encoded)
         self._talk()
         self._record_pid()
@@ -179,6 +186,13 @@ class Creation:
             self.undo.callback(os.unlink, request.pid_file)
         self.child.close()
         return self.record
+
+    def _choose_resctrl(self) -> Mapping[str, Any]:
+        if not self.plan.resctrl:
+            return {}
+        from runtime.host import resctrl
+
+        return resctrl.choose(self.plan.resctrl)
 
     def poststop(self, _: object, error: BaseException | None, __: object) -> None:
         """After a failure has been undone: a container that was there is one that has stopped (runtime.md "Lifecycle")."""
@@ -249,7 +263,11 @@ class Creation:
 
     def _host_part(self, what: int) -> None:
         child, plan = self.child, self.plan
-        if what == model.SYNC_ATTACHED:
+        if what == model.SYNC_RESCTRL:
+            from runtime.host import resctrl
+
+            resctrl.join(self.record.resctrl, child.pid)
+        elif what == model.SYNC_ATTACHED:
             self.manager.attach(child.pid)
         elif what == model.SYNC_MAPPED and plan.id_maps:
             try:

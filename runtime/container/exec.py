@@ -47,6 +47,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             linux,
             probe(cgroup_mount=cgroups.mount_point()),
             compiler(store.root),
+            container_id=container_id,
             rootless=record.rootless,
             keep_fds=request.preserve_fds,
             new_keyring=not record.no_new_keyring,
@@ -62,7 +63,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             send_fd(request.pidfd_socket, os.dup(child.pidfd), str(child.pid).encode(), field="--pidfd-socket")
         failed.pop_all()
         child.talk.close()
-        return Started(child.pid, child.pidfd, master)
+        return Started(child.pid, child.pidfd, master, plan.notes)
 
 
 def _pidfd(record: Record) -> int:
@@ -130,6 +131,11 @@ def _talk(child: launch.Child, plan: model.Plan, request: ExecRequest, record: R
         kind = wire.KINDS[report.step]
         if kind is model.Ready:
             ready = True
+        elif kind is model.Sync:
+            from runtime.host import resctrl
+
+            resctrl.join(record.resctrl, child.pid)
+            child.answer()
         elif kind is model.Fork:
             child.became(int.from_bytes(report.detail[:4], "little"))
         elif kind is model.Seccomp:

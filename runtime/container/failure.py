@@ -35,9 +35,9 @@ FULL = (
 def not_started(e: OSError) -> HostError:
     """The error for an init that could not be started; e.filename is the call that failed."""
     number = e.errno or 0
-    return HostError(
-        f"cannot start init: {FULL if number == errno.EAGAIN else f'{e.filename}: {words(number)}'}", number
-    )
+    why = FULL if number == errno.EAGAIN else HINTS.get(number) if number == errno.EMFILE else words(number)
+    call = f"{e.filename}: " if e.filename and number not in (errno.EAGAIN, errno.EMFILE) else ""
+    return HostError(f"cannot start init: {call}{why}", number)
 
 
 def explain(report: Report, plan: model.Plan) -> SteleError:

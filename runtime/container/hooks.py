@@ -17,6 +17,9 @@ from runtime.host.interrupt import waiting
 from runtime.plan.hooks import host_hooks
 from runtime.plan.model import HostHook
 
+CATCHABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""A hook gets them all as they are by default, whatever our caller ignores."""
+
 TAIL = 500
 """How many bytes of a failed hook's stderr its error quotes."""
 
@@ -63,7 +66,7 @@ def _run(hook: HostHook, document: bytes) -> None:
                 ],
                 setsid=True,
                 setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+                setsigdef=CATCHABLE,
             )
         except OSError as e:
             raise HostError(

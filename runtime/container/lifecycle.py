@@ -33,9 +33,9 @@ def status(store: Store, record: Record) -> str:
         return "creating" if record.phase == "creating" and store.busy(record.id) else "stopped"
     if record.phase == "creating":
         return "creating"
-    if not store.started(record):
-        return "created"
-    return "paused" if manager_of(record).paused() else "running"
+    if manager_of(record).paused():
+        return "paused"
+    return "running" if store.started(record) else "created"
 
 
 def state(store: Store, record: Record) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def state(store: Store, record: Record) -> dict[str, Any]:
 
 
 def signal_number(text: str) -> int:
-    """A signal's number from "9", "KILL" or "SIGKILL", in any case.
+    """A signal's number from "9", "KILL" or "SIGKILL", in any case; 0 only asks whether there is somebody (kill(2)).
 
     Raises:
         StateError: there is no such signal.
     """
-    if text.isdecimal() and 0 < int(text) < signal.NSIG:
+    if text.isdecimal() and int(text) < signal.NSIG:
         return int(text)
     name = text.upper()
     name = name if name.startswith("SIG") else f"SIG{name}"
@@ -146,6 +146,10 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
     manager = manager_of(record)
     _end(record, manager)
     manager.destroy()
+    if record.resctrl:
+        from runtime.host import resctrl
+
+        resctrl.remove(record.resctrl)
     if record.image:
         from runtime.container import from_image
 
@@ -262,9 +266,11 @@ def _owner(uid: int) -> str:
         return f"#{uid}"
 
 
-def update(store: Store, container_id: str, resources: Mapping[str, Any]) -> None:
+def update(store: Store, container_id: str, resources: Mapping[str, Any], schema: str = "") -> None:
     """Change the limits of a container: what is not named stays as it is, and so do the device rules.
 
+    Args:
+        schema: lines for its resctrl group.
     Raises:
         ConfigError: a limit that cannot be. StateError: the container is gone. HostError: the kernel refuses one;
         then all are as they were.
@@ -281,9 +287,22 @@ def update(store: Store, container_id: str, resources: Mapping[str, Any]) -> Non
         if "memory" in wanted:
             check = (merged["memory"] or {}).get("checkBeforeUpdate", False)
             wanted["memory"] = {**(wanted["memory"] or {}), "checkBeforeUpdate": check}
-        manager_of(record).apply(plan_resources(wanted, update=True))
+        writes = plan_resources(wanted, update=True)
+        with _other_shares(record, schema):
+            manager_of(record).apply(writes)
         config = {**record.config, "linux": {**linux, "resources": merged}}
         store.write(directory, replace(record, config=config))
+
+
+def _other_shares(record: Record, schema: str) -> contextlib.AbstractContextManager[None]:
+    """Another schema for the container's resctrl group, taken back should what follows fail."""
+    if not schema:
+        return contextlib.nullcontext()
+    if not record.resctrl:
+        raise StateError(f'container "{record.id}" was created without linux.intelRdt, so it has no schema to change')
+    from runtime.host import resctrl
+
+    return resctrl.changed(record.resctrl, schema)
 
 
 def merge_resources(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime.errors import HostError
+from runtime.host.paths import absolute
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -13,7 +14,7 @@ def write_pid_file(path: str, pid: int) -> None:
     Raises:
         HostError: the directory cannot be written.
     """
-    directory, name = os.path.split(os.path.abspath(path))
+    directory, name = os.path.split(absolute(path, "--pid-file"))
     temporary = f"{directory}/.{name}"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

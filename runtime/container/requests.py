@@ -76,9 +76,11 @@ class ExecRequest:
 class Started:
     """A process that was started; both fds are the caller's.
 
-    pidfd: of the process. master: of its terminal when no console socket took it, else -1.
+    pidfd: of the process. master: of its terminal when no console socket took it, else -1. notes: what it asked for and
+    did not get.
     """
 
     pid: int
     pidfd: int
     master: int = -1
+    notes: tuple[str, ...] = ()

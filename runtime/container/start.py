@@ -44,6 +44,8 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
             raise StateError(
                 f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
             )
+        if cgroups.from_record(dict(record.cgroup)).paused():  # its init would hear nothing
+            raise StateError(f'cannot start a container in the paused state: "{container_id}"; resume it first')
         if notify_socket and not store.started(record):  # before the program begins, which may speak at once
             from runtime.container.notify import Listener
 

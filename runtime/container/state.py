@@ -54,6 +54,7 @@ class Record:
     ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: a cgroup manager's own record. config: config.json as it
     was at creation. phase: "creating" until all is made. image: of a container of an image, else {}: "store", the path
     of the image store; "upper", the directory that it writes to, as DEVICE:INODE; "network": "veth" if it has a pair.
+    resctrl: its group (`runtime.host.resctrl.choose`), or {}.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Record:
     exit: ExitInfo | None = None
     image: Mapping[str, str] = field(default_factory=dict)
     no_new_keyring: bool = False
+    resctrl: Mapping[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
 
@@ -367,6 +369,6 @@ def _parse(container_id: str, path: str, content: bytes) -> Record:
     values = [getattr(record, f.name) for f in fields(Record)][: len(expected)]
     if record.id != container_id or not all(type(v) is t for v, t in zip(values, expected, strict=True)):
         raise StateError(damaged)
-    if type(record.image) is not dict:
+    if type(record.image) is not dict or type(record.resctrl) is not dict:
         raise StateError(damaged)
     return record

@@ -34,7 +34,7 @@ def host_features() -> dict[str, Any]:
             "seccomp": seccomp_features(),
             "apparmor": {"enabled": apparmor()},
             "selinux": {"enabled": selinux()},
-            "intelRdt": {"enabled": False, "schemata": False, "enableMonitoring": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
             "memoryPolicy": {"modes": list(MEMORY_MODES), "flags": list(MEMORY_FLAGS)},

@@ -11,6 +11,9 @@ from runtime.errors import HostError
 from runtime.host import shim
 from runtime.plan import model
 
+LINKS = {"mount": "mnt", "network": "net"}
+"""Kinds of namespaces whose files in /proc/PID/ns have another name."""
+
 
 def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: int = -1) -> list[int]:
     """One fd for each entry of Plan.fds; all but `listener` and `pidfd` are new and the caller's to close.
@@ -65,7 +68,7 @@ def _namespace(source: model.NamespaceFd) -> int:
         return fd
     os.close(fd)
     raise HostError(
-        f'{source.field} "{source.path}" is not a namespace; name a file such as /proc/PID/ns/{source.kind}'
+        f'{source.field} "{source.path}" is not a namespace; name a file such as /proc/PID/ns/{LINKS.get(source.kind, source.kind)}'
     )
 
 

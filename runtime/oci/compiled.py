@@ -7,9 +7,8 @@ from typing import Any
 
 STR = {str}
 C0 = re.compile("^1\\.[0-9]+\\.[0-9]+([-+].*)?$").search
-C1 = re.compile("^CAP_[A-Z0-9_]+$").search
-C2 = re.compile("^RLIMIT_[A-Z]+$").search
-C3 = frozenset(
+C1 = re.compile("^RLIMIT_[A-Z]+$").search
+C2 = frozenset(
     (
         "SCHED_OTHER",
         "SCHED_FIFO",
@@ -20,14 +19,14 @@ C3 = frozenset(
         "SCHED_DEADLINE",
     )
 )
-C4 = frozenset(
+C3 = frozenset(
     (
         "IOPRIO_CLASS_RT",
         "IOPRIO_CLASS_BE",
         "IOPRIO_CLASS_IDLE",
     )
 )
-C5 = frozenset(
+C4 = frozenset(
     (
         "mount",
         "pid",
@@ -39,7 +38,7 @@ C5 = frozenset(
         "time",
     )
 )
-C6 = frozenset(
+C5 = frozenset(
     (
         "c",
         "b",
@@ -47,15 +46,15 @@ C6 = frozenset(
         "p",
     )
 )
-C7 = frozenset(
+C6 = frozenset(
     (
         "c",
         "b",
         "a",
     )
 )
-C8 = re.compile("^[rwm]{0,3}$").search
-C9 = frozenset(
+C7 = re.compile("^[rwm]{0,3}$").search
+C8 = frozenset(
     (
         "SCMP_ACT_KILL",
         "SCMP_ACT_KILL_PROCESS",
@@ -68,8 +67,8 @@ C9 = frozenset(
         "SCMP_ACT_NOTIFY",
     )
 )
-C10 = re.compile("^SCMP_ARCH_[A-Z0-9_]+$").search
-C11 = frozenset(
+C9 = re.compile("^SCMP_ARCH_[A-Z0-9_]+$").search
+C10 = frozenset(
     (
         "SCMP_CMP_NE",
         "SCMP_CMP_LT",
@@ -80,8 +79,9 @@ C11 = frozenset(
         "SCMP_CMP_MASKED_EQ",
     )
 )
-C12 = frozenset(
+C11 = frozenset(
     (
+        "",
         "shared",
         "slave",
         "private",
@@ -92,14 +92,14 @@ C12 = frozenset(
         "runbindable",
     )
 )
-C13 = frozenset(
+C12 = frozenset(
     (
         "LINUX",
         "LINUX32",
     )
 )
-C14 = re.compile("^MPOL_[A-Z_]+$").search
-C15 = frozenset(
+C13 = re.compile("^MPOL_[A-Z_]+$").search
+C14 = frozenset(
     (
         "creating",
         "created",
@@ -184,11 +184,7 @@ def _item11(x: Any) -> bool:
 
 
 def _capabilities(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item13, x)))
-
-
-def _item13(x: Any) -> bool:
-    return bool(type(x) is str and C1(x))
+    return bool(type(x) is list and not ({*map(type, x)} - STR))
 
 
 def _members12(o: dict[str, Any]) -> bool:
@@ -198,22 +194,22 @@ def _members12(o: dict[str, Any]) -> bool:
     return True
 
 
+def _item13(x: Any) -> bool:
+    return bool(type(x) is list and all(map(_item14, x)))
+
+
 def _item14(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item15, x)))
-
-
-def _item15(x: Any) -> bool:
-    return bool(type(x) is dict and _members16(x))
+    return bool(type(x) is dict and _members15(x))
 
 
 def _uint64(x: Any) -> bool:
     return bool(type(x) is int and 0 <= x <= 18446744073709551615)
 
 
-def _members16(o: dict[str, Any]) -> bool:
+def _members15(o: dict[str, Any]) -> bool:
     if not ("type" in o and "soft" in o and "hard" in o):
         return False
-    if not (type(o["type"]) is str and C2(o["type"])):
+    if not (type(o["type"]) is str and C1(o["type"])):
         return False
     if not (_uint64(o["soft"])):
         return False
@@ -222,54 +218,54 @@ def _members16(o: dict[str, Any]) -> bool:
     return True
 
 
-def _item17(x: Any) -> bool:
+def _item16(x: Any) -> bool:
     return bool(type(x) is int and -1000 <= x <= 1000)
 
 
-def _item18(x: Any) -> bool:
-    return bool(type(x) is dict and _members19(x))
+def _item17(x: Any) -> bool:
+    return bool(type(x) is dict and _members18(x))
+
+
+def _item19(x: Any) -> bool:
+    return bool(type(x) is str and x in C2)
 
 
 def _item20(x: Any) -> bool:
-    return bool(type(x) is str and x in C3)
-
-
-def _item21(x: Any) -> bool:
     return bool(type(x) is int and -20 <= x <= 19)
 
 
-def _item22(x: Any) -> bool:
+def _item21(x: Any) -> bool:
     return bool(type(x) is int and 0 <= x <= 99)
 
 
-def _members19(o: dict[str, Any]) -> bool:
+def _members18(o: dict[str, Any]) -> bool:
     if not ("policy" in o):
         return False
-    for key in o.keys() & _MEMBERS19_TABLE.keys():
-        if not _MEMBERS19_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS18_TABLE.keys():
+        if not _MEMBERS18_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item23(x: Any) -> bool:
-    return bool(type(x) is dict and _members24(x))
+def _item22(x: Any) -> bool:
+    return bool(type(x) is dict and _members23(x))
 
 
-def _members24(o: dict[str, Any]) -> bool:
+def _members23(o: dict[str, Any]) -> bool:
     if not ("class" in o):
         return False
-    if not (type(o["class"]) is str and o["class"] in C4):
+    if not (type(o["class"]) is str and o["class"] in C3):
         return False
     if "priority" in o and not (type(o["priority"]) is int and 0 <= o["priority"] <= 7):
         return False
     return True
 
 
-def _item25(x: Any) -> bool:
-    return bool(type(x) is dict and _members26(x))
+def _item24(x: Any) -> bool:
+    return bool(type(x) is dict and _members25(x))
 
 
-def _members26(o: dict[str, Any]) -> bool:
+def _members25(o: dict[str, Any]) -> bool:
     if "initial" in o and not (type(o["initial"]) is str):
         return False
     if "final" in o and not (type(o["final"]) is str):
@@ -286,11 +282,11 @@ def _members2(o: dict[str, Any]) -> bool:
     return True
 
 
-def _item27(x: Any) -> bool:
-    return bool(type(x) is dict and _members28(x))
+def _item26(x: Any) -> bool:
+    return bool(type(x) is dict and _members27(x))
 
 
-def _members28(o: dict[str, Any]) -> bool:
+def _members27(o: dict[str, Any]) -> bool:
     if not ("path" in o):
         return False
     if not (_path(o["path"])):
@@ -300,12 +296,12 @@ def _members28(o: dict[str, Any]) -> bool:
     return True
 
 
-def _item29(x: Any) -> bool:
+def _item28(x: Any) -> bool:
     return bool(type(x) is list and all(map(_mount, x)))
 
 
 def _mount(x: Any) -> bool:
-    return bool(type(x) is dict and _members30(x))
+    return bool(type(x) is dict and _members29(x))
 
 
 def _idMappings(x: Any) -> bool:
@@ -313,10 +309,10 @@ def _idMappings(x: Any) -> bool:
 
 
 def _idMapping(x: Any) -> bool:
-    return bool(type(x) is dict and _members31(x))
+    return bool(type(x) is dict and _members30(x))
 
 
-def _members31(o: dict[str, Any]) -> bool:
+def _members30(o: dict[str, Any]) -> bool:
     if not ("containerID" in o and "hostID" in o and "size" in o):
         return False
     if not (_id(o["containerID"])):
@@ -328,17 +324,17 @@ def _members31(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members30(o: dict[str, Any]) -> bool:
+def _members29(o: dict[str, Any]) -> bool:
     if not ("destination" in o):
         return False
-    for key in o.keys() & _MEMBERS30_TABLE.keys():
-        if not _MEMBERS30_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS29_TABLE.keys():
+        if not _MEMBERS29_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item32(x: Any) -> bool:
-    return bool(type(x) is dict and _members33(x))
+def _item31(x: Any) -> bool:
+    return bool(type(x) is dict and _members32(x))
 
 
 def _hooks(x: Any) -> bool:
@@ -346,10 +342,10 @@ def _hooks(x: Any) -> bool:
 
 
 def _hook(x: Any) -> bool:
-    return bool(type(x) is dict and _members34(x))
+    return bool(type(x) is dict and _members33(x))
 
 
-def _members34(o: dict[str, Any]) -> bool:
+def _members33(o: dict[str, Any]) -> bool:
     if not ("path" in o):
         return False
     if not (_path(o["path"])):
@@ -363,9 +359,9 @@ def _members34(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members33(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS33_TABLE.keys():
-        if not _MEMBERS33_TABLE[key](o[key]):
+def _members32(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS32_TABLE.keys():
+        if not _MEMBERS32_TABLE[key](o[key]):
             return False
     return True
 
@@ -375,40 +371,40 @@ def _stringMap(x: Any) -> bool:
 
 
 def _linux(x: Any) -> bool:
-    return bool(type(x) is dict and _members35(x))
+    return bool(type(x) is dict and _members34(x))
 
 
-def _item36(x: Any) -> bool:
+def _item35(x: Any) -> bool:
     return bool(type(x) is list and all(map(_namespace, x)))
 
 
 def _namespace(x: Any) -> bool:
-    return bool(type(x) is dict and _members37(x))
+    return bool(type(x) is dict and _members36(x))
 
 
-def _members37(o: dict[str, Any]) -> bool:
+def _members36(o: dict[str, Any]) -> bool:
     if not ("type" in o):
         return False
-    if not (type(o["type"]) is str and o["type"] in C5):
+    if not (type(o["type"]) is str and o["type"] in C4):
         return False
     if "path" in o and not (type(o["path"]) is str):
         return False
     return True
 
 
-def _item38(x: Any) -> bool:
-    return bool(type(x) is dict and _members39(x))
+def _item37(x: Any) -> bool:
+    return bool(type(x) is dict and _members38(x))
 
 
 def _clock(x: Any) -> bool:
-    return bool(type(x) is dict and _members40(x))
+    return bool(type(x) is dict and _members39(x))
 
 
 def _int64(x: Any) -> bool:
     return bool(type(x) is int and -9223372036854775808 <= x <= 9223372036854775807)
 
 
-def _members40(o: dict[str, Any]) -> bool:
+def _members39(o: dict[str, Any]) -> bool:
     if "secs" in o and not (_int64(o["secs"])):
         return False
     if "nanosecs" in o and not (type(o["nanosecs"]) is int and 0 <= o["nanosecs"] <= 999999999):
@@ -416,7 +412,7 @@ def _members40(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members39(o: dict[str, Any]) -> bool:
+def _members38(o: dict[str, Any]) -> bool:
     if "boottime" in o and not (_clock(o["boottime"])):
         return False
     if "monotonic" in o and not (_clock(o["monotonic"])):
@@ -424,75 +420,81 @@ def _members39(o: dict[str, Any]) -> bool:
     return True
 
 
-def _item41(x: Any) -> bool:
+def _item40(x: Any) -> bool:
     return bool(type(x) is list and all(map(_device, x)))
 
 
 def _device(x: Any) -> bool:
-    return bool(type(x) is dict and _members42(x))
+    return bool(type(x) is dict and _members41(x))
 
 
-def _item43(x: Any) -> bool:
-    return bool(type(x) is str and x in C6)
+def _item42(x: Any) -> bool:
+    return bool(type(x) is str and x in C5)
 
 
 def _deviceNumber(x: Any) -> bool:
     return bool(_int64(x))
 
 
-def _item44(x: Any) -> bool:
-    return bool(type(x) is int and 0 <= x <= 4095)
-
-
-def _members42(o: dict[str, Any]) -> bool:
+def _members41(o: dict[str, Any]) -> bool:
     if not ("type" in o and "path" in o):
         return False
-    for key in o.keys() & _MEMBERS42_TABLE.keys():
-        if not _MEMBERS42_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS41_TABLE.keys():
+        if not _MEMBERS41_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item45(x: Any) -> bool:
-    return bool(type(x) is dict and all(map(_item46, x.values())))
+def _item43(x: Any) -> bool:
+    return bool(type(x) is dict and all(map(_item44, x.values())))
 
 
-def _item46(x: Any) -> bool:
-    return bool(type(x) is dict and _members47(x))
+def _item44(x: Any) -> bool:
+    return bool(type(x) is dict and _members45(x))
 
 
-def _members47(o: dict[str, Any]) -> bool:
+def _members45(o: dict[str, Any]) -> bool:
     if "name" in o and not (type(o["name"]) is str and len(o["name"]) >= 1 and len(o["name"]) <= 15):
         return False
     return True
 
 
 def _resources(x: Any) -> bool:
-    return bool(type(x) is dict and _members48(x))
+    return bool(type(x) is dict and _members46(x))
 
 
-def _item49(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item50, x)))
+def _item47(x: Any) -> bool:
+    return bool(type(x) is list and all(map(_item48, x)))
+
+
+def _item48(x: Any) -> bool:
+    return bool(type(x) is dict and _members49(x))
 
 
 def _item50(x: Any) -> bool:
-    return bool(type(x) is dict and _members51(x))
+    return bool(type(x) is str and x in C6)
+
+
+def _item51(x: Any) -> bool:
+    return bool(type(x) is str and C7(x))
+
+
+def _members49(o: dict[str, Any]) -> bool:
+    if not ("allow" in o):
+        return False
+    for key in o.keys() & _MEMBERS49_TABLE.keys():
+        if not _MEMBERS49_TABLE[key](o[key]):
+            return False
+    return True
 
 
 def _item52(x: Any) -> bool:
-    return bool(type(x) is str and x in C7)
+    return bool(type(x) is dict and _members53(x))
 
 
-def _item53(x: Any) -> bool:
-    return bool(type(x) is str and C8(x))
-
-
-def _members51(o: dict[str, Any]) -> bool:
-    if not ("allow" in o):
+def _members53(o: dict[str, Any]) -> bool:
+    if "limit" in o and not (_int64(o["limit"])):
         return False
-    for key in o.keys() & _MEMBERS51_TABLE.keys():
-        if not _MEMBERS51_TABLE[key](o[key]):
-            return False
     return True
 
 
@@ -500,25 +502,15 @@ def _item54(x: Any) -> bool:
     return bool(type(x) is dict and _members55(x))
 
 
-def _members55(o: dict[str, Any]) -> bool:
-    if "limit" in o and not (_int64(o["limit"])):
-        return False
-    return True
-
-
 def _item56(x: Any) -> bool:
-    return bool(type(x) is dict and _members57(x))
+    return bool(type(x) is list and all(map(_item57, x)))
 
 
-def _item58(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item59, x)))
+def _item57(x: Any) -> bool:
+    return bool(type(x) is dict and _members58(x))
 
 
-def _item59(x: Any) -> bool:
-    return bool(type(x) is dict and _members60(x))
-
-
-def _members60(o: dict[str, Any]) -> bool:
+def _members58(o: dict[str, Any]) -> bool:
     if not ("major" in o and "minor" in o):
         return False
     if not (_deviceNumber(o["major"])):
@@ -533,14 +525,14 @@ def _members60(o: dict[str, Any]) -> bool:
 
 
 def _throttle(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item61, x)))
+    return bool(type(x) is list and all(map(_item59, x)))
 
 
-def _item61(x: Any) -> bool:
-    return bool(type(x) is dict and _members62(x))
+def _item59(x: Any) -> bool:
+    return bool(type(x) is dict and _members60(x))
 
 
-def _members62(o: dict[str, Any]) -> bool:
+def _members60(o: dict[str, Any]) -> bool:
     if not ("major" in o and "minor" in o and "rate" in o):
         return False
     if not (_deviceNumber(o["major"])):
@@ -552,33 +544,33 @@ def _members62(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members57(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS57_TABLE.keys():
-        if not _MEMBERS57_TABLE[key](o[key]):
+def _members55(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS55_TABLE.keys():
+        if not _MEMBERS55_TABLE[key](o[key]):
+            return False
+    return True
+
+
+def _item61(x: Any) -> bool:
+    return bool(type(x) is dict and _members62(x))
+
+
+def _members62(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS62_TABLE.keys():
+        if not _MEMBERS62_TABLE[key](o[key]):
             return False
     return True
 
 
 def _item63(x: Any) -> bool:
-    return bool(type(x) is dict and _members64(x))
+    return bool(type(x) is list and all(map(_item64, x)))
 
 
-def _members64(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS64_TABLE.keys():
-        if not _MEMBERS64_TABLE[key](o[key]):
-            return False
-    return True
+def _item64(x: Any) -> bool:
+    return bool(type(x) is dict and _members65(x))
 
 
-def _item65(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item66, x)))
-
-
-def _item66(x: Any) -> bool:
-    return bool(type(x) is dict and _members67(x))
-
-
-def _members67(o: dict[str, Any]) -> bool:
+def _members65(o: dict[str, Any]) -> bool:
     if not ("pageSize" in o and "limit" in o):
         return False
     if not (type(o["pageSize"]) is str):
@@ -588,30 +580,30 @@ def _members67(o: dict[str, Any]) -> bool:
     return True
 
 
-def _item68(x: Any) -> bool:
-    return bool(type(x) is dict and _members69(x))
+def _item66(x: Any) -> bool:
+    return bool(type(x) is dict and _members67(x))
 
 
-def _members69(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS69_TABLE.keys():
-        if not _MEMBERS69_TABLE[key](o[key]):
+def _members67(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS67_TABLE.keys():
+        if not _MEMBERS67_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item70(x: Any) -> bool:
-    return bool(type(x) is dict and _members71(x))
+def _item68(x: Any) -> bool:
+    return bool(type(x) is dict and _members69(x))
 
 
 def _uint32(x: Any) -> bool:
     return bool(type(x) is int and 0 <= x <= 4294967295)
 
 
-def _item72(x: Any) -> bool:
-    return bool(type(x) is dict and _members73(x))
+def _item70(x: Any) -> bool:
+    return bool(type(x) is dict and _members71(x))
 
 
-def _members73(o: dict[str, Any]) -> bool:
+def _members71(o: dict[str, Any]) -> bool:
     if not ("name" in o and "priority" in o):
         return False
     if not (type(o["name"]) is str):
@@ -621,23 +613,23 @@ def _members73(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members71(o: dict[str, Any]) -> bool:
+def _members69(o: dict[str, Any]) -> bool:
     if "classID" in o and not (_uint32(o["classID"])):
         return False
-    if "priorities" in o and not (type(o["priorities"]) is list and all(map(_item72, o["priorities"]))):
+    if "priorities" in o and not (type(o["priorities"]) is list and all(map(_item70, o["priorities"]))):
         return False
     return True
 
 
-def _item74(x: Any) -> bool:
-    return bool(type(x) is dict and all(map(_item75, x.values())))
+def _item72(x: Any) -> bool:
+    return bool(type(x) is dict and all(map(_item73, x.values())))
 
 
-def _item75(x: Any) -> bool:
-    return bool(type(x) is dict and _members76(x))
+def _item73(x: Any) -> bool:
+    return bool(type(x) is dict and _members74(x))
 
 
-def _members76(o: dict[str, Any]) -> bool:
+def _members74(o: dict[str, Any]) -> bool:
     if "hcaHandles" in o and not (_uint32(o["hcaHandles"])):
         return False
     if "hcaObjects" in o and not (_uint32(o["hcaObjects"])):
@@ -645,30 +637,38 @@ def _members76(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members48(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS48_TABLE.keys():
-        if not _MEMBERS48_TABLE[key](o[key]):
+def _members46(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS46_TABLE.keys():
+        if not _MEMBERS46_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item77(x: Any) -> bool:
-    return bool(type(x) is dict and _members78(x))
+def _item75(x: Any) -> bool:
+    return bool(type(x) is dict and _members76(x))
 
 
-def _members78(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS78_TABLE.keys():
-        if not _MEMBERS78_TABLE[key](o[key]):
+def _members76(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS76_TABLE.keys():
+        if not _MEMBERS76_TABLE[key](o[key]):
             return False
     return True
 
 
 def _seccomp(x: Any) -> bool:
-    return bool(type(x) is dict and _members79(x))
+    return bool(type(x) is dict and _members77(x))
 
 
 def _seccompAction(x: Any) -> bool:
-    return bool(type(x) is str and x in C9)
+    return bool(type(x) is str and x in C8)
+
+
+def _item78(x: Any) -> bool:
+    return bool(type(x) is list and all(map(_item79, x)))
+
+
+def _item79(x: Any) -> bool:
+    return bool(type(x) is str and C9(x))
 
 
 def _item80(x: Any) -> bool:
@@ -676,22 +676,14 @@ def _item80(x: Any) -> bool:
 
 
 def _item81(x: Any) -> bool:
-    return bool(type(x) is str and C10(x))
-
-
-def _item82(x: Any) -> bool:
-    return bool(type(x) is list and all(map(_item83, x)))
+    return bool(type(x) is dict and _members82(x))
 
 
 def _item83(x: Any) -> bool:
     return bool(type(x) is dict and _members84(x))
 
 
-def _item85(x: Any) -> bool:
-    return bool(type(x) is dict and _members86(x))
-
-
-def _members86(o: dict[str, Any]) -> bool:
+def _members84(o: dict[str, Any]) -> bool:
     if not ("index" in o and "value" in o and "op" in o):
         return False
     if not (type(o["index"]) is int and 0 <= o["index"] <= 5):
@@ -700,12 +692,12 @@ def _members86(o: dict[str, Any]) -> bool:
         return False
     if "valueTwo" in o and not (_uint64(o["valueTwo"])):
         return False
-    if not (type(o["op"]) is str and o["op"] in C11):
+    if not (type(o["op"]) is str and o["op"] in C10):
         return False
     return True
 
 
-def _members84(o: dict[str, Any]) -> bool:
+def _members82(o: dict[str, Any]) -> bool:
     if not ("names" in o and "action" in o):
         return False
     if not (type(o["names"]) is list and len(o["names"]) >= 1 and not ({*map(type, o["names"])} - STR)):
@@ -714,22 +706,36 @@ def _members84(o: dict[str, Any]) -> bool:
         return False
     if "errnoRet" in o and not (_uint32(o["errnoRet"])):
         return False
-    if "args" in o and not (type(o["args"]) is list and all(map(_item85, o["args"]))):
+    if "args" in o and not (type(o["args"]) is list and all(map(_item83, o["args"]))):
         return False
     return True
 
 
-def _members79(o: dict[str, Any]) -> bool:
+def _members77(o: dict[str, Any]) -> bool:
     if not ("defaultAction" in o):
         return False
-    for key in o.keys() & _MEMBERS79_TABLE.keys():
-        if not _MEMBERS79_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS77_TABLE.keys():
+        if not _MEMBERS77_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item87(x: Any) -> bool:
-    return bool(type(x) is str and x in C12)
+def _item85(x: Any) -> bool:
+    return bool(type(x) is str and x in C11)
+
+
+def _item86(x: Any) -> bool:
+    return bool(type(x) is dict and _members87(x))
+
+
+def _members87(o: dict[str, Any]) -> bool:
+    if not ("domain" in o):
+        return False
+    if not (type(o["domain"]) is str and o["domain"] in C12):
+        return False
+    if "flags" in o and not (_strings(o["flags"])):
+        return False
+    return True
 
 
 def _item88(x: Any) -> bool:
@@ -737,23 +743,9 @@ def _item88(x: Any) -> bool:
 
 
 def _members89(o: dict[str, Any]) -> bool:
-    if not ("domain" in o):
-        return False
-    if not (type(o["domain"]) is str and o["domain"] in C13):
-        return False
-    if "flags" in o and not (_strings(o["flags"])):
-        return False
-    return True
-
-
-def _item90(x: Any) -> bool:
-    return bool(type(x) is dict and _members91(x))
-
-
-def _members91(o: dict[str, Any]) -> bool:
     if not ("mode" in o):
         return False
-    if not (type(o["mode"]) is str and C14(o["mode"])):
+    if not (type(o["mode"]) is str and C13(o["mode"])):
         return False
     if "nodes" in o and not (type(o["nodes"]) is str):
         return False
@@ -762,9 +754,9 @@ def _members91(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members35(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS35_TABLE.keys():
-        if not _MEMBERS35_TABLE[key](o[key]):
+def _members34(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS34_TABLE.keys():
+        if not _MEMBERS34_TABLE[key](o[key]):
             return False
     return True
 
@@ -779,11 +771,22 @@ def _members0(o: dict[str, Any]) -> bool:
 
 
 def is_features(x: Any) -> bool:
+    return bool(type(x) is dict and _members90(x))
+
+
+def _item91(x: Any) -> bool:
     return bool(type(x) is dict and _members92(x))
 
 
 def _item93(x: Any) -> bool:
     return bool(type(x) is dict and _members94(x))
+
+
+def _members94(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS94_TABLE.keys():
+        if not _MEMBERS94_TABLE[key](o[key]):
+            return False
+    return True
 
 
 def _item95(x: Any) -> bool:
@@ -802,9 +805,8 @@ def _item97(x: Any) -> bool:
 
 
 def _members98(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS98_TABLE.keys():
-        if not _MEMBERS98_TABLE[key](o[key]):
-            return False
+    if "enabled" in o and not (type(o["enabled"]) is bool):
+        return False
     return True
 
 
@@ -815,6 +817,10 @@ def _item99(x: Any) -> bool:
 def _members100(o: dict[str, Any]) -> bool:
     if "enabled" in o and not (type(o["enabled"]) is bool):
         return False
+    if "schemata" in o and not (type(o["schemata"]) is bool):
+        return False
+    if "monitoring" in o and not (type(o["monitoring"]) is bool):
+        return False
     return True
 
 
@@ -823,11 +829,7 @@ def _item101(x: Any) -> bool:
 
 
 def _members102(o: dict[str, Any]) -> bool:
-    if "enabled" in o and not (type(o["enabled"]) is bool):
-        return False
-    if "schemata" in o and not (type(o["schemata"]) is bool):
-        return False
-    if "enableMonitoring" in o and not (type(o["enableMonitoring"]) is bool):
+    if "idmap" in o and not (type(o["idmap"]) is dict and _members98(o["idmap"])):
         return False
     return True
 
@@ -837,16 +839,6 @@ def _item103(x: Any) -> bool:
 
 
 def _members104(o: dict[str, Any]) -> bool:
-    if "idmap" in o and not (type(o["idmap"]) is dict and _members100(o["idmap"])):
-        return False
-    return True
-
-
-def _item105(x: Any) -> bool:
-    return bool(type(x) is dict and _members106(x))
-
-
-def _members106(o: dict[str, Any]) -> bool:
     if "modes" in o and not (_strings(o["modes"])):
         return False
     if "flags" in o and not (_strings(o["flags"])):
@@ -854,18 +846,18 @@ def _members106(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members94(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS94_TABLE.keys():
-        if not _MEMBERS94_TABLE[key](o[key]):
+def _members92(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS92_TABLE.keys():
+        if not _MEMBERS92_TABLE[key](o[key]):
             return False
     return True
 
 
-def _members92(o: dict[str, Any]) -> bool:
+def _members90(o: dict[str, Any]) -> bool:
     if not ("ociVersionMin" in o and "ociVersionMax" in o):
         return False
-    for key in o.keys() & _MEMBERS92_TABLE.keys():
-        if not _MEMBERS92_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS90_TABLE.keys():
+        if not _MEMBERS90_TABLE[key](o[key]):
             return False
     return True
 
@@ -879,26 +871,26 @@ def is_resources(x: Any) -> bool:
 
 
 def is_state(x: Any) -> bool:
-    return bool(type(x) is dict and _members107(x))
+    return bool(type(x) is dict and _members105(x))
 
 
-def _item108(x: Any) -> bool:
+def _item106(x: Any) -> bool:
     return bool(type(x) is str and len(x) >= 1)
 
 
-def _item109(x: Any) -> bool:
-    return bool(type(x) is str and x in C15)
+def _item107(x: Any) -> bool:
+    return bool(type(x) is str and x in C14)
 
 
-def _item110(x: Any) -> bool:
+def _item108(x: Any) -> bool:
     return bool(type(x) is int and 0 <= x <= 4194304)
 
 
-def _members107(o: dict[str, Any]) -> bool:
+def _members105(o: dict[str, Any]) -> bool:
     if not ("ociVersion" in o and "id" in o and "status" in o and "bundle" in o):
         return False
-    for key in o.keys() & _MEMBERS107_TABLE.keys():
-        if not _MEMBERS107_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS105_TABLE.keys():
+        if not _MEMBERS105_TABLE[key](o[key]):
             return False
     return True
 
@@ -917,10 +909,10 @@ _MEMBERS12_TABLE: dict[str, Callable[[Any], bool]] = {
     "inheritable": _capabilities,
     "ambient": _capabilities,
 }
-_MEMBERS19_TABLE: dict[str, Callable[[Any], bool]] = {
-    "policy": _item20,
-    "nice": _item21,
-    "priority": _item22,
+_MEMBERS18_TABLE: dict[str, Callable[[Any], bool]] = {
+    "policy": _item19,
+    "nice": _item20,
+    "priority": _item21,
     "flags": _strings,
     "runtime": _uint64,
     "deadline": _uint64,
@@ -935,16 +927,16 @@ _MEMBERS2_TABLE: dict[str, Callable[[Any], bool]] = {
     "env": _strings,
     "cwd": _path,
     "capabilities": _item11,
-    "rlimits": _item14,
+    "rlimits": _item13,
     "noNewPrivileges": _item3,
     "apparmorProfile": _item10,
     "selinuxLabel": _item10,
-    "oomScoreAdj": _item17,
-    "scheduler": _item18,
-    "ioPriority": _item23,
-    "execCPUAffinity": _item25,
+    "oomScoreAdj": _item16,
+    "scheduler": _item17,
+    "ioPriority": _item22,
+    "execCPUAffinity": _item24,
 }
-_MEMBERS30_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS29_TABLE: dict[str, Callable[[Any], bool]] = {
     "destination": _path,
     "type": _item10,
     "source": _item10,
@@ -952,7 +944,7 @@ _MEMBERS30_TABLE: dict[str, Callable[[Any], bool]] = {
     "uidMappings": _idMappings,
     "gidMappings": _idMappings,
 }
-_MEMBERS33_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS32_TABLE: dict[str, Callable[[Any], bool]] = {
     "prestart": _hooks,
     "createRuntime": _hooks,
     "createContainer": _hooks,
@@ -960,32 +952,32 @@ _MEMBERS33_TABLE: dict[str, Callable[[Any], bool]] = {
     "poststart": _hooks,
     "poststop": _hooks,
 }
-_MEMBERS42_TABLE: dict[str, Callable[[Any], bool]] = {
-    "type": _item43,
+_MEMBERS41_TABLE: dict[str, Callable[[Any], bool]] = {
+    "type": _item42,
     "path": _path,
     "major": _deviceNumber,
     "minor": _deviceNumber,
-    "fileMode": _item44,
+    "fileMode": _id,
     "uid": _id,
     "gid": _id,
 }
-_MEMBERS51_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS49_TABLE: dict[str, Callable[[Any], bool]] = {
     "allow": _item3,
-    "type": _item52,
+    "type": _item50,
     "major": _int64,
     "minor": _int64,
-    "access": _item53,
+    "access": _item51,
 }
-_MEMBERS57_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS55_TABLE: dict[str, Callable[[Any], bool]] = {
     "weight": _uint16,
     "leafWeight": _uint16,
-    "weightDevice": _item58,
+    "weightDevice": _item56,
     "throttleReadBpsDevice": _throttle,
     "throttleWriteBpsDevice": _throttle,
     "throttleReadIOPSDevice": _throttle,
     "throttleWriteIOPSDevice": _throttle,
 }
-_MEMBERS64_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS62_TABLE: dict[str, Callable[[Any], bool]] = {
     "cpus": _item10,
     "mems": _item10,
     "period": _uint64,
@@ -996,7 +988,7 @@ _MEMBERS64_TABLE: dict[str, Callable[[Any], bool]] = {
     "shares": _uint64,
     "idle": _int64,
 }
-_MEMBERS69_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS67_TABLE: dict[str, Callable[[Any], bool]] = {
     "kernel": _int64,
     "kernelTCP": _int64,
     "limit": _int64,
@@ -1007,18 +999,18 @@ _MEMBERS69_TABLE: dict[str, Callable[[Any], bool]] = {
     "useHierarchy": _item3,
     "checkBeforeUpdate": _item3,
 }
-_MEMBERS48_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS46_TABLE: dict[str, Callable[[Any], bool]] = {
     "unified": _stringMap,
-    "devices": _item49,
-    "pids": _item54,
-    "blockIO": _item56,
-    "cpu": _item63,
-    "hugepageLimits": _item65,
-    "memory": _item68,
-    "network": _item70,
-    "rdma": _item74,
+    "devices": _item47,
+    "pids": _item52,
+    "blockIO": _item54,
+    "cpu": _item61,
+    "hugepageLimits": _item63,
+    "memory": _item66,
+    "network": _item68,
+    "rdma": _item72,
 }
-_MEMBERS78_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS76_TABLE: dict[str, Callable[[Any], bool]] = {
     "closID": _item10,
     "schemata": _strings,
     "l3CacheSchema": _item10,
@@ -1027,53 +1019,53 @@ _MEMBERS78_TABLE: dict[str, Callable[[Any], bool]] = {
     "enableMBM": _item3,
     "enableMonitoring": _item3,
 }
-_MEMBERS79_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS77_TABLE: dict[str, Callable[[Any], bool]] = {
     "defaultAction": _seccompAction,
     "defaultErrnoRet": _uint32,
     "flags": _strings,
     "listenerPath": _item10,
     "listenerMetadata": _item10,
-    "architectures": _item80,
-    "syscalls": _item82,
+    "architectures": _item78,
+    "syscalls": _item80,
 }
-_MEMBERS35_TABLE: dict[str, Callable[[Any], bool]] = {
-    "namespaces": _item36,
+_MEMBERS34_TABLE: dict[str, Callable[[Any], bool]] = {
+    "namespaces": _item35,
     "uidMappings": _idMappings,
     "gidMappings": _idMappings,
-    "timeOffsets": _item38,
-    "devices": _item41,
-    "netDevices": _item45,
+    "timeOffsets": _item37,
+    "devices": _item40,
+    "netDevices": _item43,
     "cgroupsPath": _item10,
     "resources": _resources,
-    "intelRdt": _item77,
+    "intelRdt": _item75,
     "sysctl": _stringMap,
     "seccomp": _seccomp,
-    "rootfsPropagation": _item87,
+    "rootfsPropagation": _item85,
     "maskedPaths": _strings,
     "readonlyPaths": _strings,
     "mountLabel": _item10,
-    "personality": _item88,
-    "memoryPolicy": _item90,
+    "personality": _item86,
+    "memoryPolicy": _item88,
 }
 _MEMBERS0_TABLE: dict[str, Callable[[Any], bool]] = {
     "ociVersion": _item1,
     "process": _process,
-    "root": _item27,
+    "root": _item26,
     "hostname": _item10,
     "domainname": _item10,
-    "mounts": _item29,
-    "hooks": _item32,
+    "mounts": _item28,
+    "hooks": _item31,
     "annotations": _stringMap,
     "linux": _linux,
 }
-_MEMBERS96_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS94_TABLE: dict[str, Callable[[Any], bool]] = {
     "v1": _item3,
     "v2": _item3,
     "systemd": _item3,
     "systemdUser": _item3,
     "rdma": _item3,
 }
-_MEMBERS98_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS96_TABLE: dict[str, Callable[[Any], bool]] = {
     "enabled": _item3,
     "actions": _strings,
     "operators": _strings,
@@ -1081,32 +1073,32 @@ _MEMBERS98_TABLE: dict[str, Callable[[Any], bool]] = {
     "knownFlags": _strings,
     "supportedFlags": _strings,
 }
-_MEMBERS94_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS92_TABLE: dict[str, Callable[[Any], bool]] = {
     "namespaces": _strings,
     "capabilities": _strings,
-    "cgroup": _item95,
-    "seccomp": _item97,
-    "apparmor": _item99,
-    "selinux": _item99,
-    "intelRdt": _item101,
-    "mountExtensions": _item103,
-    "netDevices": _item99,
-    "memoryPolicy": _item105,
+    "cgroup": _item93,
+    "seccomp": _item95,
+    "apparmor": _item97,
+    "selinux": _item97,
+    "intelRdt": _item99,
+    "mountExtensions": _item101,
+    "netDevices": _item97,
+    "memoryPolicy": _item103,
 }
-_MEMBERS92_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS90_TABLE: dict[str, Callable[[Any], bool]] = {
     "ociVersionMin": _item10,
     "ociVersionMax": _item10,
     "hooks": _strings,
     "mountOptions": _strings,
-    "linux": _item93,
+    "linux": _item91,
     "annotations": _stringMap,
     "potentiallyUnsafeConfigAnnotations": _strings,
 }
-_MEMBERS107_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS105_TABLE: dict[str, Callable[[Any], bool]] = {
     "ociVersion": _item1,
-    "id": _item108,
-    "status": _item109,
-    "pid": _item110,
+    "id": _item106,
+    "status": _item107,
+    "pid": _item108,
     "bundle": _path,
     "annotations": _stringMap,
 }

@@ -30,19 +30,20 @@ def load_config(bundle: str) -> dict[str, Any]:
     return config
 
 
-def load_document(path: str, *, advice: str) -> dict[str, Any]:
-    """A JSON object from a regular file of bounded size.
+def load_document(path: str, *, advice: str, pipe: bool = False) -> dict[str, Any]:
+    """A JSON object from a regular file of bounded size, or from a pipe where that may be.
 
     Raises:
         HostError: it cannot be read. ConfigError: it is no JSON object.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK))
     except OSError as e:
         words = os.strerror(e.errno or 0)
         raise HostError(f'"{path}": {words[:1].lower()}{words[1:]}; {advice}', e.errno or 0) from e
     with os.fdopen(fd, "rb") as f:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        kind = os.fstat(fd).st_mode
+        if not (stat.S_ISREG(kind) or (pipe and stat.S_ISFIFO(kind))):
             raise HostError(f'"{path}" is not a regular file; {advice}')
         content = f.read(MAX_DOCUMENT + 1)
     return parse_document(content, path)

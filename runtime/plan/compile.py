@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from runtime.plan.devices import plan_devices
 from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
 from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, plan_mounts
 from runtime.plan.process import ProcessPlan, plan_process, plan_session
+from runtime.plan.resctrl import plan_resctrl
 from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
 
@@ -84,7 +85,9 @@ def compile_create(
     fds: list[model.FdSource] = [model.ListenerFd(), *entry.fds]
     net_devices = _net_devices(linux, spaces)
     root = _root(config, linux, request, facts, spaces, fds)
+    resctrl = plan_resctrl(linux.get("intelRdt") or {}, request.container_id)
     steps = (
+        *_grouped(resctrl),
         *entry.steps,
         *plan_session(process, new_keyring=not request.no_new_keyring),
         *((model.LoopbackUp(),) if "network" in spaces.new else ()),
@@ -107,6 +110,7 @@ def compile_create(
         id_maps=maps,
         net_devices=net_devices,
         veth=request.veth,
+        resctrl=resctrl,
         rlimits=planned.rlimits,
         oom_score=planned.oom_score,
         terminal=bool(process.get("terminal")),
@@ -138,6 +142,7 @@ def compile_exec(
     facts: model.Facts,
     compile_seccomp: Callable[[SeccompRules], bytes],
     *,
+    container_id: str,
     rootless: bool,
     keep_fds: int,
     new_keyring: bool = True,
@@ -161,7 +166,9 @@ def compile_exec(
     )
     kinds = {kind for kind in NAMESPACES if spaces.has(kind)}
     early = _before_joining(planned)
+    resctrl = plan_resctrl(linux.get("intelRdt") or {}, container_id)
     steps: tuple[model.Step, ...] = (
+        *_grouped(resctrl),
         *early,
         *_initial_affinity(process),
         model.JoinNamespace(0, namespaces.clone_flags(kinds)),
@@ -173,7 +180,18 @@ def compile_exec(
         model.Ready(False),
         *planned.late,
     )
-    return model.Plan(steps=steps, fds=(model.PidFd(),), terminal=bool(process.get("terminal")), notes=planned.notes)
+    return model.Plan(
+        steps=steps,
+        fds=(model.PidFd(),),
+        resctrl=resctrl,
+        terminal=bool(process.get("terminal")),
+        notes=planned.notes,
+    )
+
+
+def _grouped(resctrl: model.Resctrl | None) -> tuple[model.Step, ...]:
+    """Before anything else, since children belong to their parent's group."""
+    return (model.Sync(model.SYNC_RESCTRL),) if resctrl else ()
 
 
 def _before_joining(planned: ProcessPlan) -> tuple[model.Step, ...]:
@@ -224,6 +242,7 @@ def _root(
         for key, value in (linux.get("sysctl") or {}).items()
     )
     if not spaces.has("mount"):
+        _without_mounts(config, linux)
         return (
             model.Rootfs(model.NO_SLOT, False, path),
             *sync_hooks,
@@ -245,7 +264,7 @@ def _root(
         id_maps=namespaces.id_maps(linux) if "user" in spaces.new else None,
     )
     fds.extend(mounts.fds)
-    make: tuple[str, ...] = ()
+    make = _working_directory(process, mounts.targets)
     base: model.Step = model.Rootfs(slot, True, path)
     if request.image:
         make = tuple(d for d in request.image.make if d not in mounts.targets)
@@ -258,7 +277,8 @@ def _root(
     )
     dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))
-    targets = (*mounts.targets, *in_root, *make)
+    below = tuple(d for d in make if not any(d.startswith(f"{posixpath.normpath(t)}/") for t in mounts.targets))
+    targets = (*mounts.targets, *in_root, *below)
     # An upper layer takes the mount points that are missing; without one they come from a private layer.
     private = not request.image or request.image.upper == model.UPPER_NONE
     label = linux.get("mountLabel")
@@ -280,6 +300,32 @@ def _root(
         model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
         model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
     )
+
+
+def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
+    """Refuse what only a mount namespace can give: on the host's mounts it would be done to the host, or not at all.
+
+    Raises:
+        ConfigError: names the field.
+    """
+    asked = {
+        "root.readonly": config["root"].get("readonly"),
+        "mounts": config.get("mounts"),
+        "process.terminal": config["process"].get("terminal"),
+        "linux.devices": linux.get("devices"),
+        "linux.maskedPaths": linux.get("maskedPaths"),
+        "linux.readonlyPaths": linux.get("readonlyPaths"),
+        "linux.rootfsPropagation": linux.get("rootfsPropagation"),
+    }
+    for field, value in asked.items():
+        if value:
+            raise ConfigError(field, 'needs a mount namespace; add {"type": "mount"} to linux.namespaces, or remove it')
+
+
+def _working_directory(process: Mapping[str, Any], mounted: Sequence[str]) -> tuple[str, ...]:
+    """The working directory, to be made where it is missing, as callers know it of runc."""
+    cwd = posixpath.normpath(process.get("cwd") or "/")
+    return () if cwd in ("/", "//") or cwd in mounted else (cwd,)
 
 
 LOWERDIR_APPEND = (6, 5)  # Linux: overlayfs takes its layers one by one
@@ -325,5 +371,3 @@ def _check_host(linux: Mapping[str, Any], facts: model.Facts) -> None:
     label = linux.get("mountLabel")
     if label and not facts.selinux:
         raise ConfigError("linux.mountLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it")
-    if linux.get("intelRdt"):
-        raise ConfigError("linux.intelRdt", "stele manages no cache and bandwidth classes (resctrl); remove it")

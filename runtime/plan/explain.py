@@ -187,6 +187,9 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
         yield f"move network device {device.host_name} in, as {device.container_name}"
     for veth in plan.veth:
         yield f"make a veth pair: {veth.address} inside, {veth.gateway} outside"
+    if plan.resctrl:
+        shares = (plan.resctrl.schema + plan.resctrl.schemata).strip().replace("\n", " ")
+        yield f"resctrl group /{plan.resctrl.group}" + (f": {shares}" if shares else "")
     for limit in plan.rlimits:
         yield f"with the host's rights: {words(limit)}"
     for hook in plan.hooks:

@@ -66,8 +66,8 @@ class Sync(Step):
     index: int = 0
 
 
-SYNC_ATTACHED, SYNC_MAPPED, SYNC_HOOKS, SYNC_NET_DEVICES = 1, 2, 3, 4
-SYNC_NAMES = {1: "cgroup", 2: "id maps", 3: "createRuntime hooks", 4: "network devices"}
+SYNC_ATTACHED, SYNC_MAPPED, SYNC_HOOKS, SYNC_NET_DEVICES, SYNC_RESCTRL = 1, 2, 3, 4, 5
+SYNC_NAMES = {1: "cgroup", 2: "id maps", 3: "createRuntime hooks", 4: "network devices", 5: "resctrl group"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -653,11 +653,24 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True)
+class Resctrl:
+    """A group of the resctrl file system. group: its name, "" for the root group; named: by closID, so that it may be
+    others' too. schema, schemata: lines to write, the second last. monitor: name of a monitoring group in it, or ""."""
+
+    group: str
+    named: bool
+    schema: str
+    schemata: str
+    monitor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that starting one process takes.
 
     clone_flags: CLONE_NEW* bits of the first clone3(2).
-    id_maps: of the new user namespace, if any. veth: addresses of the pair that the host side makes.
+    id_maps: of the new user namespace, if any. veth: addresses of the pair that the host side makes. resctrl: the group
+    that the process is in, if any.
     terminal: a Console step is among the steps.
     rlimits, oom_score: set from the host side, where a new user namespace has not the right to raise them.
     cgroup_owner: the host's uid that gets the container's cgroup, None to leave it.
@@ -673,6 +686,7 @@ class Plan:
     id_maps: IdMaps | None = None
     net_devices: tuple[NetDevice, ...] = ()
     veth: tuple[Veth, ...] = ()
+    resctrl: Resctrl | None = None
     rlimits: tuple[Rlimit, ...] = ()
     oom_score: int | None = None
     terminal: bool = False

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,108 @@ def test_user_groups_and_umask(inside: Any) -> None:
 def test_cwd_env_and_home(inside: Any) -> None:
     process = {"cwd": "/tmp", "env": ["PATH=/bin", "A=b c"], "user": {"uid": 1000, "gid": 1000}}
     assert inside("pwd; echo $A; echo $HOME", {"process": process}) == "/tmp\nb c\n/home\n"
+
+
+def _modes(folder: Path, *names: str) -> list[int]:
+    return [stat.S_IMODE((folder / "rootfs" / name).stat().st_mode) for name in names]
+
+
+def test_a_missing_cwd_is_made(stele: Runtime, bundle: BundleFactory) -> None:
+    """As callers know it of runc (Kubernetes' workingDir, say), and whatever the umask of the caller is."""
+    folder = bundle(say("pwd"), {"process": {"cwd": "/new/./work", "user": {"uid": 1000, "gid": 1000}}})
+    done = stele("run", "-b", folder, stele.id(), umask=0o077)
+    assert (done.returncode, done.stdout) == (0, "/new/work\n"), done.stderr
+    assert _modes(folder, "new", "new/work") == [0o755, 0o755]
+
+
+def test_a_missing_cwd_of_a_read_only_root_is_made_beside_the_bundle(inside: Any, bundle: BundleFactory) -> None:
+    """runc writes it into the bundle, read-only or not; here nothing is written there."""
+    volume = bundle.folder / "volume"
+    volume.mkdir()
+    mounts = [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/data", "source": str(volume), "options": ["bind"]},
+    ]
+    for cwd in ("/new/work", "/data/new/work"):
+        changes = {"process": {"cwd": cwd}, "mounts": mounts}
+        assert inside("pwd; grep -c overlay /proc/mounts", changes, readonly=True).split()[0] == cwd
+    assert (volume / "new/work").is_dir(), "a volume is written as any program would"
+    assert list(bundle.folder.glob("bundle*/rootfs/new")) == []
+
+
+def test_a_cwd_that_cannot_be_made(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    mounts = [{"destination": "/data", "source": str(tmp_path), "options": ["bind", "ro"]}]
+    done = stele("run", "-b", bundle(say("pwd"), {"process": {"cwd": "/data/new"}, "mounts": mounts}), stele.id())
+    assert done.returncode == 1
+    assert done.stderr.startswith('stele run failed: process.cwd "/data/new": cannot make it: read-only file system')
+
+
+def test_a_cwd_that_only_its_user_may_see(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """As on NFS, where root is nobody: here root lacks CAP_DAC_OVERRIDE, and the directory is another user's."""
+    tmp_path.chmod(0o755)
+    private = tmp_path / "private"
+    (private / "work").mkdir(parents=True)
+    for path in (private, private / "work"):
+        os.chown(path, 1000, 1000)
+        path.chmod(0o700)
+    mounts = [{"destination": "/data", "source": str(private), "options": ["bind"]}]
+    changes = {"process": {"cwd": "/data/work", "user": {"uid": 1000, "gid": 1000}}, "mounts": mounts}
+    less = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    disabled = ("--cgroup-manager", "disabled")
+    argv = [*less, *stele.command(*disabled, "run", "-b", bundle(say("pwd"), changes), stele.id())]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "/data/work\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("mounts", {}),
+        ("root.readonly", {"mounts": [], "root": {"readonly": True}}),
+        ("linux.maskedPaths", {"mounts": []}),
+        ("linux.readonlyPaths", {"mounts": [], "linux": {"maskedPaths": []}}),
+        ("process.terminal", {"mounts": [], "process": {"terminal": True}}),
+        ("linux.devices", {"mounts": [], "linux": {"devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]}}),
+        ("linux.rootfsPropagation", {"mounts": [], "linux": {"maskedPaths": [], "readonlyPaths": [], "rootfsPropagation": "slave"}}),
+    ],
+)  # fmt: skip
+def test_what_needs_a_mount_namespace_is_refused_without_one(
+    stele: Runtime, bundle: BundleFactory, field: str, changes: dict[str, Any]
+) -> None:
+    """runc does these to the host's own mounts; to leave them out without a word would leave the host's /proc open."""
+
+    def without(config: dict[str, Any]) -> None:
+        spaces = config["linux"]["namespaces"]
+        config["linux"]["namespaces"] = [n for n in spaces if n["type"] != "mount"]
+
+    done = stele("run", "-b", bundle(say("pwd"), changes, edit=without), stele.id())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"stele run failed: {field}: needs a mount namespace")
+
+
+def test_capabilities_that_nobody_knows_are_told(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """config.md: what cannot be mapped to a capability of the kernel "MUST be logged as a warning"; so of `exec`."""
+    sets = {"bounding": ["cap_kill", "CAP_KILL"], "permitted": ["cap kill"]}
+    name = stele.create(bundle(["sleep", "1000"], {"process": {"capabilities": sets}}))
+    said = (bundle.folder / "bundle1/stderr").read_text()
+    assert "'cap_kill' is not given" in said and "'cap kill' is not given" in said
+    stele.ok("start", name)
+    done = stele("exec", "--cap", "flying", name, "grep", "CapBnd", "/proc/self/status")
+    assert done.returncode == 0
+    assert int(done.stdout.split()[1], 16) == 1 << 5
+    assert "'CAP_FLYING' is not given" in done.stderr
+    stele.ok("delete", "-f", name)
+
+
+def test_a_file_mode_with_the_bits_of_its_type(inside: Any) -> None:
+    """st_mode as stat(2) gives it, which some write; mknod(2) takes it, and so does runc."""
+    devices = [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": stat.S_IFCHR | 0o640}]
+    assert inside("stat -c '%a %F' /dev/x", {"linux": {"devices": devices}}) == "640 character special file\n"
+
+
+def test_no_propagation_of_the_root_is_told(inside: Any) -> None:
+    """ "" is what an unset string of a caller may come as."""
+    assert inside("echo runs", {"linux": {"rootfsPropagation": ""}}) == "runs\n"
 
 
 @pytest.mark.parametrize("name", ["bounding", "effective", "permitted", "inheritable", "ambient"])

@@ -49,7 +49,7 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
             {"process": {"args": ["/etc/passwd"]}}, ['"/etc/passwd"', "permission denied"], id="not-executable"
         ),
         pytest.param(
-            {"process": {"cwd": "/not/there"}}, ["process.cwd", "/not/there", "no such file"], id="cwd-missing"
+            {"process": {"cwd": "/etc/passwd"}}, ["process.cwd", "/etc/passwd", "not a directory"], id="cwd-a-file"
         ),
         pytest.param({"process": {"user": {"uid": "x"}}}, ["process.user.uid", "must be an integer"], id="wrong-type"),
         pytest.param({"root": {"path": "nowhere"}}, ["root.path", "no such file or directory"], id="rootfs-missing"),
@@ -79,6 +79,11 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
             id="no-namespace",
         ),
         pytest.param(
+            {"linux": {"namespaces": [{"type": "uts"}, {"type": "network", "path": "/etc/passwd"}, {"type": "mount"}]}},
+            ["is not a namespace; name a file such as /proc/PID/ns/net"],
+            id="no-network-namespace",
+        ),
+        pytest.param(
             {"linux": {"resources": {"memory": {"limit": 10_000_000}}}},
             ["linux.resources.memory.limit", "memory"],
             id="controller-missing",
@@ -88,7 +93,11 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
         ),
         pytest.param({"linux": {"sysctl": {"net.no.such": "1"}}}, ["net", "no such file"], id="sysctl-missing"),
         pytest.param({"process": {"apparmorProfile": "x"}}, ["process.apparmorProfile"], id="no-apparmor"),
-        pytest.param({"linux": {"intelRdt": {"closID": "x"}}}, ["linux.intelRdt", "resctrl"], id="no-resctrl"),
+        pytest.param(
+            {"linux": {"intelRdt": {"closID": "x"}}},
+            ["linux.intelRdt: no resctrl file system is mounted on /sys/fs/resctrl"],
+            id="no-resctrl",
+        ),
     ],
 )
 def test_a_bad_config(

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness import leaks
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
@@ -408,3 +409,50 @@ def test_exec_without_a_terminal_has_none(stele: Runtime, bundle: BundleFactory)
     name = stele.detached(bundle(SLEEP))
     assert stele("exec", name, "tty").stdout == "not a tty\n"
     stele.ok("delete", "-f", name)
+
+
+@pytest.fixture
+def resctrl(tmp_path: Path) -> Iterator[Path]:
+    """A directory tree in the place of resctrl, with a group "gold": no processor here has the real one."""
+    fs = tmp_path / "fs"
+    tree = fs / "resctrl"
+    for group in (tree, tree / "gold"):
+        group.mkdir(parents=True)
+        (group / "tasks").touch()
+        (group / "schemata").write_text("    L3:0=7ff\n")
+    (fs / "cgroup").mkdir()
+    subprocess.run(["mount", "--rbind", "/sys/fs/cgroup", fs / "cgroup"], check=True)
+    subprocess.run(["mount", "--rbind", fs, "/sys/fs"], check=True)
+    yield tree
+    subprocess.run(["umount", "-l", "/sys/fs"], check=True)
+    subprocess.run(["umount", "-l", fs / "cgroup"], check=True)
+
+
+def test_a_group_of_resctrl_is_joined(stele: Runtime, bundle: BundleFactory, resctrl: Path) -> None:
+    """The container's process before it begins, each exec likewise; the group stays, since it was not made for it."""
+    rdt = {"closID": "gold", "l3CacheSchema": "L3:0=7FF"}
+    folder = bundle(["sleep", "1000"], {"linux": {"intelRdt": rdt}})
+    name = stele.create(folder)
+    assert (resctrl / "gold/tasks").read_text() == str(stele.state(name)["pid"])
+    stele.ok("start", name)
+    before = (resctrl / "gold/tasks").read_text()
+    stele.ok("exec", name, "true")
+    assert (resctrl / "gold/tasks").read_text() != before
+    stele.ok("update", "--l3-cache-schema", "L3:0=1", name)
+    assert (resctrl / "gold/schemata").read_text().startswith("L3:0=1\n")
+    assert stele("create", "-b", folder, stele.id()).stderr.endswith(
+        'linux.intelRdt: the group "gold" is there with another schema (L3:0 differs); choose another closID, '
+        "or correct the schema\n"
+    )
+    stele.ok("delete", "-f", name)
+    assert (resctrl / "gold").is_dir()
+
+
+def test_a_group_of_resctrl_that_is_not_there(
+    stele: Runtime, bundle: BundleFactory, resctrl: Path, leftovers: leaks.Watch
+) -> None:
+    done = stele("run", "-b", bundle(["true"], {"linux": {"intelRdt": {"closID": "silver"}}}), stele.id())
+    assert done.returncode == 1
+    assert 'linux.intelRdt.closID "silver": there is no such group' in done.stderr
+    assert sorted(p.name for p in resctrl.iterdir()) == ["gold", "schemata", "tasks"]
+    assert leftovers.left() == []

@@ -298,6 +298,16 @@ def test_exec_reads_a_process_file(stele: Runtime, bundle: BundleFactory, tmp_pa
     stele.ok("delete", "-f", name)
 
 
+def test_exec_reads_a_process_from_a_pipe(stele: Runtime, bundle: BundleFactory) -> None:
+    """As a shell's <(...) has it; runc reads it too."""
+    name = stele.detached(bundle(SLEEP))
+    process = json.dumps({"args": ["echo", "piped"], "cwd": "/", "env": ["PATH=/bin"]})
+    assert stele.ok("exec", "--process", "/dev/stdin", name, input=process) == "piped\n"
+    refused = stele("exec", "--process", "/dev/null", name)
+    assert (refused.returncode, "is not a regular file" in refused.stderr) == (255, True)
+    stele.ok("delete", "-f", name)
+
+
 def test_exec_in_a_container_that_shares_out_controllers(stele: Runtime, bundle: BundleFactory) -> None:
     """As systemd in a container does: then its cgroup can hold no process, and an exec goes where its init is."""
     script = (
@@ -329,6 +339,84 @@ def test_exec_refuses_what_is_no_uid(stele: Runtime, bundle: BundleFactory, user
         assert done.returncode != 0
         assert "0\n" not in done.stdout
     stele.ok("delete", "-f", name)
+
+
+def test_a_paused_container_that_was_not_started(stele: Runtime, bundle: BundleFactory) -> None:
+    """Its init hears nothing: `start` says so, and does not wait for it."""
+    name = stele.create(bundle(SLEEP))
+    stele.ok("pause", name)
+    assert stele.state(name)["status"] == "paused"
+    done = stele("start", name)
+    assert done.returncode == 1
+    assert done.stderr == f'cannot start a container in the paused state: "{name}"; resume it first\n'
+    stele.ok("resume", name)
+    assert stele.state(name)["status"] == "created"
+    stele.ok("start", name)
+    stele.ok("delete", "-f", name)
+
+
+def test_signal_0_asks_whether_it_runs(stele: Runtime, bundle: BundleFactory) -> None:
+    """kill(2): nothing is sent, but an error tells that there is nobody."""
+    name = stele.detached(bundle(SLEEP))
+    for flags in ([], ["--all"]):
+        assert stele.ok("kill", *flags, name, "0") == ""
+    stele.ok("kill", name, "KILL")
+    stele.wait_stopped(name)
+    done = stele("kill", name, "0")
+    assert (done.returncode, "container not running" in done.stderr) == (1, True)
+    stele.ok("delete", name)
+
+
+def _ignored(status: str) -> list[int]:
+    mask = int(status.split()[1], 16)
+    return [n for n in range(1, 65) if mask >> (n - 1) & 1]
+
+
+def test_what_the_caller_ignores_the_container_does_not(stele: Runtime, bundle: BundleFactory) -> None:
+    """Under nohup(1), or a service manager that ignores signals: a program in a container begins with none ignored."""
+    look = ["grep", "SigIgn", "/proc/self/status"]
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "grep SigIgn /proc/self/status >$OUT"]}
+    folder = bundle(look)
+    config = json.loads((folder / "config.json").read_text())
+    hooks = ("createRuntime", "createContainer")
+    config["hooks"] = {kind: [{**hook, "env": [f"OUT={folder}/{kind}", "PATH=/bin"]}] for kind in hooks}
+    (folder / "config.json").write_text(json.dumps(config))
+    ignoring = [
+        "sh",
+        "-c",
+        "trap '' HUP INT QUIT PIPE TERM USR1 USR2 ALRM CHLD CONT TSTP TTIN TTOU WINCH; exec \"$@\"",
+        "sh",
+    ]
+    name = stele.detached(bundle(SLEEP))
+    for words in (("run", "-b", folder, stele.id()), ("exec", name, *look)):
+        done = subprocess.run([*ignoring, *stele.command(*words)], capture_output=True, text=True, check=True)
+        assert _ignored(done.stdout) == []
+    for kind in hooks:
+        # posix_spawn(3) of glibc ignores the two signals that are its own.
+        assert set(_ignored((folder / kind).read_text())) <= {32, 33}, kind
+    stele.ok("delete", "-f", name)
+
+
+def test_a_list_writes_no_control_characters(stele: Runtime, bundle: BundleFactory) -> None:
+    """A bundle's path is anybody's: as it is in JSON, but with escapes in what goes to a terminal."""
+    folder = bundle(SLEEP)
+    odd = folder.with_name("b \x1b[31m\n\u00fc")
+    folder.rename(odd)
+    name = stele.create(odd)
+    assert [row["bundle"] for row in json.loads(stele.ok("list", "-f", "json"))] == [str(odd)]
+    table = stele.ok("list").splitlines()
+    assert len(table) == 2
+    assert "b \\x1b[31m\\n\u00fc" in table[1]
+    stele.ok("delete", "-f", name)
+
+
+def test_too_few_file_descriptors(stele: Runtime, bundle: BundleFactory) -> None:
+    argv = ["prlimit", "--nofile=12", *stele.command("run", "-b", bundle(["true"]), stele.id())]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "stele run failed: cannot start init: too many open files; raise RLIMIT_NOFILE of the caller\n"
+    )
 
 
 def test_exec_in_a_paused_container(stele: Runtime, bundle: BundleFactory) -> None:

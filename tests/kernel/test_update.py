@@ -98,7 +98,7 @@ def test_a_refused_update_changes_nothing(stele: Runtime, limited: tuple[str, Pa
         (["--pids-limit", "5"], 'linux.resources.pids.limit: needs the cgroup controller "pids"'),
         (["--blkio-weight", "50"], 'linux.resources.blockIO.weight: needs the cgroup controller "io"'),
         (["--cpu-rt-period", "50"], "cgroup v2 has no realtime limits"),
-        (["--l3-cache-schema", "L3:0=f"], "--l3-cache-schema needs resctrl"),
+        (["--l3-cache-schema", "L3:0=f"], "was created without linux.intelRdt"),
         (["--memory", "lots"], 'invalid value "lots" for --memory'),
         (["--cpu-quota", "1x"], 'invalid value "1x" for --cpu-quota'),
     ],

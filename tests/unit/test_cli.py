@@ -34,6 +34,8 @@ def run(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         ("kill", ["--all", "x"], {"all": True, "id": "x", "signal": ""}),
         ("kill", ["x", "-9"], {"id": "x", "signal": "-9"}),
         ("run", ["-no-subreaper", "x"], {"no_subreaper": True, "id": "x"}),
+        ("create", ["-bundle", "/b", "-pid-file=p", "-no-pivot", "x"], {"bundle": "/b", "pid_file": "p", "no_pivot": True}),
+        ("exec", ["-env=A=1", "-env", "B=2", "-tty", "x", "ls"], {"env": ["A=1", "B=2"], "tty": True, "id": "x"}),
         ("run", ["--no-subreaper", "-d", "--bundle=/b", "x"], {"no_subreaper": True, "detach": True, "bundle": "/b"}),
         ("create", ["x", "--pid-file", "p", "-b", "/b"], {"id": "x", "pid_file": "p", "bundle": "/b"}),
         ("create", ["--preserve-fds", "3", "x"], {"preserve_fds": 3}),
@@ -74,9 +76,32 @@ def test_what_is_refused(command: str, words: list[str], problem: str) -> None:
     assert str(caught.value) == problem
 
 
-def test_help_is_wanted() -> None:
+@pytest.mark.parametrize("word", ["--help", "-help", "-h"])
+def test_help_is_wanted(word: str) -> None:
     with pytest.raises(HelpWanted):
-        parse_command(BY_NAME["exec"], ["--help"])
+        parse_command(BY_NAME["exec"], [word])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--root", "r", "list"], ["--store", "s", "list"], ["plan"], ["create", "x"]],
+    ids=" ".join,
+)
+def test_a_working_directory_that_is_gone(tmp_path: Path, words: list[str]) -> None:
+    """The path that counts from it is named; what is given as an absolute path works as ever."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    argv = ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *STELE]
+    env = {**os.environ, "PYTHONPATH": str(REPO)}
+
+    def there(*more: str) -> subprocess.CompletedProcess[str]:
+        gone.mkdir(exist_ok=True)
+        return subprocess.run([*argv, *more], cwd=gone, env=env, capture_output=True, text=True, check=False)
+
+    done = there(*words)
+    assert done.returncode == 1
+    assert "working directory, and that is gone: no such file or directory" in done.stderr
+    assert there("--root", str(tmp_path), "list", "-q").returncode == 0
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.refused], ids=lambda c: c.name)

@@ -326,7 +326,7 @@ def test_the_last_environment_entry_for_a_name_wins() -> None:
         ({"process__execCPUAffinity": {"initial": "a"}}, "process.execCPUAffinity.initial", "no list of CPUs"),
         ({"process__capabilities": {"inheritable": ["CAP_KILL"]}}, "process.capabilities.inheritable", "not in the bounding set"),
         ({"linux__personality": {"domain": "LINUX", "flags": ["x"]}}, "linux.personality.flags", "no flag is defined"),
-        ({"linux__intelRdt": {"closID": "x"}}, "linux.intelRdt", "resctrl"),
+        ({"linux__intelRdt": {"closID": "a/b"}}, "linux.intelRdt.closID", "no name of a group"),
         ({"linux__memoryPolicy": {"mode": "MPOL_X"}}, "linux.memoryPolicy.mode", "no mode"),
         ({"linux__namespaces": [{"type": "mount"}, {"type": "uts"}], "linux__netDevices": {"e": {}}}, "linux.netDevices", "network namespace"),
     ],
@@ -397,7 +397,7 @@ def test_the_plan_has_what_the_host_side_does() -> None:
 def test_exec_joins_all_namespaces_at_once_through_a_pidfd() -> None:
     document = config()
     made = planning.compile_exec(
-        document["process"], document["linux"], FACTS, lambda rules: b"", rootless=False, keep_fds=0
+        document["process"], document["linux"], FACTS, lambda rules: b"", container_id="c", rootless=False, keep_fds=0
     )
     assert made.fds == (model.PidFd(),)
     (join,) = only(made, model.JoinNamespace)
