@@ -10,7 +10,9 @@ from tests.bench.timer import Cost
 from tests.bench.work import Contender, reap
 
 CROWD = 1000
-ROUNDS = 40
+CROWDS = 3  # how often they come and go
+ROUNDS = 20  # with each, and as many without
+WARM_UP = 2
 
 
 def one_create(who: Contender) -> Cost:
@@ -53,23 +55,41 @@ def scatter(who: Contender, crowd: list[tuple[str, int]]) -> None:
         os.waitpid(pid, 0)
 
 
-def crowd(contenders: list[Contender], place: Path, scale: float) -> dict[str, dict[str, list[Cost]]]:
-    """stele's create alone, then beside a thousand containers, then alone again, so that a slow moment hits both.
+def turns(contenders: list[Contender], rounds: int) -> dict[str, list[Cost]]:
+    """Each contender's creates, the quickest first; they take turns, so that a slow moment hits all."""
+    costs: dict[str, list[Cost]] = {who.name: [] for who in contenders}
+    for number in range(-WARM_UP, rounds):
+        turn = number % len(contenders)
+        for who in contenders[turn:] + contenders[:turn]:
+            cost = one_create(who)
+            if number >= 0:
+                costs[who.name].append(cost)
+    for found in costs.values():
+        found.sort(key=lambda cost: cost.wall)
+    return costs
 
-    Nothing ran side by side, so costs are paired by their rank.
+
+def crowd(contenders: list[Contender], place: Path, scale: float) -> dict[str, dict[str, list[Cost]]]:
+    """Every contender's create alone and beside the same thousand containers of stele's, which come and go some times.
+
+    What is compared cannot run side by side, so costs are paired with those of the time before, by their rank.
     """
-    who = next((each for each in contenders if each.name.startswith("stele")), None)
-    if who is None:
+    keeper = next((each for each in contenders if each.name.startswith("stele")), None)
+    if keeper is None:
         return {}
-    rounds = max(3, round(ROUNDS * scale))
-    before = [one_create(who) for _ in range(rounds)]
-    made = gather(who, max(10, round(CROWD * min(scale, 1))))
-    try:
-        beside = [one_create(who) for _ in range(2 * rounds)]
-    finally:
-        scatter(who, made)
-    after = [one_create(who) for _ in range(rounds)]
-    alone = [*before, *after]
-    for costs in (alone, beside):
-        costs.sort(key=lambda cost: cost.wall)
-    return {"create among many": {f"beside {len(made)}": beside, "alone": alone}}
+    rounds, size = max(3, round(ROUNDS * scale)), max(10, round(CROWD * min(scale, 1)))
+    beside = f"beside {size}"
+    results: dict[str, dict[str, list[Cost]]] = {
+        f"create among many, {who.name}": {beside: [], "alone": []} for who in contenders
+    }
+    for _ in range(CROWDS):
+        alone = turns(contenders, rounds)
+        made = gather(keeper, size)
+        try:
+            among = turns(contenders, rounds)
+        finally:
+            scatter(keeper, made)
+        for who, costs in zip(contenders, results.values(), strict=True):
+            costs[beside] += among[who.name]
+            costs["alone"] += alone[who.name]
+    return results
