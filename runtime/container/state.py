@@ -238,7 +238,8 @@ class Store:
             if not os.path.isdir(path):
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
             raise StateError(
-                f'container "{container_id}" has no state yet; it is being created, or remove it: delete --force'
+                f'container "{container_id}" does not exist: it is being created or removed; what a killed command '
+                "left of it goes with delete --force"
             ) from None
         return _parse(container_id, f"{path}/{STATE_FILE}", content)
 
