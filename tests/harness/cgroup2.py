@@ -50,8 +50,9 @@ def named(token: str) -> list[Path]:
     found: list[Path] = []
     folders = [ROOT]
     while folders:
-        with contextlib.suppress(OSError):  # it may be gone by now, or deeper than a path reaches
-            below = [Path(entry.path) for entry in os.scandir(folders.pop()) if entry.is_dir(follow_symlinks=False)]
+        # It may be gone by now, or deeper than a path reaches.
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            below = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
             found += [path for path in below if token in path.name]
             folders += below
     return found
