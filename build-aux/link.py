@@ -39,7 +39,7 @@ EXTENSIONS = (
 COLD_ARCHIVES = ("libssl", "libcrypto")
 # Sections that do not change once linked, as nothing is relocated when the executable starts.
 CONSTANT = (".data.rel.ro", ".data.rel.ro.local")
-ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "libexpat")
+ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "liblzma", "libexpat")
 IMAGE_BASE = 0x4000_0000
 """Above the counters that Python keeps (a dict's version, for one), which seal.py would take for pointers."""
 CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-ffile-prefix-map=/=//", "-g0")

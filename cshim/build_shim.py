@@ -51,7 +51,7 @@ def builder(named: Callable[[Path], str] = str) -> cffi.FFI:
         depends=[named(h) for h in headers()],
         define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{INIT}"')],
         extra_compile_args=["-std=gnu11", "-O2", *WARNINGS, *RELAXED],
-        libraries=["seccomp", "z", "zstd"],
+        libraries=["seccomp", "z", "zstd", "lzma"],
     )
     return ffi
 

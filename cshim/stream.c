@@ -3,6 +3,7 @@
 #include "sha256.h"
 
 #include <errno.h>
+#include <lzma.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -10,23 +11,27 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define INPUT (256U << 10)
 #define PIECE (512U << 10)
 #define PIECES 4U
 #define RATIO_FREE (64ULL << 20)
 
-enum kind { PLAIN, GZIP, ZSTD };
+#define WINDOW_MAX (128ULL << 20) /* what zstd takes unless told, and twice that of xz -9 */
+
+enum kind { PLAIN, GZIP, ZSTD, XZ };
 
 struct stele_stream {
 	/* the reading thread's */
 	int fd;
 	enum kind kind;
 	uint64_t read, given, most, ratio;
-	bool open, begun;      /* a gzip member or zstd frame has begun and not ended; there was one */
+	bool open, begun;      /* a gzip member, zstd frame or xz stream has begun and not ended; there was one */
 	size_t in_at, in_held;
 	z_stream inflate;
 	ZSTD_DCtx *zstd;
+	lzma_stream xz;
 	/* the consumer's */
 	struct stele_sha256 hash;
 	size_t at;             /* of the oldest piece */
@@ -85,11 +90,33 @@ static int64_t step_zstd(struct stele_stream *s, uint8_t *out, size_t room)
 	ZSTD_outBuffer to = { .dst = out, .size = room, .pos = 0 };
 	size_t result = ZSTD_decompressStream(s->zstd, &to, &in);
 	if (ZSTD_isError(result))
-		return -EBADMSG;
+		return ZSTD_getErrorCode(result) == ZSTD_error_frameParameter_windowTooLarge ? -EPROTONOSUPPORT : -EBADMSG;
 	s->begun = true;
 	s->open = result != 0;
 	s->in_at = in.pos;
 	return (int64_t)to.pos;
+}
+
+/* Its own checks are left out: a SHA-256 is asked of all that comes out. And liblzma asks the processor at the start of the
+   process how to reckon them, which a snapshot of that process must not keep. */
+static int64_t step_xz(struct stele_stream *s, uint8_t *out, size_t room)
+{
+	if (!s->open && lzma_stream_decoder(&s->xz, WINDOW_MAX, LZMA_IGNORE_CHECK) != LZMA_OK)
+		return -ENOMEM;
+	s->xz.next_in = s->input + s->in_at;
+	s->xz.avail_in = s->in_held - s->in_at;
+	s->xz.next_out = out;
+	s->xz.avail_out = room;
+	s->open = s->begun = true;
+	lzma_ret result = lzma_code(&s->xz, LZMA_RUN);
+	s->in_at = s->in_held - s->xz.avail_in;
+	if (result == LZMA_STREAM_END)
+		s->open = false;
+	else if (result == LZMA_MEMLIMIT_ERROR)
+		return -EPROTONOSUPPORT;
+	else if (result != LZMA_OK && result != LZMA_BUF_ERROR)
+		return result == LZMA_MEM_ERROR ? -ENOMEM : -EBADMSG;
+	return (int64_t)(room - s->xz.avail_out);
 }
 
 static int64_t step_plain(struct stele_stream *s, uint8_t *out, size_t room)
@@ -114,6 +141,7 @@ static int64_t fill(struct stele_stream *s, uint8_t *out)
 		size_t in_before = s->in_at;
 		int64_t n = s->kind == GZIP   ? step_gzip(s, out + held, PIECE - held)
 			    : s->kind == ZSTD ? step_zstd(s, out + held, PIECE - held)
+			    : s->kind == XZ   ? step_xz(s, out + held, PIECE - held)
 					      : step_plain(s, out + held, PIECE - held);
 		if (n < 0)
 			return n;
@@ -158,7 +186,7 @@ static bool begins(const struct stele_stream *s, const char *magic, size_t size)
 }
 
 /* 0, or an errno. */
-static int find_kind(struct stele_stream *s)
+static int find_kind(struct stele_stream *s, bool xz)
 {
 	if (refill(s) < 0)
 		return errno;
@@ -172,12 +200,16 @@ static int find_kind(struct stele_stream *s)
 		s->kind = ZSTD;
 		return (s->zstd = ZSTD_createDCtx()) ? 0 : ENOMEM;
 	}
-	if (begins(s, "BZh", 3) || begins(s, "\xfd" "7zXZ", 5))
+	if (begins(s, "\xfd" "7zXZ", 5)) {
+		s->kind = XZ;
+		return xz ? 0 : EPROTONOSUPPORT;
+	}
+	if (begins(s, "BZh", 3))
 		return EPROTONOSUPPORT;
 	return 0;
 }
 
-struct stele_stream *stele_stream_open(int fd, uint64_t most, uint64_t ratio)
+struct stele_stream *stele_stream_open(int fd, uint64_t most, uint64_t ratio, int xz)
 {
 	struct stele_stream *s = malloc(sizeof(*s));
 	if (!s)
@@ -189,7 +221,7 @@ struct stele_stream *stele_stream_open(int fd, uint64_t most, uint64_t ratio)
 	stele_sha256_init(&s->hash);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
-	int error = find_kind(s);
+	int error = find_kind(s, xz);
 	if (!error)
 		error = pthread_create(&s->thread, NULL, read_ahead, s);
 	if (!error)
@@ -246,6 +278,7 @@ void stele_stream_close(struct stele_stream *s)
 	if (s->kind == GZIP)
 		inflateEnd(&s->inflate);
 	ZSTD_freeDCtx(s->zstd);
+	lzma_end(&s->xz);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->changed);
 	free(s);

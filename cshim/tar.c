@@ -335,7 +335,7 @@ struct stele_tar *stele_tar_open(int fd, const struct stele_tar_limits *limits)
 		return NULL;
 	t->limits = *limits;
 	t->global = (struct numbers){ UNSET, UNSET, UNSET, 0 };
-	t->stream = stele_stream_open(fd, limits->bytes, limits->ratio);
+	t->stream = stele_stream_open(fd, limits->bytes, limits->ratio, 0);
 	if (t->stream)
 		return t;
 	int error = errno;

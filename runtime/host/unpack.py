@@ -95,9 +95,9 @@ def _told(error: int, problem: str, budget: Budget) -> str:
     return {
         errno.EBADMSG: "the packed data is damaged, or there is something behind its end",
         errno.ENODATA: "the packed data ends too early",
-        errno.EFBIG: f"it is more than the {budget.bytes} bytes that a layer may have",
+        errno.EFBIG: f"it is more than the {budget.bytes} bytes that it may have",
         errno.EOVERFLOW: f"it is packed tighter than {budget.ratio} to 1, as bombs are",
-        errno.EPROTONOSUPPORT: "it is packed by bzip2 or xz; only gzip and zstd are known here",
+        errno.EPROTONOSUPPORT: "it is packed by bzip2 or xz, or with a window of more than 128 MiB; gzip and zstd are known",
         errno.ECANCELED: "interrupted",
     }.get(error, f"cannot make it: {os.strerror(error)} ({errno.errorcode.get(error, error)})")
 
@@ -106,6 +106,31 @@ def initial_user_namespace() -> bool:
     """Whether this process is in no user namespace of its own (user_namespaces(7)): all ids map to themselves."""
     with open("/proc/self/uid_map", "rb") as file:
         return file.read().split() == [b"0", b"0", b"4294967295"]
+
+
+def unpacked(fd: int, budget: Budget) -> Iterator[bytes]:
+    """The bytes of a file before gzip, zstd or xz packed them; its own if it is plain.
+
+    Raises:
+        LayerError: it is damaged, or more than the budget. HostError: it cannot be read.
+    """
+    result = -errno.EPROTONOSUPPORT
+    stream = lib.stele_stream_open(fd, budget.bytes, budget.ratio, 1)
+    if stream != ffi.NULL:
+        try:
+            at = ffi.new("uint8_t **")
+            while (result := lib.stele_stream_peek(stream, at)) > 0:
+                yield bytes(ffi.buffer(at[0], result))
+                lib.stele_stream_skip(stream, result)
+        finally:
+            lib.stele_stream_close(stream)
+    if result == -errno.EPROTONOSUPPORT:
+        raise LayerError(
+            "it is packed by bzip2, or with a window of more than 128 MiB; pack it by gzip, zstd or xz", -result
+        )
+    if result < 0:
+        kind = LayerError if -result in _AT_FAULT else HostError
+        raise kind(_told(-result, "", budget), -result)
 
 
 def list_entries(fd: int, budget: Budget) -> Iterator[tuple[Any, bytes]]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import UsageError
+from runtime.host.unpack import Budget, LayerError, unpacked
 from runtime.images import model
+from runtime.images.budget import load as load_budget
 from runtime.images.model import DOCUMENT_MAX, Descriptor, ImageError, Manifest
 from runtime.images.naming import name_of
 from runtime.images.platforms import Platform
@@ -53,7 +56,11 @@ def import_images(
         ImageError, HostError, UsageError: it holds none, several where one is wanted, or damaged ones; nothing is named.
     """
     policy = policy or load_policy()
-    source: Source = Folder(place.path) if place.transport == "oci" else Archive(place.path, store.directory("ingest"))
+    source: Source = (
+        Folder(place.path)
+        if place.transport == "oci"
+        else Archive(place.path, store.directory("ingest"), load_budget(store.path))
+    )
     try:
         if place.transport == "docker-archive":
             found = list(_from_docker(store, source, place, progress, policy))
@@ -166,6 +173,20 @@ def _copy(store: ImageStore, source: Source, file: str, digest: str, size: int, 
 # ---- docker's archives ----
 
 
+def _unpacks_to(store: ImageStore, digest: str, budget: Budget) -> str:
+    """The digest of a packed layer's plain tar, which is all that such an archive says of it."""
+    found = hashlib.sha256()
+    fd = store.open_blob(digest)
+    try:
+        for piece in unpacked(fd, budget):
+            found.update(piece)
+    except LayerError as e:
+        raise ImageError(f"layer {digest}: {e}") from None
+    finally:
+        os.close(fd)
+    return "sha256:" + found.hexdigest()
+
+
 def _from_docker(
     store: ImageStore, source: Source, place: Place, progress: Progress, policy: Policy | None
 ) -> Iterator[Imported]:
@@ -237,8 +258,12 @@ def _docker_image(
     data = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
     if policy is not None:
         policy.check(place, [], list)
-    for file, layer in {layer.digest: (file, layer) for file, layer in layers}.values():
+    budget = load_budget(store.path)
+    for (file, layer), diff_id in zip(layers, config.diff_ids, strict=True):
         _copy(store, source, file, layer.digest, layer.size, progress)
+        plain = diff_id if layer.media_type == model.DOCKER_LAYER else _unpacks_to(store, layer.digest, budget)
+        if plain != diff_id:
+            raise ImageError(f'{where}: layer "{file}" unpacks to {plain}, its config says {diff_id}; it is damaged')
     store.add_bytes(config_data)
     digest = store.add_bytes(data)
     return Descriptor(manifest.media_type, digest, len(data)), manifest

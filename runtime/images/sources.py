@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 from runtime.errors import HostError
+from runtime.host.files import write_all
+from runtime.host.unpack import Budget, LayerError, unpacked
 from runtime.images import tar
 from runtime.images.model import ImageError
 
 PIECE = 1 << 20
-RATIO_MAX = 1000  # bytes of an archive for each byte of its gzip
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zX", b"BZh")  # gzip, zstd, xz, bzip2
 
 
 class Source(Protocol):
@@ -83,13 +85,14 @@ class Folder:
 
 
 class Archive:
-    """A tar, plain or packed by gzip; a packed one, or one that comes through a pipe, is first laid out in room.
+    """A tar, plain or packed by gzip, zstd or xz; a packed one, or one that comes through a pipe, is first laid out.
 
     Args:
         room: a directory's fd, for a file without a name.
+        budget: what a packed one may be at most.
     """
 
-    def __init__(self, path: str, room: int) -> None:
+    def __init__(self, path: str, room: int, budget: Budget) -> None:
         self.what = f'"{path}"'
         try:
             given = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -97,7 +100,7 @@ class Archive:
             raise HostError(f"{self.what}: cannot read it: {e.strerror}", e.errno or 0) from None
         self._fd = -1
         try:
-            self._fd = self._plain(given, room)
+            self._fd = self._plain(given, room, budget)
         finally:
             if self._fd != given:
                 os.close(given)
@@ -107,48 +110,42 @@ class Archive:
             self.close()
             raise
 
-    def _plain(self, given: int, room: int) -> int:
+    def _plain(self, given: int, room: int, budget: Budget) -> int:
+        """The file itself, or a copy that is plain and can be read from any place: an fd."""
         mode = os.fstat(given).st_mode
         if stat.S_ISDIR(mode):
             raise ImageError(f"{self.what}: it is a folder; a layout is written oci:DIR")
-        first = os.pread(given, 4, 0) if stat.S_ISREG(mode) else b""
-        if stat.S_ISREG(mode) and first[:2] != b"\x1f\x8b":
-            if first in (b"\x28\xb5\x2f\xfd", b"\xfd7zX") or first[:3] == b"BZh":
-                raise ImageError(f"{self.what}: it is packed; unpack it first (plain and gzip are read)")
-            return given
-        spool = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=room)
+        fd = given if stat.S_ISREG(mode) else self._laid_out(room, iter(partial(os.read, given, PIECE), b""))
         try:
-            self._spool(given, spool)
+            first = os.pread(fd, 4, 0)
+            # A frame of zstd that is to be skipped may be the first (RFC 8878, 3.1.2).
+            if not first.startswith(PACKED) and first[1:] != b"\x2a\x4d\x18":
+                return fd
+            plain = self._laid_out(room, unpacked(fd, budget))
+        except BaseException:
+            if fd != given:
+                os.close(fd)
+            raise
+        if fd != given:
+            os.close(fd)
+        return plain
+
+    def _laid_out(self, room: int, pieces: Iterator[bytes]) -> int:
+        """A new file without a name."""
+        fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=room)
+        try:
+            for piece in pieces:
+                write_all(fd, piece)
+        except LayerError as e:
+            os.close(fd)
+            raise ImageError(f"{self.what}: {e}") from None
         except OSError as e:
-            os.close(spool)
+            os.close(fd)
             raise HostError(f"{self.what}: cannot lay it out: {e.strerror}", e.errno or 0) from None
         except BaseException:
-            os.close(spool)
+            os.close(fd)
             raise
-        return spool
-
-    def _spool(self, given: int, spool: int) -> None:
-        unpack = None
-        taken = put = 0
-        with os.fdopen(os.dup(spool), "wb") as out:
-            while data := os.read(given, PIECE):
-                if not taken and data[:2] == b"\x1f\x8b":
-                    unpack = zlib.decompressobj(31)
-                taken += len(data)
-                while data:
-                    try:
-                        piece = unpack.decompress(data, PIECE) if unpack else data
-                    except zlib.error:
-                        raise ImageError(f"{self.what}: its gzip is damaged") from None
-                    out.write(piece)
-                    put += len(piece)
-                    if put > PIECE * RATIO_MAX and put > taken * RATIO_MAX:
-                        raise ImageError(f"{self.what}: it unpacks to more than {RATIO_MAX} times its size")
-                    data = unpack.unconsumed_tail if unpack else b""
-                    if unpack and unpack.eof and unpack.unused_data:
-                        data, unpack = unpack.unused_data, zlib.decompressobj(31)
-        if unpack and not unpack.eof:
-            raise ImageError(f"{self.what}: its gzip is cut short")
+        return fd
 
     def has(self, name: str) -> bool:
         return name in self._members

@@ -35,7 +35,7 @@ def build(folder: Path, fault: tuple[str, str, str] | None = None) -> Path:
     program = folder / "tar"
     sanitizers = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     flags = ["-g", "-O1", "-w", "-D_GNU_SOURCE", f"-I{REPO}/cshim", *sanitizers]
-    subprocess.run(["clang", *flags, "-o", program, HERE / "tar.c", *sources, "-lz", "-lzstd"], check=True)
+    subprocess.run(["clang", *flags, "-o", program, HERE / "tar.c", *sources, "-lz", "-lzstd", "-llzma"], check=True)
     return program
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
 import subprocess
 from pathlib import Path
@@ -159,10 +160,80 @@ def test_through_a_pipe(image: Image, made: Made, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     ).stdout
-    for number, data in enumerate((archive, gzip.compress(archive, 1))):
+    for number, data in enumerate((archive, gzip.compress(archive, 1), lzma.compress(archive, preset=0))):
         into = [*argv, "import", "--quiet", "oci-archive:/dev/stdin", f"piped:{number}"]
         done = subprocess.run(into, env=image.env, check=True, capture_output=True, input=data)
         assert done.stdout.decode().strip() == made.images["amd64"][0]
+
+
+PACKERS = {
+    "gzip": ["gzip"],
+    "zstd": ["zstd", "-q"],
+    "zstd-skippable": ["sh", "-c", r"printf '\120\052\115\030\4\0\0\0abcd'; exec zstd -q -c"],
+    "zstd-two": ["sh", "-c", "head -c 1500000 | zstd -q -c; exec zstd -q -c"],
+    "xz": ["xz", "-1"],
+    "xz-crc": ["xz", "-1", "--check=crc64", "--block-size=1MiB"],
+    "xz-two": ["sh", "-c", "head -c 1500000 | xz -0; exec xz -0 --check=sha256"],
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
+def test_a_packed_archive(image: Image, made: Made, tmp_path: Path, kind: str, packer: str) -> None:
+    """`docker save | PACKER`: what comes in is the same; a cut or damaged one is refused, and names nothing."""
+    image.good("image", "import", f"oci:{made.path}:amd64", "team/app:2")
+    image.good("image", "export", "team/app:2", f"{kind}:{tmp_path}/plain")
+    with (tmp_path / "plain").open("rb") as plain:
+        data = subprocess.run(PACKERS[packer], stdin=plain, check=True, capture_output=True).stdout
+    image.good("image", "rm", "team/app:2")
+    image.good("image", "gc", "--grace-period", "0s")
+    file = tmp_path / "packed"
+    half = len(data) // 2
+    for damaged in (data[:-30], data[:half] + bytes(64) + data[half + 64 :], data + b"more"):
+        file.write_bytes(damaged)
+        told = image.bad("image", "import", f"{kind}:{file}")
+        assert "ends too early" in told or "damaged" in told, told
+        assert image.names() == []
+    file.write_bytes(data)
+    (told,) = image.json("image", "import", f"{kind}:{file}")
+    assert image.json("image", "inspect", told["digest"])["configDigest"] == made.images["amd64"][1]
+
+
+@pytest.mark.parametrize(
+    ("packer", "words"),
+    [
+        (["gzip"], "packed tighter than 500 to 1"),
+        (["zstd", "-q"], "packed tighter than 500 to 1"),
+        (["xz", "-0"], "packed tighter than 500 to 1"),
+        (["bzip2"], "it is packed by bzip2, or with a window of more than 128 MiB"),
+        (["zstd", "-q", "--long=31", "--ultra", "--single-thread"], "or with a window of more than 128 MiB"),
+        (["xz", "--lzma2=dict=256MiB"], "or with a window of more than 128 MiB"),
+    ],
+    ids=["gzip", "zstd", "xz", "bzip2", "zstd-long", "xz-large"],
+)
+def test_packed_archives_that_are_refused(image: Image, tmp_path: Path, packer: list[str], words: str) -> None:
+    """Bombs, and what would take too much memory: nothing is left in the store."""
+    with (tmp_path / "x").open("wb") as out, subprocess.Popen(packer, stdin=subprocess.PIPE, stdout=out) as process:
+        assert process.stdin
+        for _ in range(160):
+            process.stdin.write(bytes(1 << 20))
+    assert words in image.bad("image", "import", f"oci-archive:{tmp_path}/x")
+    assert image.begun() == []
+
+
+def test_a_packed_layer_of_dockers_archive(image: Image, tmp_path: Path) -> None:
+    """Nothing but the config's diff_id tells what it must be, so that is asked before the image has a name."""
+    good, other = layer({"a": b"good"}), layer({"a": b"evil"})
+    config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest_of(good)]}}).encode()
+    manifest = b'[{"Config": "c", "RepoTags": ["x:1"], "Layers": ["l"]}]'
+    for plain in (other, good):
+        files = {"manifest.json": manifest, "c": config, "l": gzip.compress(plain)}
+        (tmp_path / "x.tar").write_bytes(layer(files))
+        if plain is other:
+            told = image.bad("image", "import", f"docker-archive:{tmp_path}/x.tar")
+            assert f'layer "l" unpacks to {digest_of(other)}, its config says {digest_of(good)}' in told
+            assert image.names() == []
+    image.good("image", "import", f"docker-archive:{tmp_path}/x.tar")
 
 
 def test_a_layout_with_an_index(image: Image, made: Made) -> None:
@@ -249,9 +320,9 @@ CONFIG = json.dumps(
         ("oci-archive", b"no tar", "it is no tar archive"),
         ("oci-archive", b"", "it is no tar archive"),
         ("oci-archive", b"\0" * 2048, "it is no tar archive, or an empty one"),
-        ("oci-archive", b"\x1f\x8b\x08\0\0", "its gzip is cut short"),
-        ("oci-archive", b"\x1f\x8bxxxxxxxx", "its gzip is damaged"),
-        ("oci-archive", b"\x28\xb5\x2f\xfdxx", "it is packed; unpack it first"),
+        ("oci-archive", b"\x1f\x8b\x08\0\0", "the packed data ends too early"),
+        ("oci-archive", b"\x1f\x8bxxxxxxxx", "the packed data is damaged"),
+        ("oci-archive", b"\x28\xb5\x2f\xfdxx", "the packed data ends too early"),
         ("oci-archive", archive_of({"a": b"x" * 5000})[:2048], "it is cut short"),
         ("oci-archive", archive_of({"manifest.json": b"[]"}), "it is docker's: docker-archive:"),
         ("docker-archive", archive_of({"oci-layout": b"{}"}), "it is an OCI layout: oci-archive:"),
