@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, shell_complete
 
 from runtime.cli.declare import Command, Option
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
-from runtime.errors import UsageError
+from runtime.errors import SteleError, UsageError
+
+if TYPE_CHECKING:
+    from runtime.images.store import ImageStore
 
 COMPLETE = "_STELE_COMPLETE"
 """Set by the shell code that `completion` prints: the start that has it answers a press of the tab key."""
@@ -32,6 +36,8 @@ def _option(option: Option) -> click.Option:
             kind = click.Path(file_okay=False)
         case _:
             kind = click.Choice(option.choices) if option.choices else click.STRING
+    if option.key == "image":
+        kwargs["shell_complete"] = _images
     return click.Option(names, type=kind, default=option.default or None, show_default=bool(option.default), **kwargs)
 
 
@@ -44,8 +50,8 @@ def _argument(positional: str) -> click.Argument:
         type=kinds.get(name),
         nargs=-1 if many else 1,
         required=not (many or optional),
-        shell_complete=_ids if name == "ID" else None,
-        metavar=f"{name}..." if many else name,
+        shell_complete=_COMPLETIONS.get(name),
+        metavar=f"{name}..." if many else positional,
     )
 
 
@@ -61,6 +67,37 @@ def _ids(context: click.Context, _: click.Parameter, begun: str) -> list[Complet
     except OSError:
         return []  # nothing to offer; a message would end up in the middle of the line that is being typed
     return [CompletionItem(name) for name in ids if name.startswith(begun)]
+
+
+def _images(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The images of the --store that the line names; not for what is still to be got."""
+    if context.command.name == "pull":
+        return []
+    return [CompletionItem(name) for name in _stored(context, lambda store: store.names()) if name.startswith(begun)]
+
+
+def _volumes(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    if context.parent is None or context.parent.info_name != "volume":
+        return []
+    from runtime.images.volumes import kept
+
+    found = _stored(context, lambda store: [volume.name for volume in kept(store)])
+    return [CompletionItem(name) for name in found if name.startswith(begun)]
+
+
+def _stored(context: click.Context, ask: Callable[[ImageStore], Iterable[str]]) -> list[str]:
+    """What a store answers; nothing, and none made, where there is none or it is damaged."""
+    from runtime.cli.main import default_images
+    from runtime.images.store import ImageStore
+
+    path = context.find_root().params.get("store") or default_images()
+    try:
+        return sorted(ask(ImageStore(path))) if os.path.isdir(path) else []
+    except (OSError, SteleError):
+        return []
+
+
+_COMPLETIONS = {"ID": _ids, "IMAGE": _images, "NAME": _volumes}
 
 
 def _command(command: Command) -> click.Command:

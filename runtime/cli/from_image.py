@@ -116,7 +116,7 @@ def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
     """The name of an image: if --image says a file or folder that it is in, it is imported first, as policy.json lets."""
     text = str(values["image"])
     if not text.startswith(TRANSPORTS):
-        return text
+        return _pulled(store, text, values) if values["pull"] != "never" else text
     from runtime.images import policy
     from runtime.images.archives import import_images
     from runtime.images.platforms import host_platform
@@ -136,6 +136,28 @@ def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
             f'--image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
         )
     return found[0].name
+
+
+def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> str:
+    """The name of an image that --pull lets come from its registry first, by the host's usual files."""
+    from runtime.cli.images import fetched
+    from runtime.images import policy, registries
+    from runtime.images.naming import stored_name
+    from runtime.images.platforms import host_platform
+    from runtime.images.progress import to_stderr
+    from runtime.images.pull import How
+
+    known = store.names()
+    name = stored_name(known, text)
+    if name.startswith("sha256:") or (values["pull"] == "missing" and name in known):
+        return name  # a digest alone names no registry
+    rules = registries.load()
+    how = How(host_platform(), policy=policy.load(values["signature_policy"]))
+    progress = to_stderr()
+    try:
+        return fetched(store, rules.parse(name), rules, how, progress).name
+    finally:
+        progress.close()
 
 
 def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The commands for images, as data."""
+"""The commands for images and volumes, as data."""
 
 from __future__ import annotations
 
@@ -72,5 +72,18 @@ IMAGE_COMMANDS = (
         "images:collect",
         (),
         (Option(("--grace-period",), "keep what was wanted in this time, as 24h or 30m", default="1h"), FORMAT),
+    ),
+)
+
+VOLUME_COMMANDS = (
+    Command(
+        "volume list",
+        "list the volumes that --volume NAME:DESTINATION made",
+        "volumes:listing",
+        (),
+        (FORMAT, flag("--quiet", "-q", help="only names")),
+    ),
+    Command(
+        "volume rm", "remove volumes that no container has, with all in them", "volumes:remove", ("NAME", "MORE...")
     ),
 )

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sys
 from typing import Any
 
@@ -14,8 +15,14 @@ from runtime.cli.main import Globals
 from runtime.errors import SteleError, UsageError
 from runtime.images.collect import Fault, uses
 from runtime.images.naming import given_name, stored_name
-from runtime.images.progress import human, short, to_stderr
+from runtime.images.progress import Progress, human, short, to_stderr
 from runtime.images.store import ImageStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.images.pull import How, Pulled
+    from runtime.images.references import Reference
+    from runtime.images.registries import Registries
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -29,7 +36,6 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
     from runtime.images.layers import unpack_image
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.pull import How
-    from runtime.images.pull import pull as fetch
     from runtime.images.references import Place
 
     rules = registries.load(values["registries_conf"])
@@ -47,13 +53,9 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
     store = store_of(options)
     progress = to_stderr(quiet=values["quiet"])
     try:
-        done = fetch(store, reference, rules, how, progress)
+        done = fetched(store, reference, rules, how, progress)
         if values["unpack"]:
             unpack_image(store, done.manifest)
-    except KeyboardInterrupt:
-        progress.close()
-        print("interrupted; the next pull goes on with what is here", file=sys.stderr, flush=True)
-        os._exit(130)  # and no waiting for a thread that waits for a silent server
     finally:
         progress.close()
     size = done.manifest.config.size + sum(layer.size for layer in done.manifest.layers)
@@ -74,6 +76,27 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
     else:
         print(f"{done.name}\n{done.descriptor.digest}  {human(size)}, {human(done.fetched)} fetched")
     return 0
+
+
+def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, progress: Progress) -> Pulled:
+    """Pull, also for `run`: a signal ends all at once, as nothing but beginnings of blobs is made meanwhile."""
+    from runtime.images.pull import pull as fetch
+
+    ways: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {n: signal.signal(n, way) for n, way in ways.items() if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        return fetch(store, image, rules, how, progress)
+    except KeyboardInterrupt:
+        progress.close()
+        print("interrupted; the next pull goes on with what is here", file=sys.stderr, flush=True)
+        os._exit(130)  # and no waiting for a thread that waits for a silent server
+    finally:
+        for number, way in before.items():
+            signal.signal(number, way)
 
 
 def take_in(options: Globals, values: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.cli.declare import Command, Option, flag
-from runtime.cli.image_table import IMAGE_COMMANDS, PLATFORM
+from runtime.cli.image_table import IMAGE_COMMANDS, PLATFORM, VOLUME_COMMANDS
 
 GLOBALS = (
     Option(("--root",), "directory for the state of containers", "directory"),
@@ -34,7 +34,10 @@ CREATE = (
 )
 IMAGE = (
     Option(("--image",), "image to make the container of, instead of a bundle"),
-    Option(("--signature-policy",), "policy.json that says which images may come in, for an image from a file", "path"),
+    Option(
+        ("--pull",), "get the image from its registry first", choices=("never", "missing", "always"), default="never"
+    ),
+    Option(("--signature-policy",), "policy.json that says which images may come in, for one that is not here", "path"),
     Option(("--entrypoint",), "program instead of the image's, or a JSON list; empty for none", default=None),
     Option(("--env", "-e"), "NAME=VALUE, or NAME to pass the caller's", "many"),
     Option(("--env-file",), "file with lines of NAME=VALUE", "many"),
@@ -205,10 +208,11 @@ COMMANDS = (
     Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
     Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
     *IMAGE_COMMANDS,
+    *VOLUME_COMMANDS,
     Command("unpack", "make a bundle of an image", "unpack:unpack", ("IMAGE", "BUNDLE"), (PLATFORM,)),
     Command("checkpoint", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
     Command("restore", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 # Commands of two words, by their first.
-GROUPS = {"image": "get, keep and inspect images"}
+GROUPS = {"image": "get, keep and inspect images", "volume": "list and remove named volumes"}

@@ -213,8 +213,8 @@ class ImageStore:
             kind = model.kind_of(parse_document(data, name_or_digest), "", name_or_digest)
             return {"mediaType": kind, "digest": name_or_digest, "size": len(data)}
         raise ImageError(
-            f'image "{name_or_digest}" is not in the store {self.path}; '
-            "`stele image list` shows those that are, `stele image pull` gets it"
+            f'image "{name_or_digest}" is not in the store {self.path}; `stele image list` shows those that are'
+            + ("" if DIGEST.fullmatch(name_or_digest) else f", `stele image pull {name_or_digest}` gets it")
         )
 
     def manifest(self, descriptor: Mapping[str, Any]) -> model.Manifest:

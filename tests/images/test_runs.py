@@ -73,3 +73,36 @@ def test_it_runs_from_a_registry(
     stele.ok("--store", tmp_path / "store", "image", "pull", "--quiet", name)
     done = stele("--store", tmp_path / "store", "run", "--image", name, stele.id())
     assert (done.returncode, done.stdout.strip()) == (0, "made by umoci"), done.stderr
+
+
+def test_pulled_by_run(
+    stele: Runtime, tool: Tool, registry: DockerRegistry, busybox_master: Path, tmp_path: Path
+) -> None:
+    """Not unless asked; `missing` asks the registry once, `always` each time, and runs what it has then."""
+    place = by_umoci(tool, busybox_master, tmp_path, "oci")
+    name = f"{registry.address}/made/pulled:1"
+    registry.push(place, "made/pulled:1")
+
+    def run(*flags: str, image: str = name) -> tuple[int, str, str]:
+        done = stele("--store", tmp_path / "store", "run", *flags, "--image", image, stele.id())
+        return done.returncode, done.stdout, done.stderr
+
+    never = f'image "{name}" is not in the store {tmp_path}/store; `stele image list` shows those that are, '
+    assert run() == (1, "", f"stele run failed: {never}`stele image pull {name}` gets it\n")
+    assert run("--pull", "missing")[:2] == (0, "made by umoci\n")
+    tool("umoci", "config", "--image", f"{tmp_path}/umoci:made", "--config.env", "MAKER=another")
+    registry.push(place, "made/pulled:1")
+    for flags in ([], ["--pull=never"], ["--pull=missing"]):
+        assert run(*flags) == (0, "made by umoci\n", "")
+    assert run("--pull=always")[:2] == (0, "made by another\n")
+    assert run() == (0, "made by another\n", "")
+    missing = run("--pull", "missing", image=f"{registry.address}/made/none:1")
+    assert missing[0] == 1 and "does not have it" in missing[2]
+
+
+def test_a_policy_holds_for_run_too(stele: Runtime, registry: DockerRegistry, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"default": [{"type": "reject"}]}')
+    flags = ("--pull", "always", "--signature-policy", policy, "--image", f"{registry.address}/team/app:amd64")
+    done = stele("--store", tmp_path / "store", "run", *flags, stele.id())
+    assert done.returncode == 1 and "default[0] rejects it" in done.stderr

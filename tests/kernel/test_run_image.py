@@ -483,6 +483,37 @@ def test_capabilities_and_privileges(run: Run, images: Images) -> None:
     assert told.split() == ["CapBnd:", "0000000000000001", "NoNewPrivs:", "0"]
 
 
+def test_volumes_are_listed_and_removed(stele: Runtime, run: Run, images: Images) -> None:
+    """One that a container has, running or stopped, stays; what is removed is gone with all in it."""
+    image, name = images.made("plain"), stele.id()
+    call = ("--store", images.path, "volume")
+    for volume in ("kept", "spare"):
+        ok(run(image, "--volume", f"{volume}:/v", sh="busybox mkdir /v/d; echo x >/v/d/f"))
+    null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = ("create", "--image", image, "--volume", "kept:/v", name, "/bin/busybox", "true")
+    assert stele("--store", images.path, *words, **null).returncode == 0
+    assert json.loads(stele.ok(*call, "list", "--format", "json")) == [
+        {"name": "kept", "path": f"{images.path}/volumes/kept", "containers": [name]},
+        {"name": "spare", "path": f"{images.path}/volumes/spare", "containers": []},
+    ]
+    assert stele.ok(*call, "list", "-q").split() == ["kept", "spare"]
+    assert [line.split()[:2] for line in stele.ok(*call, "list").splitlines()][1:] == [["kept", name], ["spare", "-"]]
+    refused = stele(*call, "rm", "spare", "kept")
+    assert (refused.returncode, refused.stdout.split()) == (1, ["spare"])
+    assert f'volume "kept": container "{name}" has it; delete that first' in refused.stderr
+    pidfd = os.pidfd_open(stele.state(name)["pid"])
+    stele.ok("start", name)
+    stele.wait_ended(pidfd)
+    assert stele(*call, "rm", "kept").returncode == 1
+    assert (images.path / "volumes/kept/d/f").read_text() == "x\n"
+    stele.ok("delete", name)
+    stele.ok(*call, "rm", "kept")
+    assert os.listdir(images.path / "volumes") == []
+    for wrong in ("kept", "../blobs", "", "/"):
+        done = stele(*call, "rm", wrong)
+        assert f"volume {wrong!r} is not in the store" in done.stderr
+
+
 # ---- networks ----
 
 

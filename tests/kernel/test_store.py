@@ -75,7 +75,7 @@ def test_names(store: ImageStore) -> None:
     assert store.names() == {}
     with pytest.raises(ImageError, match=r'^image "web:1" is not in the store'):
         store.untag("web:1")
-    with pytest.raises(ImageError, match=r'^image "web:1" is not in the store .* `stele image pull` gets it$'):
+    with pytest.raises(ImageError, match=r'^image "web:1" is not in the store .* `stele image pull web:1` gets it$'):
         store.resolve("web:1")
 
 

@@ -82,5 +82,5 @@ def test_no_such_image(stele: Runtime, store: ImageStore, tmp_path: Path) -> Non
     """The sentence says how to get it."""
     done = stele("--store", store.path, "unpack", "nothing", tmp_path / "bundle")
     assert done.returncode == 1
-    assert "`stele image pull` gets it" in done.stderr
+    assert "`stele image pull docker.io/library/nothing:latest` gets it" in done.stderr
     assert not (tmp_path / "bundle").exists()

@@ -16,6 +16,7 @@ from runtime.cli.declare import Command
 from runtime.cli.parse import HelpWanted, parse_command
 from runtime.cli.table import BY_NAME, COMMANDS, GLOBALS
 from runtime.errors import UsageError
+from runtime.images.store import ImageStore
 from tests.harness.runtime import REPO
 
 STELE = [sys.executable, "-m", "runtime"]
@@ -291,6 +292,20 @@ def test_bash_completes(on_path: dict[str, str], tmp_path: Path) -> None:
         (tmp_path / "state" / name).mkdir(parents=True)
     assert bash_completes(f"stele --root {tmp_path}/state kill w", on_path) == ["web1", "web2"]
     assert bash_completes(f"stele --root {tmp_path}/state create w", on_path) == []
+    store = ImageStore(str(tmp_path / "store"))
+    data = b"{}"
+    told = {"mediaType": "application/x-y", "digest": store.add_bytes(data), "size": len(data)}
+    for name in ("web", "db"):
+        store.tag(name, told)
+    store.directory("volumes")
+    store.close()
+    (tmp_path / "store/volumes/data").mkdir()
+    for line in ("image inspect w", "run --image w", "unpack w"):
+        assert bash_completes(f"stele --store {tmp_path}/store {line}", on_path) == ["web"]
+    assert bash_completes(f"stele --store {tmp_path}/store image pull w", on_path) == []
+    assert bash_completes(f"stele --store {tmp_path}/store volume rm ", on_path) == ["data"]
+    assert bash_completes(f"stele --store {tmp_path}/none image rm ", on_path) == []
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
