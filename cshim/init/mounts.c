@@ -216,12 +216,13 @@ void do_readonly_path(struct init *in, const struct step *s)
 }
 
 /* With its parents, where it is missing; a mount point that is there already, of whatever kind, stays. What we may not
- * see (a user's own directory on NFS, say) may be there for the user: the working directory is tried as that one. */
+ * see (a user's own directory on NFS, say) may be there for the user, and through a magic link we make nothing: the
+ * change to the working directory itself will tell. */
 void do_directory(struct init *in, const struct step *s)
 {
 	const char *path = step_string(s, 0, NULL);
 	int fd = open_target(in, path, 1);
-	if (fd == -EACCES || fd == -EPERM)
+	if (fd == -EACCES || fd == -EPERM || fd == -ELOOP)
 		return;
 	must(in, fd, path);
 	SYS(__NR_close, fd);

@@ -41,10 +41,11 @@ def load_document(path: str, *, advice: str, pipe: bool = False) -> dict[str, An
     except OSError as e:
         words = os.strerror(e.errno or 0)
         raise HostError(f'"{path}": {words[:1].lower()}{words[1:]}; {advice}', e.errno or 0) from e
+    kind = os.fstat(fd).st_mode
+    if not (stat.S_ISREG(kind) or (pipe and stat.S_ISFIFO(kind))):
+        os.close(fd)
+        raise HostError(f'"{path}" is not a regular file; {advice}')
     with os.fdopen(fd, "rb") as f:
-        kind = os.fstat(fd).st_mode
-        if not (stat.S_ISREG(kind) or (pipe and stat.S_ISFIFO(kind))):
-            raise HostError(f'"{path}" is not a regular file; {advice}')
         content = f.read(MAX_DOCUMENT + 1)
     return parse_document(content, path)
 

@@ -126,6 +126,36 @@ def test_broken_json(stele: Runtime, bundle: BundleFactory, tmp_path: Path, left
     refused(stele, folder, tmp_path / "log", "not valid JSON", "line 2 column 3", leftovers=leftovers)
 
 
+def test_a_config_that_is_a_directory(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch
+) -> None:
+    folder = bundle(SLEEP)
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    refused(stele, folder, tmp_path / "log", 'config.json" is not a regular file', leftovers=leftovers)
+
+
+def test_a_pid_file_that_cannot_be_written(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch
+) -> None:
+    """Nothing of it is left either."""
+    (tmp_path / "pids/p").mkdir(parents=True)
+    done = stele("create", "--pid-file", tmp_path / "pids/p", "-b", bundle(SLEEP), stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert f'--pid-file "{tmp_path}/pids/p": cannot write it: Is a directory' in done.stderr
+    assert os.listdir(tmp_path / "pids") == ["p"]
+    assert leftovers.left() == []
+
+
+def test_a_pid_file_that_was_left_half_written(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """By a creator that was killed: runc then refuses that pid file until somebody removes what it left."""
+    (tmp_path / ".pid").write_text("12")
+    name = stele.create(bundle(SLEEP), "c", "--pid-file", tmp_path / "pid")
+    assert (tmp_path / "pid").read_text() == str(stele.state(name)["pid"])
+    assert not (tmp_path / ".pid").exists()
+    stele.ok("delete", "-f", name)
+
+
 def test_a_terminal_without_a_console_socket(
     stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch
 ) -> None:
