@@ -93,5 +93,5 @@ def test_a_flipped_bit_is_seen(store: Store) -> None:
 def test_what_is_being_removed_does_not_exist(store: Store) -> None:
     """To kill and state, between the removal of its records and of its folder: the words that callers look for."""
     os.unlink(f"{store.path('c')}/state.json")
-    with pytest.raises(StateError, match='"c" does not exist: it is being created or removed; .*delete --force'):
+    with pytest.raises(StateError, match=r'"c" does not exist: it is being created or removed; .*delete --force'):
         store.read("c")
