@@ -13,7 +13,7 @@ from runtime.container.state import check_id, is_alive
 from runtime.errors import StateError, UsageError
 from runtime.host.stats import oom_events, stats
 
-DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

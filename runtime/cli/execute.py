@@ -13,6 +13,7 @@ from runtime.container.requests import ExecRequest, Started
 from runtime.container.state import check_id
 from runtime.errors import UsageError
 from runtime.oci.load import check_process, load_document
+from runtime.oci.numbers import decimal
 from runtime.plan.identity import MAX_ID
 
 
@@ -52,9 +53,10 @@ def identity(text: str, what: str) -> int:
     Raises:
         UsageError: it is none.
     """
-    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_ID:
-        raise UsageError(f'{what} "{text}" is no id; use a number from 0 to {MAX_ID}')
-    return int(text)
+    number = decimal(text, MAX_ID)
+    if number is None:
+        raise UsageError(f'{what} "{text[:40]}" is no id; use a number from 0 to {MAX_ID}')
+    return number
 
 
 def process_of(own: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from runtime.cli.declare import Command, Option
 from runtime.errors import UsageError
+from runtime.oci.numbers import decimal
+
+INT_MAX = (1 << 31) - 1
 
 
 class HelpWanted(Exception):
@@ -115,9 +118,10 @@ def _store(option: Option, name: str, text: str, values: dict[str, Any]) -> None
     if option.kind == "many":
         values[option.key].append(text)
     elif option.kind == "int":
-        if not text.isdecimal():
-            raise UsageError(f'invalid value "{text}" for {name}; use a number')
-        values[option.key] = int(text)
+        number = decimal(text, INT_MAX)
+        if number is None:
+            raise UsageError(f'invalid value "{text[:40]}" for {name}; use a number')
+        values[option.key] = number
     else:
         values[option.key] = text
 

@@ -8,6 +8,9 @@ import os
 import sys
 
 from runtime.errors import HostError
+from runtime.oci.numbers import decimal
+
+FDS_MAX = 1 << 20
 
 
 def settle_streams() -> None:
@@ -24,10 +27,9 @@ def settle_streams() -> None:
 
 def listen_fds() -> int:
     """How many sockets, from 3 on, systemd or Podman gave to this very process (sd_listen_fds(3))."""
-    count = os.environ.get("LISTEN_FDS", "")
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return 0
-    return int(count)
+    return decimal(os.environ.get("LISTEN_FDS", ""), FDS_MAX) or 0
 
 
 def check_preserved(listening: int, preserve: int) -> None:

@@ -13,7 +13,8 @@ from runtime.errors import UsageError
 from runtime.oci.load import load_document, parse_document
 from runtime.oci.validate import check
 
-SIZE = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP]?)i?[bB]?")
+SIZE = re.compile(r"(-?[0-9]{1,19}(?:\.[0-9]{1,19})?) ?([kKmMgGtTpP]?)i?[bB]?", re.ASCII)
+INT64_MAX = (1 << 63) - 1
 UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 SIZES = {"memory": "limit", "memory_reservation": "reservation", "memory_swap": "swap"}
 CPU = {
@@ -30,13 +31,20 @@ CPU = {
 def size(text: str, name: str) -> int:
     """Bytes of "512m", "1g", "-1": powers of 1024, as Docker writes sizes."""
     match = SIZE.fullmatch(text)
-    if not match:
-        raise UsageError(f'invalid value "{text}" for --{name}; use bytes, or a size such as 512m')
-    return int(float(match[1]) * 1024 ** UNITS[match[2].lower()])
+    number = -2
+    if match:
+        whole, _, part = match[1].partition(".")
+        unit = 1024 ** UNITS[match[2].lower()]
+        number = int(whole) * unit + int(part or "0") * unit // 10 ** len(part)
+    if not -1 <= number <= INT64_MAX:
+        raise UsageError(
+            f'invalid value "{text[:40]}" for --{name}; use bytes, a size such as 512m, or -1 for no limit'
+        )
+    return number
 
 
 def _number(text: str, name: str) -> int:
-    if not re.fullmatch(r"-?[0-9]+", text):
+    if not re.fullmatch(r"-?[0-9]{1,20}", text, re.ASCII):
         raise UsageError(f'invalid value "{text}" for --{name}; use a number')
     return int(text)
 

@@ -14,6 +14,7 @@ from runtime.container.hooks import run_poststop
 from runtime.container.state import Record, Store, is_alive, is_exiting, state_document
 from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
+from runtime.oci.numbers import decimal
 
 KILL_TIMEOUT = 10.0
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
@@ -50,8 +51,9 @@ def signal_number(text: str) -> int:
     Raises:
         StateError: there is no such signal.
     """
-    if text.isdecimal() and int(text) < signal.NSIG:
-        return int(text)
+    number = decimal(text, signal.NSIG - 1)
+    if number is not None:
+        return number
     name = text.upper()
     name = name if name.startswith("SIG") else f"SIG{name}"
     try:
@@ -59,11 +61,12 @@ def signal_number(text: str) -> int:
     except KeyError:
         pass
     for prefix, base, sign in (("SIGRTMIN+", signal.SIGRTMIN, 1), ("SIGRTMAX-", signal.SIGRTMAX, -1)):
-        if name.startswith(prefix) and name[len(prefix) :].isdecimal():
-            number = base + sign * int(name[len(prefix) :])
-            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-                return number
-    raise StateError(f'unknown signal "{text}"; use a name such as TERM or a number')
+        away = (
+            decimal(name.removeprefix(prefix), signal.SIGRTMAX - signal.SIGRTMIN) if name.startswith(prefix) else None
+        )
+        if away is not None:
+            return base + sign * away
+    raise StateError(f'unknown signal "{text[:40]}"; use a name such as TERM or a number')
 
 
 def stop_signal(store: Store, container_id: str) -> str:

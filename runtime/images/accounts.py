@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from runtime.images.model import ImageError
+from runtime.oci.numbers import decimal
 from runtime.plan.identity import MAX_ID
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
@@ -66,9 +67,10 @@ def _number(text: str, whole: str) -> int | None:
         if text[:1] in "+-" and text[1:].isdecimal():
             raise ImageError(f'user "{whole}": {text} is no id; it must be from 0 to {MAX_ID}')
         return None
-    if len(text) > 10 or int(text) > MAX_ID:
+    number = decimal(text, MAX_ID)
+    if number is None:
         raise ImageError(f'user "{whole}": {text[:20]} is no id; it must be from 0 to {MAX_ID}')
-    return int(text)
+    return number
 
 
 def _lines(content: bytes, least: int) -> Iterator[list[str]]:
@@ -80,8 +82,7 @@ def _lines(content: bytes, least: int) -> Iterator[list[str]]:
 
 
 def _id(text: str) -> int | None:
-    ok = text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MAX_ID
-    return int(text) if ok else None
+    return decimal(text, MAX_ID)
 
 
 def _user(name: str, uid: int | None, entries: Iterator[list[str]]) -> tuple[int, int, str] | None:

@@ -200,6 +200,9 @@ def _from_docker(
         raise ImageError(f"{source.what}: manifest.json is no JSON: {e}") from None
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries) or not entries:
         raise ImageError(f"{source.what}: manifest.json must be a list of images")
+    for number, entry in enumerate(entries):
+        if not all(isinstance(entry.get(key) or [], list) for key in ("RepoTags", "Layers")):
+            raise ImageError(f"{source.what}: manifest.json[{number}]: RepoTags and Layers must be lists")
     chosen = 0
     for number, entry in enumerate(entries):
         tags = [t for t in entry.get("RepoTags") or [] if isinstance(t, str)]

@@ -7,16 +7,19 @@ ever extracted; a member is a range of the archive's bytes. Source: POSIX.1-2017
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.images.model import ImageError
+from runtime.oci.numbers import decimal
 
 BLOCK = 512
 MEMBERS_MAX = 10_000
 NAME_MAX = 4096
 EXTENSION_MAX = 1 << 20
 SIZE_MAX = 1 << 50
+OCTAL = re.compile(rb"[0-7]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,11 @@ def index(fd: int, what: str) -> dict[str, Member]:
             raise ImageError(f"{what}: it has more than {MEMBERS_MAX} entries; no image's archive has")
         _check(head, what, at)
         size = _number(head[124:136], what)
-        if "size" in extended and extended["size"].isdecimal():
-            size = int(extended["size"])
+        if "size" in extended:
+            told = decimal(extended["size"], SIZE_MAX)
+            if told is None:
+                raise ImageError(f"{what}: a size in it is {ascii(extended['size'])[:40]}")
+            size = told
         data = at + BLOCK
         at = data + -(-size // BLOCK) * BLOCK
         if size > SIZE_MAX or data + size > end:
@@ -103,10 +109,10 @@ def _check(head: bytes, what: str, at: int) -> None:
 def _number(field: bytes, what: str) -> int:
     if field[0] == 0x80:  # GNU: binary, for sizes from 8 GiB
         return int.from_bytes(field[1:], "big")
-    try:
-        return int(field.strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise ImageError(f"{what}: a size in it is {field!r}") from None
+    digits = field.strip(b" \0")
+    if not OCTAL.fullmatch(digits):
+        raise ImageError(f"{what}: a size in it is {field!r}")
+    return int(digits or b"0", 8)
 
 
 def _text(raw: bytes, what: str) -> str:

@@ -16,6 +16,7 @@ from runtime.oci.constants import (
     RLIMITS,
     SCHEDULER_FLAGS,
 )
+from runtime.oci.numbers import decimal
 from runtime.plan import model
 from runtime.plan.identity import plan_credentials
 from runtime.plan.seccomp import SeccompRules, plan_seccomp
@@ -23,6 +24,7 @@ from runtime.plan.seccomp import SeccompRules, plan_seccomp
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RLIM_MAX = (1 << 64) - 1
 ALL_CPUS = b"\xff" * 128
+CPUS_MAX = 8191
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,10 @@ def cpu_mask(cpus: str, field: str) -> bytes:
     mask = 0
     for part in cpus.split(","):
         first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) >= 8192:
-            raise ConfigError(field, f"{cpus!r} is no list of CPUs; it looks like 0-3,7")
-        for cpu in range(int(first), int(last or first) + 1):
+        begin, end = decimal(first, CPUS_MAX), decimal(last or first, CPUS_MAX)
+        if begin is None or end is None:
+            raise ConfigError(field, f"{cpus[:200]!r} is no list of CPUs; it looks like 0-3,7")
+        for cpu in range(begin, end + 1):
             mask |= 1 << cpu
     return mask.to_bytes((mask.bit_length() + 63) // 64 * 8 or 8, "little")
 

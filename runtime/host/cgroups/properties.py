@@ -126,7 +126,7 @@ def annotated(annotations: Mapping[str, str]) -> list[Property]:
         except ValueError as e:
             raise ConfigError(field, f"{text!r} is no GVariant text: {e}; correct it") from e
         if name.endswith("Sec") and not name.endswith("USec"):
-            if signature not in ("y", "n", "q", "i", "u", "x", "t", "d") or value < 0:
+            if signature not in ("y", "n", "q", "i", "u", "x", "t", "d") or not 0 <= value * 1_000_000 < UNLIMITED:
                 raise ConfigError(field, f"{text!r} is no number of seconds; correct it")
             name, signature, value = f"{name.removesuffix('Sec')}USec", "t", int(value * 1_000_000)
         properties.append((name, (signature, value)))
