@@ -1,0 +1,340 @@
+"""Documents of images and of who may use them: refused in a sentence, or what comes out keeps its promises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.errors import SteleError
+from runtime.images import accounts, archives, auth, model, policy, registries, settings
+from runtime.images.overrides import Overrides
+from runtime.images.platforms import Platform, choose
+from runtime.images.progress import Progress
+from runtime.images.references import HOST, REPOSITORY, Place, parse
+from runtime.images.store import ImageStore
+from runtime.oci.load import check_config, parse_document
+from runtime.plan import compile as planning
+from runtime.plan import model as plan_model
+from tests.fuzz import SECONDS
+from tests.fuzz.mutate import mutated, search
+from tests.harness.layers import entry, layer
+
+D = "sha256:" + "ab" * 32
+LAYER = {"mediaType": f"{model.OCI_LAYER}+gzip", "digest": D, "size": 5, "annotations": {"a": "b"}}
+MANIFEST = {
+    "schemaVersion": 2,
+    "mediaType": model.OCI_MANIFEST,
+    "config": {"mediaType": model.OCI_CONFIG, "digest": D, "size": 2},
+    "layers": [LAYER, {**LAYER, "mediaType": model.DOCKER_LAYER}],
+    "annotations": {"x": "y"},
+}
+PLATFORM = {"os": "linux", "architecture": "arm", "variant": "v7", "os.features": ["x"]}
+INDEX = {
+    "schemaVersion": 2,
+    "mediaType": model.OCI_INDEX,
+    "manifests": [{"mediaType": model.OCI_MANIFEST, "digest": D, "size": 7, "platform": PLATFORM}],
+}
+CONFIG = {
+    "architecture": "amd64",
+    "os": "linux",
+    "created": "2026-01-02T03:04:05Z",
+    "rootfs": {"type": "layers", "diff_ids": [D]},
+    "history": [{"created_by": "x", "empty_layer": True}],
+    "config": {
+        "Env": ["PATH=/bin", "A=b=c"],
+        "Cmd": ["sh", "-c", "x"],
+        "Entrypoint": ["/init"],
+        "User": "1000:1000",
+        "WorkingDir": "work",
+        "Volumes": {"/data": {}, "/var/x/": {}},
+        "Labels": {"a": "b", "org.systemd.property.ExecStart": "evil", "io.containerd.x": "y"},
+        "StopSignal": "SIGTERM",
+    },
+}
+POLICY = {
+    "default": [{"type": "reject"}],
+    "transports": {
+        "docker": {
+            "quay.io/x": [{"type": "sigstoreSigned", "keyData": "YQ==", "signedIdentity": {"type": "matchRepository"}}],
+            "": [{"type": "insecureAcceptAnything"}],
+        }
+    },
+}
+AUTH = {
+    "auths": {"quay.io": {"auth": "YTpi"}, "https://index.docker.io/v1/": {"identitytoken": "t"}, "x.y/z": {}},
+    "credHelpers": {"gcr.io": "gcloud"},
+    "credsStore": "desktop",
+}
+REGISTRIES = {
+    "unqualified-search-registries": ["docker.io"],
+    "aliases": {"app": "quay.io/team/app"},
+    "registry": [
+        {"prefix": "quay.io", "location": "mirror.org:5000/x", "mirror": [{"location": "a.b", "insecure": True}]}
+    ],
+}
+
+
+def by_digest(told: model.Descriptor) -> None:
+    """What may become the name of a file, and how much is read of it."""
+    assert (
+        len(told.digest) == 71 and told.digest.startswith("sha256:") and set(told.digest[7:]) <= set("0123456789abcdef")
+    )
+    assert 0 <= told.size < 1 << 62 and type(told.size) is int
+    assert model.parse_descriptor(told.document(), "") == told
+
+
+def a_manifest(text: bytes) -> object:
+    document = parse_document(text, "m")
+    found = model.parse_manifest(document, "", "m")
+    assert not {"manifests", "fsLayers"} & set(document) and found.config.media_type in model.CONFIGS
+    for each in (found.config, *found.layers):
+        by_digest(each)
+    return found
+
+
+def an_index(text: bytes) -> object:
+    document = parse_document(text, "i")
+    found = model.parse_index(document, "", "i")
+    assert not {"config", "layers", "fsLayers"} & set(document)
+    for each in found.manifests:
+        by_digest(each)
+    told = [Platform(m.platform.get("os", ""), m.platform.get("architecture", ""), "") for m in found.manifests]
+    chosen = choose(Platform("linux", "arm", "v7"), told)
+    assert chosen is None or 0 <= chosen < len(told)
+    return found
+
+
+def an_image_config(text: bytes) -> object:
+    """All the way to a plan: what an image says is a config.json that the runtime takes, and orders nothing."""
+    image = model.parse_config(parse_document(text, "c"), "c")
+    user = accounts.identity(settings.user(image, Overrides()), lambda _: b"")
+    place = settings.Place("c", "x86_64", user, present=settings.image_volumes(image, Overrides()))
+    made = settings.runtime_config(image, Overrides(), place)
+    made = json.loads(json.dumps(made))
+    assert not [key for key in made["annotations"] if key.startswith(("org.systemd.", "io.containerd.", "run.oci."))]
+    kernel = [m["destination"] for m in made["mounts"] if m["destination"].startswith("/proc/")]
+    assert kernel == [], "a volume over what the kernel shows"
+    assert made["process"]["cwd"].startswith("/")
+    check_config(made)
+    request = planning.Request(bundle="/b", container_id="c", state={"id": "c"})
+    return planning.compile_create(made, request, plan_model.Facts(), lambda rules: b"\6\0\0\0\0\0\377\177")
+
+
+def a_policy(text: bytes) -> object:
+    """It lets in what falls under a rule that says so, and only that."""
+    document = parse_document(text, "p")
+    found = policy.parse(document, "p")
+    for name in ("quay.io/x/y:1", "other.org/y:1"):
+        requirements = found.find(parse(name))
+        assert requirements
+        if all(r.kind == "insecureAcceptAnything" for r in requirements):
+            assert b"insecureAcceptAnything" in text
+    return found
+
+
+def credentials(text: bytes) -> object:
+    document = parse_document(text, "a")
+    found = auth.search(document, "quay.io", "team/app", "a", lambda name, registry: None)
+    assert found is None or (isinstance(found.user, str) and found.basic.isascii())
+    return found
+
+
+def sources(text: bytes) -> object:
+    """Of one image, as many places as the rule that covers it has."""
+    found = registries.merge([("r", parse_document(text, "r"))])
+    for place in found.sources(parse("quay.io/team/app:1")):
+        told = place.reference
+        assert HOST.fullmatch(told.registry) and REPOSITORY.fullmatch(told.repository), told
+    return found
+
+
+JUDGES: dict[str, tuple[Callable[[bytes], object], Any]] = {
+    "manifest": (a_manifest, MANIFEST),
+    "index": (an_index, INDEX),
+    "config": (an_image_config, CONFIG),
+    "policy": (a_policy, POLICY),
+    "credentials": (credentials, AUTH),
+    "registries": (sources, REGISTRIES),
+}
+
+
+def refusing(judge: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """None for what is refused."""
+
+    def judged(text: bytes) -> object:
+        try:
+            return judge(text)
+        except SteleError as e:
+            assert str(e) and "Traceback" not in str(e)
+            return None
+
+    return judged
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_random_documents(kind: str) -> None:
+    """Both kinds come: those that are refused, and those that are not."""
+    judge, seed = JUDGES[kind]
+    tried, made = search(refusing(judge), [seed], SECONDS / 3)
+    assert 0 < made < tried, (tried, made)
+
+
+PLANTED: dict[str, tuple[str, str, Any]] = {
+    "digests are any text": ("manifest", "runtime.images.model.check_digest", lambda value, where: str(value)),
+    "one document, two kinds": (
+        "manifest",
+        "runtime.images.model.kind_of",
+        lambda told, kind, where: model.OCI_MANIFEST,
+    ),
+    "an index may be a manifest": ("index", "runtime.images.model.kind_of", lambda told, kind, where: model.OCI_INDEX),
+    "labels are orders": ("config", "runtime.images.settings.RESERVED", ("nothing",)),
+    "volumes anywhere": ("config", "runtime.images.settings.KERNELS", ()),
+    "requirements of any kind": (
+        "policy",
+        "runtime.images.policy._requirement",
+        lambda told, path, where: policy.Requirement("insecureAcceptAnything", where),
+    ),
+    "an entry is anything": (
+        "credentials",
+        "runtime.images.auth._entry",
+        lambda entry, path: auth.Credentials(entry.get("auth")),
+    ),
+    "a location is any text": (
+        "registries",
+        "runtime.images.registries._location",
+        lambda table, path: str(table.get("location", "")),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_finds_what_was_planted(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a check taken out, the same search ends with a finding."""
+    kind, target, broken = PLANTED[fault]
+    monkeypatch.setattr(target, broken)
+    judge, seed = JUDGES[kind]
+    with pytest.raises(AssertionError, match="seed"):
+        search(refusing(judge), [seed], 60)
+
+
+# ---- whole archives ----
+
+
+class Files:
+    """A source in memory (runtime.images.sources.Source)."""
+
+    what = "archive"
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def has(self, name: str) -> bool:
+        return name in self.files
+
+    def size(self, name: str) -> int:
+        if name not in self.files:
+            raise model.ImageError(f"it has no {name}")
+        return len(self.files[name])
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        yield self.files[name]
+
+    def close(self) -> None:
+        pass
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def docker_archive(rng: random.Random) -> Files:
+    """What `docker save` writes, its documents bent."""
+    plain = layer(entry("a", data=b"a"))
+    config = json.dumps({**CONFIG, "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(plain)}"]}}).encode()
+    listed = mutated(rng, [[{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["l.tar"]}]])
+    return Files({"manifest.json": listed, "c.json": config, "l.tar": plain})
+
+
+def oci_layout(rng: random.Random) -> Files:
+    """An image layout, one of its documents bent; what names that one knows its new digest."""
+    plain = layer(entry("a", data=b"a"))
+    files = {"oci-layout": b"{}", f"blobs/sha256/{sha256(plain)}": plain}
+    bent = rng.randrange(3)
+
+    def add(document: Any, number: int, kind: str) -> dict[str, Any]:
+        data = mutated(rng, [document]) if bent == number else json.dumps(document).encode()
+        files[f"blobs/sha256/{sha256(data)}"] = data
+        return {"mediaType": kind, "digest": f"sha256:{sha256(data)}", "size": len(data)}
+
+    rootfs = {"type": "layers", "diff_ids": [f"sha256:{sha256(plain)}"]}
+    config = add({**CONFIG, "rootfs": rootfs}, 0, model.OCI_CONFIG)
+    own = {"mediaType": model.OCI_LAYER, "digest": f"sha256:{sha256(plain)}", "size": len(plain)}
+    manifest = add({**MANIFEST, "config": config, "layers": [own]}, 1, model.OCI_MANIFEST)
+    index = {"schemaVersion": 2, "manifests": [manifest]}
+    files["index.json"] = mutated(rng, [index]) if bent == 2 else json.dumps(index).encode()
+    if rng.randrange(4) == 0:  # what no digest knows
+        name = rng.choice(list(files))
+        files[name] = files[name].replace(b"a", b"b", 1)
+    return Files(files)
+
+
+ARCHIVES: dict[str, tuple[Callable[[random.Random], Files], Place]] = {
+    "docker": (docker_archive, Place("docker-archive", "/x.tar")),
+    "oci": (oci_layout, Place("oci", "/x")),
+}
+ANY = policy.Policy("p", (policy.Requirement("insecureAcceptAnything", "default"),), {})
+
+
+def taken_in(kind: str, store: ImageStore, seconds: float) -> int:
+    """Import bent archives; how many came in, each whole and as its digests say."""
+    make, place = ARCHIVES[kind]
+    seed = random.randrange(1 << 30)
+    rng, end, came = random.Random(seed), time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        source = make(rng)
+        try:
+            if kind == "docker":
+                found = list(archives._from_docker(store, source, place, Progress(None), ANY))
+            else:
+                found = list(
+                    archives._from_layout(store, source, place, Platform("linux", "amd64", ""), Progress(None), ANY)
+                )
+            for told in found:
+                store.tag(told.name, told.descriptor.document())
+                came += 1
+            assert store.verify() == [], "what came in is not what its digest says"
+        except SteleError as e:
+            assert str(e) and "Traceback" not in str(e)
+        except Exception as e:
+            raise AssertionError(f"seed {seed}: {type(e).__name__}: {e}\n{source.files}"[:6000]) from e
+    return came
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_random_archives(kind: str, tmp_path: Path) -> None:
+    """Some come in."""
+    store = ImageStore(str(tmp_path / "store"))
+    assert taken_in(kind, store, SECONDS / 3) > 0
+    store.close()
+
+
+def test_finds_blobs_that_are_not_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept under the name that the archive gives them: it must be seen."""
+
+    def copied(store: ImageStore, source: Files, file: str, digest: str, *rest: object) -> None:
+        blob = Path(store.path) / file
+        blob.unlink(missing_ok=True)
+        blob.write_bytes(source.files[file])
+
+    monkeypatch.setattr(archives, "_copy", copied)
+    store = ImageStore(str(tmp_path / "store"))
+    with pytest.raises(AssertionError, match="seed"):
+        taken_in("oci", store, 60)
+    store.close()
