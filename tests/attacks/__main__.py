@@ -52,9 +52,12 @@ def main() -> int:
                 print(f"{'':23}{Path(runtime).name}: {outcome.detail}")
             bad |= runtime == "stele" and outcome.verdict in ("BROKEN", UNKNOWN)
     if not args.only and "stele" in runtimes:
-        for row_id, cve, title, outcome in images.outcomes():
+        for image_row, outcome in images.outcomes():
             cells = "".join(f"{outcome.verdict if runtime == 'stele' else '-':9}" for runtime in runtimes)
-            print(f"{row_id:6}{cve:17}{cells}{title}" + (f" ({outcome.detail})" if args.details else ""))
+            print(
+                f"{image_row.id:6}{image_row.cve:17}{cells}{image_row.title}"
+                + (f" ({outcome.detail})" if args.details else "")
+            )
             bad |= outcome.verdict != HELD
     if not args.only:
         print("\nNot run here, and why:")

@@ -1,5 +1,5 @@
-"""Builds of stele with a fault planted in them: a copy of runtime/ and an init compiled from a copy of cshim/init, in
-both of which a piece of text is replaced. An attack that does not succeed on its double proves nothing."""
+"""Builds of stele with a fault planted in them: a copy of runtime/, an init or a shim compiled from a copy of cshim, in
+which a piece of text is replaced. An attack that does not succeed on its double proves nothing."""
 
 from __future__ import annotations
 
@@ -80,6 +80,11 @@ def build(planted: Sequence[Patch]) -> Path:
     if own_init:
         files = sorted((folder / "cshim/init").glob("*.c"))
         subprocess.run(["gcc", *INIT_FLAGS, "-o", folder / "init", *files], check=True)
+    if any(Path(p.file).parent == Path("cshim") for p in planted):
+        (folder / "build/lib").mkdir(parents=True)
+        shutil.copy(REPO / "build/lib/init", folder / "build/lib")
+        build_shim = [sys.executable, str(folder / "cshim/build_shim.py"), str(folder)]
+        subprocess.run(build_shim, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     program.write_text(
         f"#!{REPO}/build/venv/bin/python -P\nimport sys\nsys.path.insert(0, {str(folder)!r})\n"
         "from runtime.__main__ import entry\nentry()\n"

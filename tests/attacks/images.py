@@ -2,44 +2,128 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.attacks.arena import BROKEN, HELD, UNKNOWN, Outcome
+from tests.attacks.doubles import Patch
 from tests.harness.runtime import REPO
 
 TESTS = "tests/kernel/test_layers_attacks.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """tests: a pattern of the names of its tests; a test belongs to the first row that has it. planted: its fault."""
+
+    id: str
+    cve: str
+    title: str
+    tests: str
+    planted: tuple[Patch, ...]
+
+
+def in_c(row: str, file: str, sound: str, faulty: str) -> Patch:
+    """An expression that is faulty while the environment names the row: so that one build has the faults of all."""
+    return Patch(
+        f"cshim/{file}", sound, f'(getenv("PLANTED") && !strcmp(getenv("PLANTED"), "{row}") ? {faulty} : ({sound}))'
+    )
+
+
+def in_python(row: str, file: str, sound: str, faulty: str) -> Patch:
+    """The same for an expression of Python."""
+    return Patch(
+        f"runtime/images/{file}",
+        sound,
+        f'({faulty} if __import__("os").environ.get("PLANTED") == "{row}" else {sound})',
+    )
+
+
+OPEN = '(0o755 if __import__("os").environ.get("PLANTED") == "D8" else 0o700)'
+IN_ROOT = "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV"
+HEX = 'diff_id.removeprefix("sha256:")'
 ROWS = (
-    ("D1", "CVE-2014-9356", "links and .. lead later entries out of the root", r"dotdot|hardlink|link|dangling|folder"),
-    ("D2", "CVE-2021-32760", "modes and owners follow links", r"modes_and_owners"),
-    ("D3", "CVE-2025-47290", "layers that are unpacked at once meet", r"parallel"),
-    ("D4", "CVE-2021-29136", "the root itself becomes a link", r"root-is"),
-    ("D5", "-", "whiteouts of . and ..", r"whiteout-of|whiteout-folder|whiteout-link"),
-    ("D6", "CVE-2026-95838", "opaque whiteouts in squares", r"quadratic"),
-    ("D7", "-", "extended attributes and devices that steer overlayfs", r"covert|overlay"),
-    ("D8", "-", "devices, fifos, setuid files open to others", r"fifo|closed_to_others"),
-    ("D9", "CVE-2025-62518", "two readings of one archive: sizes, NULs, headers", r"desync|nul|pax|long-name|negative|wraps"),
-    ("D11", "CVE-2021-20291", "bombs: entries, bytes, headers, compression, no tar at all", r"bomb|entries|bytes|xattrs|no_tar|deeper"),
-    ("D12", "CVE-2021-41190", "manifests of two kinds, digests that are paths", r"manifest|CVE-|digest|type|size|html|schema"),
+    Row("D4", "CVE-2021-29136", "the root itself becomes a link", r"root-is",
+        (in_c("D4", "unpack.c", 'bad(w, "the root must be a directory")', "0"),)),
+    Row("D5", "-", "whiteouts of . and ..", r"whiteout-of|whiteout-folder|whiteout-link|opaque-link",
+        (in_c("D5", "unpack.c", '!*name || !strcmp(name, ".") || !strcmp(name, "..")', "0"),)),
+    Row("D9", "CVE-2025-62518", "two readings of one archive: sizes, NULs, headers",
+        r"desync|nul\b|pax-path|pax-link|long-name\b|negative-size|wraps|trailing",
+        (in_c("D9", "tar.c", "size != t->size && t->size <= USTAR_SIZE_MAX", "0"),)),
+    Row("D11", "CVE-2021-20291", "bombs: entries, bytes, headers, compression, no tar at all",
+        r"bomb|refused\[\w+-entries|refused\[\w+-bytes|xattrs|pax-header|implied|no_tar|deeper|multi-volume",
+        (in_c("D11", "unpack.c", "w->u->entries >= w->u->most_entries", "0"),)),
+    Row("D12", "CVE-2021-41190", "manifests of two kinds, digests that are paths",
+        r"test_documents|diff_id|changed_on_disk",
+        (in_python("D12", "model.py", "not DIGEST.fullmatch(value)", "False"),)),
+    Row("D2", "CVE-2021-32760", "modes and owners follow links", r"modes_and_owners",
+        (in_c("D2", "unpack.c", "fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW)",
+              "fchownat(parent, name, e->uid, e->gid, 0)"),)),
+    Row("D3", "CVE-2025-47290", "layers that are unpacked at once meet", r"parallel",
+        (Patch("runtime/images/layers.py", f"{{store.path}}/{{PLACE}}/{{{HEX.replace(chr(34), chr(39))}}}/{{TREE}}",
+               "{store.path}/{PLACE}/{'0' * 64 if os.environ.get('PLANTED') == 'D3' else diff_id.removeprefix('sha256:')}/{TREE}"),)),
+    Row("D6", "CVE-2026-95838", "opaque whiteouts in squares", r"quadratic",
+        (Patch("cshim/unpack.c", "\tw->u->whiteouts++;\n\tif (w->u->form == STELE_FORM_LOWEST)",
+               '\tstruct stat seen;\n\tfor (uint64_t i = 0; getenv("PLANTED") && !strcmp(getenv("PLANTED"), "D6") && i < 4 * w->u->entries; i++)\n'
+               '\t\tfstatat(parent, "x", &seen, AT_SYMLINK_NOFOLLOW);\n'
+               "\tw->u->whiteouts++;\n\tif (w->u->form == STELE_FORM_LOWEST)"),)),
+    Row("D7", "-", "extended attributes and devices that steer overlayfs", r"covert|overlay",
+        (in_c("D7", "unpack.c", '!strncmp(x->name, "trusted.overlay.", 16) || !strncmp(x->name, "user.overlay.", 13)', "0"),)),
+    Row("D8", "-", "devices, fifos, setuid files open to others", r"fifo|closed_to_others",
+        (Patch("runtime/images/store.py", "mode=0o700", f"mode={OPEN}"), Patch("runtime/images/files.py", "os.mkdir(name, 0o700, dir_fd=at)", f"os.mkdir(name, {OPEN}, dir_fd=at)"),
+         Patch("runtime/images/layers.py", "os.mkdir(name, 0o700, dir_fd=place)", f"os.mkdir(name, {OPEN}, dir_fd=place)"))),
+    Row("D1", "CVE-2014-9356", "links and .. lead later entries out of the root",
+        r"dotdot|hardlink|link|dangling|folder",
+        (in_c("D1", "unpack.c", IN_ROOT, "0"),)),
 )  # fmt: skip
+PLANTED = tuple(patch for row in ROWS for patch in row.planted)
+RUN = """
+import os, re, sys
+sys.path.insert(0, sys.argv.pop(1))
+import runtime.images.layers, runtime.images.store, pytest
+class Plant:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        rows = [row for row, pattern in ROWS if re.search(pattern, item.name)]
+        os.environ["PLANTED"] = rows[0] if rows else ""
+        return (yield)
+sys.exit(pytest.main(sys.argv[1:], plugins=[Plant()]))
+"""
 
 
-def outcomes() -> Iterator[tuple[str, str, str, Outcome]]:
-    """Each row, with what the unpacker's tests say of it: one run of them all."""
+def _cases(double: Path | None) -> list[ElementTree.Element]:
+    """The tests, each run with the fault of its row if a double is given, whose modules are then those under test."""
     with tempfile.TemporaryDirectory(prefix="stele-attack-D-") as folder:
         report = Path(folder) / "report.xml"
-        argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", TESTS]
-        subprocess.run(argv, cwd=REPO, capture_output=True, check=False)
-        cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
-    for row, cve, title, names in ROWS:
-        matching = [case for case in cases if re.search(names, case.get("name", ""))]
-        failed = [case.get("name", "") for case in matching if len(case)]
+        argv = [sys.executable, "-m", "pytest"]
+        if double:
+            rows = f"ROWS = {[(row.id, row.tests) for row in ROWS]!r}\n"
+            argv = [sys.executable, "-c", rows + RUN, str(double)]
+        argv += ["-q", f"--junitxml={report}", f"--basetemp={folder}/tests", TESTS]
+        subprocess.run(argv, cwd=REPO, capture_output=True, check=False, env={**os.environ, "PLANTED": ""})
+        # A double leaves folders deeper than Python recurses.
+        subprocess.run(["rm", "-rf", f"{folder}/tests"], check=True)
+        return list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+
+
+def outcomes(double: Path | None = None) -> Iterator[tuple[Row, Outcome]]:
+    """Each row, with what the unpacker's tests say of it: one run of them all."""
+    found: dict[str, list[tuple[str, bool]]] = {row.id: [] for row in ROWS}
+    for case in _cases(double):
+        name = case.get("name", "")
+        mine = next((row.id for row in ROWS if re.search(row.tests, name)), "")
+        if mine:
+            found[mine].append((name, len(case) == 0))
+    for row in sorted(ROWS, key=lambda row: int(row.id[1:])):
+        failed = [name for name, well in found[row.id] if not well]
         if failed:
-            yield row, cve, title, Outcome(BROKEN, ", ".join(failed))
+            yield row, Outcome(BROKEN, ", ".join(failed))
         else:
-            yield row, cve, title, Outcome(HELD if matching else UNKNOWN, f"{len(matching)} cases")
+            yield row, Outcome(HELD if found[row.id] else UNKNOWN, f"{len(found[row.id])} cases")

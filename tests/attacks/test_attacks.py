@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks import load
+from tests.attacks import images, load
 from tests.attacks.arena import ATTACKS, BROKEN, HELD, REFUSED, Arena, arena, programs
 from tests.attacks.doubles import build
 
@@ -38,3 +38,9 @@ def test_its_double_does_not(name: str, tmp_path: Path) -> None:
     with arena([str(double)], tmp_path / "a", rounds=ROUNDS) as ground:
         outcome = ATTACKS[name].run(ground)
     assert outcome.verdict == BROKEN, outcome
+
+
+def test_the_unpackers_double_does_not_hold() -> None:
+    """Section D: each row's tests turn red by that row's fault. That stele holds is what these tests say by themselves."""
+    held = [row.id for row, outcome in images.outcomes(build(images.PLANTED).parent) if outcome.verdict != BROKEN]
+    assert held == []

@@ -276,14 +276,18 @@ def test_the_store_is_closed_to_others(victim: Victim) -> None:
     (root,) = victim.unpack(layer(entry("su", data=b"x", mode=0o4755)), flat=False)
     assert (root / "su").stat().st_mode & 0o4000
     reading, writing = os.pipe()
+    place = os.open(victim.place, os.O_PATH | os.O_DIRECTORY)  # what is above is closed, too, and must not help
+    victim.place.chmod(0o711)
     pid = os.fork()
     if pid == 0:
+        os.fchdir(place)
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-        os.write(writing, str(int(os.access(root / "su", os.R_OK))).encode())
+        os.write(writing, str(int(os.access((root / "su").relative_to(victim.place), os.R_OK))).encode())
         os._exit(0)
     os.waitpid(pid, 0)
+    os.close(place)
     assert os.read(reading, 1) == b"0"
 
 
