@@ -8,8 +8,9 @@ from typing import Any
 
 from runtime.cli.main import Globals
 from runtime.cli.update import size
+from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
-from runtime.errors import SteleError, UsageError
+from runtime.errors import StateError, SteleError, UsageError
 from runtime.images import confinement, erofs, netfiles, overrides, settings
 from runtime.images.accounts import Identity, identity
 from runtime.images.find import Image, find
@@ -107,9 +108,19 @@ def overrides_of(values: dict[str, Any]) -> Overrides:
         veth=veth,
         dns=overrides.dns(values["dns"]),
         labels=overrides.labels(values["label"]),
-        stop_signal=values["stop_signal"],
+        stop_signal=_signal(values["stop_signal"]),
         terminal=values["tty"],
     )
+
+
+def _signal(text: str) -> str:
+    """--stop-signal. Raises: UsageError: there is no such signal."""
+    try:
+        if text:
+            signal_number(text)
+        return text
+    except StateError as e:
+        raise UsageError(f"--stop-signal: {e}") from None
 
 
 def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:

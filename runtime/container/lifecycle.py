@@ -70,14 +70,18 @@ def signal_number(text: str) -> int:
 
 
 def stop_signal(store: Store, container_id: str) -> str:
-    """What ends a container where nothing is said: the signal of its image, else TERM.
+    """What ends a container where nothing is said: the signal of its image, if there is such a signal, else TERM.
 
     Raises:
         NotFound, StateError: there is no such container, or its record is damaged.
     """
     record = store.read(container_id)
     told = (record.config.get("annotations") or {}).get(STOP_SIGNAL) if record.image else ""
-    return str(told or "TERM")
+    try:
+        signal_number(str(told))
+    except StateError:
+        return "TERM"
+    return str(told)
 
 
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:

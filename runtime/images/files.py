@@ -10,11 +10,24 @@ import os
 import stat
 from collections.abc import Iterator
 
+from runtime.errors import HostError
+
 
 @contextlib.contextmanager
 def locked(directory: int, name: str, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file, made if it is not there; it is never removed, so its name stands for one lock."""
-    fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    """Hold a lock file, made if it is not there; it is never removed, so its name stands for one lock.
+
+    Raises:
+        HostError: it cannot be written, as on a read-only file system.
+    """
+    try:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    except OSError as e:
+        path = os.readlink(f"/proc/self/fd/{directory}")
+        raise HostError(
+            f'"{path}/{name}": cannot lock it: {os.strerror(e.errno or 0)}; choose a --store that can be written',
+            e.errno or 0,
+        ) from e
     try:
         fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

@@ -514,6 +514,42 @@ def test_volumes_are_listed_and_removed(stele: Runtime, run: Run, images: Images
         assert f"volume {wrong!r} is not in the store" in done.stderr
 
 
+@pytest.mark.parametrize("told", ["SIGFOO", "99", "RTMIN+3"])
+def test_a_stop_signal_that_is_none_is_term(stele: Runtime, images: Images, told: str) -> None:
+    """An image cannot keep its container from being ended; what the caller gives is checked at once."""
+    image, name = images.made(f"stop-{told[:3].lower()}", StopSignal=told), stele.id()
+    null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = ("run", "--detach", "--image", image, name, "/bin/busybox", "sleep", "600")
+    assert stele("--store", images.path, *words, **null).returncode == 0
+    pidfd = os.pidfd_open(stele.state(name)["pid"])
+    stele.ok("kill", name)
+    stele.ok("kill", name, "KILL")
+    stele.wait_ended(pidfd)
+    stele.ok("delete", name)
+    done = stele("--store", images.path, "run", "--stop-signal", "SIGFOO", "--image", image, name, "/bin/sh")
+    assert done.returncode == 1 and '--stop-signal: unknown signal "SIGFOO"' in done.stderr
+
+
+def test_a_store_that_cannot_be_written(stele: Runtime, images: Images, tmp_path: Path) -> None:
+    """On a read-only file system images are listed, inspected and verified; what must write says what it cannot."""
+    images.made("plain")
+    place = tmp_path / "store"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", images.path, place], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        call = ("--store", place)
+        assert "plain" in stele.ok(*call, "image", "list", "-q").split()
+        stele.ok(*call, "image", "inspect", "plain")
+        stele.ok(*call, "image", "verify", "plain")
+        for words in (("run", "--image", "plain", stele.id(), "/bin/busybox", "true"), ("image", "gc")):
+            done = stele(*call, *words)
+            assert done.returncode == 1
+            assert f'"{place}/lock": cannot lock it: Read-only file system' in done.stderr, done.stderr
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 # ---- networks ----
 
 
