@@ -65,7 +65,7 @@ def name_of(told: str, place: str, *, docker: bool) -> str:
         docker: names without a host are Docker Hub's, as in docker's own archives; else this machine's.
     """
     file = place.rstrip("/").rpartition("/")[2].lower()
-    base = re.sub(r"(\.(tar|tgz|gz|oci|docker))+$", "", file)
+    base = re.sub(r"(\.(tar|tgz|txz|gz|zst|xz|oci|docker))+$", "", file)
     base = re.sub(r"[^a-z0-9]+", "-", base).strip("-") or "image"
     if not told or (told == base and not docker):
         return f"{LOCAL}/{base}:{references.DEFAULT_TAG}"

@@ -120,6 +120,10 @@ def merge(documents: Sequence[tuple[str, dict[str, Any]]]) -> Registries:
     for name, document in documents:
         if "unqualified-search-registries" in document:
             search = tuple(_texts(document, "unqualified-search-registries", name)) or search
+        if "registries" in document:
+            raise ConfigError(
+                f"{name}: registries", "it is of version 1, which is not obeyed; write [[registry]] tables"
+            )
         table = document.get("aliases", {})
         if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
             raise ConfigError(f"{name}: aliases", "it must be a table of texts")

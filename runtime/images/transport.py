@@ -6,6 +6,7 @@ them), retries (a transfer goes on where it stopped), decoding (a blob is what i
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import socket
@@ -13,7 +14,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NameResolutionError, SSLError
@@ -97,9 +98,10 @@ class Transport:
         self._direct = urllib3.PoolManager(**options)  # type: ignore[arg-type]
         self._proxied: dict[str, urllib3.PoolManager] = {}
         for scheme in ("http", "https"):
-            proxy = os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme.upper()}_PROXY", "")
-            if proxy:
-                self._proxied[scheme] = urllib3.ProxyManager(proxy, **options)  # type: ignore[arg-type]
+            for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY"):
+                if os.environ.get(name) and scheme not in self._proxied:
+                    url, headers = proxy_of(os.environ[name], name)
+                    self._proxied[scheme] = urllib3.ProxyManager(url, proxy_headers=headers, **options)  # type: ignore[arg-type]
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], *, body: bytes | None = None, downgrade: bool = False
@@ -219,15 +221,41 @@ def check_url(url: str, what: str) -> None:
         raise SteleError(f"{what} to {ascii(url)[:200]}, which is no address that is followed")
 
 
+def proxy_of(text: str, variable: str) -> tuple[str, dict[str, str]]:
+    """The URL of a proxy without its user and password, and the headers that show it those.
+
+    Raises:
+        SteleError: it is none. Its text is not told: it may hold a password.
+    """
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        url = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+    except ValueError:
+        raise SteleError(f"${variable}: it must be an address such as http://proxy.example:3128") from None
+    if parts.username is None:
+        return url, {}
+    known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return url, {"proxy-authorization": "Basic " + base64.b64encode(known.encode()).decode()}
+
+
 def without_proxy(host: str) -> bool:
-    """Whether $NO_PROXY names the host or a domain it is in; loopback never goes through a proxy."""
-    names = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).replace(",", " ").split()
-    host = host.lower()
-    return (
-        is_loopback(host)
-        or "*" in names
-        or any(host == n.lower().lstrip(".") or host.endswith("." + n.lower().lstrip(".")) for n in names)
-    )
+    """Whether $NO_PROXY names the host, a domain or a network it is in; loopback never goes through a proxy."""
+    names = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).replace(",", " ").lower().split()
+    return is_loopback(host) or any(name == "*" or _covers(name, host.lower()) for name in names)
+
+
+def _covers(name: str, host: str) -> bool:
+    """Whether an entry of $NO_PROXY (a domain, an address or a network, perhaps with a port) is for a host."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        domain = name.partition(":")[0].lstrip(".")
+        return host == domain or host.endswith(f".{domain}")
 
 
 def is_loopback(host: str) -> bool:

@@ -577,13 +577,18 @@ def test_a_proxy(image: Image, between: Start) -> None:
     """$HTTP_PROXY is asked instead of the registry, which $NO_PROXY can forbid."""
 
     def proxy(handler: Handler) -> bool:
+        if handler.headers.get("Proxy-Authorization") != "Basic YW5uYTpwOnc=":
+            handler.answer(407, {"Proxy-Authenticate": "Basic"}, b"")
+            return True
         assert handler.path.startswith("http://images.invalid/v2/")
         handler.path = handler.path.removeprefix("http://images.invalid")
         return False
 
     server = between(proxy)
     pull = ("image", "pull", "--plain-http", "images.invalid/team/app:amd64")
-    image.good(*pull, HTTP_PROXY=f"http://{server.address}")
+    assert "answered 407" in image.bad(*pull, HTTP_PROXY=f"http://{server.address}")
+    server.seen.clear()
+    image.good(*pull, HTTP_PROXY=f"http://anna:p%3Aw@{server.address}")
     assert len(server.seen) == 5
     told = image.bad(*pull, HTTP_PROXY=f"http://{server.address}", NO_PROXY="invalid")
     assert "no address is known of this host" in told

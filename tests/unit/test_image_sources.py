@@ -103,6 +103,7 @@ def test_without_rules() -> None:
         ),
         ('unqualified-search-registries = ["http://x"]', "it must be an array of hosts"),
         ("[aliases]\na = 1", "aliases: it must be a table of texts"),
+        ('[registries.block]\nregistries = ["h"]', "registries: it is of version 1, which is not obeyed"),
     ],
 )
 def test_wrong_rules(text: str, words: str) -> None:

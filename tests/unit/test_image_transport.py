@@ -18,7 +18,7 @@ from runtime.images.model import ImageError
 from runtime.images.naming import name_of
 from runtime.images.progress import human
 from runtime.images.tokens import challenges, may_know, words
-from runtime.images.transport import check_url, is_loopback, origin, without_proxy
+from runtime.images.transport import check_url, is_loopback, origin, proxy_of, without_proxy
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,44 @@ def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "example.org, .inner.net")
-    assert [without_proxy(h) for h in ("example.org", "a.example.org", "b.inner.net", "notexample.org", "127.0.0.1")] == [
-        True, True, True, False, True,
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "without"),
+    [("example.org", True), ("a.example.org", True), ("b.inner.net", True), ("notexample.org", False),
+     ("127.0.0.1", True), ("10.1.2.3", True), ("11.1.2.3", False), ("fd00::1", True), ("fe00::1", False),
+     ("192.0.2.7", True), ("any.port.org", True), ("10.evil.org", False)],
+)  # fmt: skip
+def test_no_proxy(monkeypatch: pytest.MonkeyPatch, host: str, without: bool) -> None:
+    monkeypatch.setenv("no_proxy", "example.org, .inner.net 10.0.0.0/8,fd00::/8,192.0.2.7,port.org:5000,x/y")
+    assert without_proxy(host) is without
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "headers"),
+    [
+        ("http://proxy.example:3128", "http://proxy.example:3128", {}),
+        ("https://proxy.example", "https://proxy.example", {}),
+        ("proxy.example:3128", "http://proxy.example:3128", {}),
+        ("http://anna:p%40ss@proxy.example:3128/", "http://proxy.example:3128", {"proxy-authorization": "Basic YW5uYTpwQHNz"}),
+        ("http://[fd00::1]:3128", "http://[fd00::1]:3128", {}),
+    ],
+)  # fmt: skip
+def test_proxies(text: str, url: str, headers: dict[str, str]) -> None:
+    assert proxy_of(text, "HTTPS_PROXY") == (url, headers)
+
+
+@pytest.mark.parametrize("text", ["socks5://h:1", "http://", "http://[::1", "http://h:x"])
+def test_no_proxies(text: str) -> None:
+    """Told by the variable's name; what it holds may be a password."""
+    with pytest.raises(SteleError, match=r"^\$HTTPS_PROXY: it must be an address such as http://proxy.example:3128"):
+        proxy_of(text, "HTTPS_PROXY")
 
 
 @pytest.mark.parametrize(
     ("told", "place", "docker", "name"),
     [
         ("", "/a/redis.tar", False, "localhost/redis:latest"),
+        ("", "/a/redis.tar.zst", False, "localhost/redis:latest"),
+        ("", "/a/redis.txz", False, "localhost/redis:latest"),
         ("redis", "build/redis/", False, "localhost/redis:latest"),
         ("1.2", "/a/redis", False, "localhost/redis:1.2"),
         ("team/app:2", "/x", False, "localhost/team/app:2"),
