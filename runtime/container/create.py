@@ -269,15 +269,9 @@ class Creation:
             resctrl.join(self.record.resctrl, child.pid)
         elif what == model.SYNC_ATTACHED:
             self.manager.attach(child.pid)
-        elif what == model.SYNC_MAPPED and plan.id_maps:
-            try:
-                prepare.write_id_maps(child.pid, plan.id_maps)
-            except OSError as e:
-                raise HostError(
-                    f"linux.uidMappings: the kernel refuses the id mappings: {failure.words(e.errno or 0)}; "
-                    "map only ids that the caller may use",
-                    e.errno or 0,
-                ) from e
+        elif what == model.SYNC_MAPPED:
+            if plan.id_maps:
+                _write_id_maps(child.pid, plan.id_maps)
             _set_limits(child.pid, plan)
         elif what == model.SYNC_NET_DEVICES:
             if plan.net_devices:
@@ -313,6 +307,17 @@ class Creation:
                 "the OOM killer ended the container while it was being created: linux.resources.memory.limit is too low; raise it"
             )
         return HostError("init ended before the container was ready; the kernel's log (dmesg) may say why")
+
+
+def _write_id_maps(pid: int, maps: model.IdMaps) -> None:
+    try:
+        prepare.write_id_maps(pid, maps)
+    except OSError as e:
+        raise HostError(
+            f"linux.uidMappings: the kernel refuses the id mappings: {failure.words(e.errno or 0)}; "
+            "map only ids that the caller may use",
+            e.errno or 0,
+        ) from e
 
 
 def _set_limits(pid: int, plan: model.Plan) -> None:

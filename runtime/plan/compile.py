@@ -58,13 +58,12 @@ def compile_create(
     if request.environment:
         process = {**process, "env": [*(process.get("env") or ()), *request.environment]}
     spaces = namespaces.parse(linux.get("namespaces") or ())
-    new_user = "user" in spaces.new
     if request.rootless and facts.euid != 0 and not spaces.has("user"):
         raise ConfigError(
             "linux.namespaces", 'an ordinary user needs a user namespace; add {"type": "user"} with its mappings'
         )
     can_set_groups = (not request.rootless or facts.euid == 0) and facts.setgroups
-    maps = namespaces.id_maps(linux) if new_user else None
+    maps = namespaces.id_maps(linux) if "user" in spaces.new else None
     entry = namespaces.enter(
         spaces,
         attach=request.attach,
@@ -77,7 +76,7 @@ def compile_create(
         linux,
         facts,
         compile_seccomp=compile_seccomp,
-        new_user=new_user,
+        in_user=spaces.has("user"),
         rootless=request.rootless,
         can_set_groups=can_set_groups,
         keep_fds=request.keep_fds,
@@ -114,13 +113,19 @@ def compile_create(
         rlimits=planned.rlimits,
         oom_score=planned.oom_score,
         terminal=bool(process.get("terminal")),
-        cgroup_owner=_cgroup_owner(config, spaces, maps) if facts.euid == 0 else None,
+        cgroup_owner=_cgroup_owner(config, spaces, _known_maps(linux, spaces)) if facts.euid == 0 else None,
         writes=plan_resources(resources),
         device_rules=rules,
         device_program=device_rules.assemble(rules) if rules else b"",
         hooks=host_hooks(config, *HOST_KINDS),
         notes=planned.notes,
     )
+
+
+def _known_maps(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> model.IdMaps | None:
+    """The mappings of the container's user namespace; of one that is joined config.json need not say them."""
+    known = "user" in spaces.new or (spaces.has("user") and linux.get("uidMappings"))
+    return namespaces.id_maps(linux) if known else None
 
 
 def _cgroup_owner(config: Mapping[str, Any], spaces: namespaces.Namespaces, maps: model.IdMaps | None) -> int | None:
@@ -158,7 +163,7 @@ def compile_exec(
         linux,
         facts,
         compile_seccomp=compile_seccomp,
-        new_user=False,
+        in_user=False,
         rootless=rootless,
         can_set_groups=can_set_groups,
         keep_fds=keep_fds,
@@ -251,7 +256,7 @@ def _root(
             model.EnterRoot(model.CHROOT),
         )
     slot = model.NO_SLOT
-    if "user" in spaces.new and facts.euid == 0:
+    if spaces.has("user") and facts.euid == 0:
         slot = len(fds)
         fds.append(model.TreeFd(path, True, None, False, "root.path"))
     mounts = plan_mounts(
@@ -261,7 +266,7 @@ def _root(
         facts=facts,
         mount_label=linux.get("mountLabel") or "",
         first_slot=len(fds),
-        id_maps=namespaces.id_maps(linux) if "user" in spaces.new else None,
+        id_maps=_known_maps(linux, spaces),
     )
     fds.extend(mounts.fds)
     make = _working_directory(process, mounts.targets)
@@ -271,9 +276,7 @@ def _root(
         base = _image_root(request.image, path, facts, fds)
     own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
     devices = (
-        plan_devices(linux.get("devices") or (), bind="user" in spaces.new or facts.in_user_namespace)
-        if own_dev
-        else ()
+        plan_devices(linux.get("devices") or (), bind=spaces.has("user") or facts.in_user_namespace) if own_dev else ()
     )
     dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))

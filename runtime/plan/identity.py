@@ -24,12 +24,12 @@ def capability_mask(names: Sequence[str]) -> int:
 
 
 def plan_credentials(
-    process: Mapping[str, Any], facts: model.Facts, *, new_user: bool, can_set_groups: bool
+    process: Mapping[str, Any], facts: model.Facts, *, in_user: bool, can_set_groups: bool
 ) -> tuple[model.Credentials, tuple[str, ...]]:
     """process.user and process.capabilities. An absent object or set gives nothing: what is not named is denied.
 
     Args:
-        new_user: in a user namespace all capabilities are there; else only those of the stele process.
+        in_user: in a user namespace all capabilities are there; else only those of the stele process.
     Returns:
         the step, and notes about capabilities that cannot be given: that is to be told, and is no failure (config.md).
     Raises:
@@ -47,7 +47,7 @@ def plan_credentials(
         )
     sets = process.get("capabilities") or {}
     masks = {name: capability_mask(sets.get(name) or ()) for name in SETS}
-    available = (1 << 64) - 1 if new_user else facts.capabilities
+    available = (1 << 64) - 1 if in_user else facts.capabilities
     missing = 0
     for name in SETS:
         missing |= masks[name] & ~available

@@ -67,7 +67,7 @@ class Sync(Step):
 
 
 SYNC_ATTACHED, SYNC_MAPPED, SYNC_HOOKS, SYNC_NET_DEVICES, SYNC_RESCTRL = 1, 2, 3, 4, 5
-SYNC_NAMES = {1: "cgroup", 2: "id maps", 3: "createRuntime hooks", 4: "network devices", 5: "resctrl group"}
+SYNC_NAMES = {1: "cgroup", 2: "id maps and limits", 3: "createRuntime hooks", 4: "network devices", 5: "resctrl group"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def plan_mounts(
     """Plan mounts[] (config.md "Mounts").
 
     Args:
-        id_maps: of the container's new user namespace; a mount with idmap and no maps of its own takes them.
+        id_maps: of the container's user namespace; a mount with idmap and no maps of its own takes them.
 
     Raises:
         ConfigError: an entry that cannot be meant.
@@ -197,7 +197,7 @@ def _plan_bind(
     id_maps = _mount_id_maps(mount, options, index, own_maps)
     # Made on the host side where the container could not: id maps need the host's rights, a user namespace may not
     # reach the path, and only a copy of the host's own mount propagates back to it.
-    on_host = bool(id_maps) or ("user" in namespaces.new and facts.euid == 0) or bool(options.propagation & MS_SHARED)
+    on_host = bool(id_maps) or (namespaces.has("user") and facts.euid == 0) or bool(options.propagation & MS_SHARED)
     slot = model.NO_SLOT
     if on_host:
         slot = first_slot + len(fds)

@@ -127,11 +127,13 @@ def enter(
     if not staged:
         return Entry(clone_flags(at_clone), (*attached, *mapped, *joins, *cgroup), fds)
     rest = clone_flags(at_clone - {"user"})
+    joins_user = namespaces.has("user") and not new_user
     steps = (
         *attached,
+        *((model.Sync(model.SYNC_MAPPED),) if joins_user else ()),
         *joins,
         *((model.Unshare(CLONE_NEWUSER), *mapped) if new_user else ()),
-        *((model.BecomeRoot(drop_groups),) if namespaces.has("user") and not new_user else ()),
+        *((model.BecomeRoot(drop_groups),) if joins_user else ()),
         *((model.Unshare(rest),) if rest else ()),
         *offsets(namespaces, time_offsets),
         model.Fork(),

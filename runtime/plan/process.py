@@ -47,7 +47,7 @@ def plan_process(
     facts: model.Facts,
     *,
     compile_seccomp: Callable[[SeccompRules], bytes],
-    new_user: bool,
+    in_user: bool,
     rootless: bool,
     can_set_groups: bool,
     keep_fds: int,
@@ -57,7 +57,7 @@ def plan_process(
 
     Args:
         compile_seccomp: rules to a program for the kernel; given in, because it is C and cached.
-        new_user: rlimits and the OOM score are for the host side to set.
+        in_user: in a user namespace, where rlimits and the OOM score are for the host side to set.
         keep_fds: fds from 3 on that the program inherits.
     Raises:
         ConfigError: names the field.
@@ -70,12 +70,12 @@ def plan_process(
     cwd = process.get("cwd") or "/"
     if not cwd.startswith("/"):
         raise ConfigError("process.cwd", f"{cwd!r} is not absolute; begin it with /")
-    credentials, notes = plan_credentials(process, facts, new_user=new_user, can_set_groups=can_set_groups)
+    credentials, notes = plan_credentials(process, facts, in_user=in_user, can_set_groups=can_set_groups)
     limits = _rlimits(process.get("rlimits") or ())
     score = process.get("oomScoreAdj")
     no_new_privs = bool(process.get("noNewPrivileges"))
     filters = _seccomp(linux.get("seccomp"), compile_seccomp)
-    on_host = new_user and not rootless
+    on_host = in_user and not rootless
     early = (
         *((model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()),
         model.WorkingDirectory(False, cwd),

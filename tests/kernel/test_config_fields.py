@@ -120,6 +120,44 @@ def test_what_needs_a_mount_namespace_is_refused_without_one(
     assert done.stderr.startswith(f"stele run failed: {field}: needs a mount namespace")
 
 
+def test_a_pod_in_a_user_namespace(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """As Kubernetes has it (hostUsers: false): the pod's other containers join the namespaces of its first."""
+    maps = [{"containerID": 0, "hostID": 100_000, "size": 65536}]
+
+    def sandboxed(config: dict[str, Any]) -> None:
+        config["linux"]["namespaces"].append({"type": "user"})
+
+    mapped = {"linux": {"uidMappings": maps, "gidMappings": maps}}
+    first = stele.detached(bundle(["sleep", "1000"], mapped, edit=sandboxed))
+    pid = stele.state(first)["pid"]
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "volume").mkdir()
+    (private / "volume/word").write_text("from the host\n")
+
+    def joined(config: dict[str, Any]) -> None:
+        files = {"network": "net"}
+        del config["hostname"]
+        config["linux"]["namespaces"] = [{"type": "mount"}, {"type": "cgroup"}] + [
+            {"type": kind, "path": f"/proc/{pid}/ns/{files.get(kind, kind)}"}
+            for kind in ("ipc", "network", "pid", "user", "uts")
+        ]
+        config["mounts"].append({"destination": "/home", "source": f"{private}/volume", "options": ["bind", "ro"]})
+
+    script = (
+        "cat /home/word; head -c 1 /dev/zero | wc -c; readlink /proc/self/ns/user; ulimit -n; cat /proc/self/uid_map"
+    )
+    limits = {"process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 300, "hard": 300}]}}
+    for known in (mapped, {}):
+        done = stele("run", "-b", bundle(say(script), {**known, **limits}, edit=joined), stele.id())
+        assert done.returncode == 0, done.stderr
+        word, zero, user, files, *map_ = done.stdout.splitlines()
+        assert (word, zero, files) == ("from the host", "1", "300")
+        assert user == os.readlink(f"/proc/{pid}/ns/user")
+        assert map_[0].split() == ["0", "100000", "65536"]
+    stele.ok("delete", "-f", first)
+
+
 def test_capabilities_that_nobody_knows_are_told(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     """config.md: what cannot be mapped to a capability of the kernel "MUST be logged as a warning"; so of `exec`."""
     sets = {"bounding": ["cap_kill", "CAP_KILL"], "permitted": ["cap kill"]}

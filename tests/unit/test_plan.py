@@ -249,6 +249,20 @@ def test_whose_the_cgroup_is(
     assert plan(made).cgroup_owner == owner
 
 
+def test_a_user_namespace_that_is_joined_is_one_too() -> None:
+    """As of the second container of a pod: no nodes, mounts from the host's side, limits set before it is entered."""
+    document = config(process__oomScoreAdj=-5, root__path="/r")
+    document["linux"]["namespaces"].append({"type": "user", "path": "/proc/7/ns/user"})
+    document["mounts"].append({"destination": "/d", "source": "/s", "options": ["bind"]})
+    made = plan(document)
+    assert made.id_maps is None
+    assert made.steps[0] == model.Sync(model.SYNC_MAPPED)
+    assert (made.oom_score, made.rlimits != ()) == (-5, True)
+    assert only(made, model.OomScore) == only(made, model.Rlimit) == []
+    assert all(device.bind for device in only(made, model.Device))
+    assert {fd.path for fd in made.fds if isinstance(fd, model.TreeFd)} == {"/r", "/s"}
+
+
 def test_an_idmap_without_mappings_takes_those_of_the_user_namespace() -> None:
     mapping = [{"containerID": 0, "hostID": 100_000, "size": 10}]
     mount = {"destination": "/m", "source": "/s", "options": ["bind", "idmap"]}
