@@ -22,15 +22,15 @@ from tests.harness import cgroup2
 from tests.harness.bundles import busybox_rootfs, merge
 from tests.harness.runtime import REPO, Runtime, command
 
-HELD, BROKEN, REFUSED, UNKNOWN = "held", "BROKEN", "refused", "unknown"
+HELD, BROKEN, REFUSED, UNKNOWN, NONE = "held", "BROKEN", "refused", "unknown", "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attack went.
 
-    verdict: HELD (it ran, and got nothing), REFUSED (the runtime would not do it), BROKEN, or UNKNOWN (it could not
-    be tried, which is no answer). detail: what was seen.
+    verdict: HELD (it ran, and got nothing), REFUSED (the runtime would not do it), BROKEN, UNKNOWN (it could not be
+    tried, which is no answer), or NONE (the runtime has nothing of what is attacked). detail: what was seen.
     """
 
     verdict: str

@@ -1,4 +1,5 @@
-"""Section D, hostile layers and manifests, from the tests of the unpacker: runtimes such as runc and crun have none."""
+"""Hostile layers, manifests and what else an image says, section D before all, from the tests of what reads them: runtimes
+such as runc and crun have none of it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,11 @@ from tests.attacks.arena import BROKEN, HELD, UNKNOWN, Outcome
 from tests.attacks.doubles import Patch
 from tests.harness.runtime import REPO
 
-TESTS = "tests/kernel/test_layers_attacks.py"
+TESTS = (
+    "tests/kernel/test_layers_attacks.py",
+    "tests/unit/test_image_settings.py",
+    "tests/unit/test_image_transport.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,15 @@ OPEN = '(0o755 if __import__("os").environ.get("PLANTED") == "D8" else 0o700)'
 IN_ROOT = "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV"
 HEX = 'diff_id.removeprefix("sha256:")'
 ROWS = (
+    Row("B12i", "CVE-2019-16884", "volumes of an image over what the kernel shows", r"cannot_put_a_volume",
+        (in_python("B12i", "settings.py", 'clean == kernel or clean.startswith(f"{kernel}/")', "False"),)),
+    Row("C4i", "CVE-2016-3697", "users of an image that wrap, or are called by a number", r"nobody_becomes_root|who_it_is",
+        (Patch("runtime/images/accounts.py", "    number = decimal(text, MAX_ID)\n",
+               '    number = int(text) & 0xFFFFFFFF if __import__("os").environ.get("PLANTED") == "C4i" else decimal(text, MAX_ID)\n'),)),
+    Row("C15", "CVE-2026-53488", "labels of an image that are orders to a runtime", r"never_orders",
+        (in_python("C15", "settings.py", "not key.startswith(RESERVED)", "True"),)),
+    Row("D13", "-", "credentials shown to whom a registry names", r"may_know",
+        (in_python("D13", "tokens.py", 'its == ".".join(domain) or its.endswith("." + ".".join(domain))', "True"),)),
     Row("D4", "CVE-2021-29136", "the root itself becomes a link", r"root-is",
         (in_c("D4", "unpack.c", 'bad(w, "the root must be a directory")', "0"),)),
     Row("D5", "-", "whiteouts of . and ..", r"whiteout-of|whiteout-folder|whiteout-link|opaque-link",
@@ -106,7 +120,7 @@ def _cases(double: Path | None) -> list[ElementTree.Element]:
         if double:
             rows = f"ROWS = {[(row.id, row.tests) for row in ROWS]!r}\n"
             argv = [sys.executable, "-c", rows + RUN, str(double)]
-        argv += ["-q", f"--junitxml={report}", f"--basetemp={folder}/tests", TESTS]
+        argv += ["-q", f"--junitxml={report}", f"--basetemp={folder}/tests", *TESTS]
         subprocess.run(argv, cwd=REPO, capture_output=True, check=False, env={**os.environ, "PLANTED": ""})
         # A double leaves folders deeper than Python recurses.
         subprocess.run(["rm", "-rf", f"{folder}/tests"], check=True)
@@ -121,7 +135,7 @@ def outcomes(double: Path | None = None) -> Iterator[tuple[Row, Outcome]]:
         mine = next((row.id for row in ROWS if re.search(row.tests, name)), "")
         if mine:
             found[mine].append((name, len(case) == 0))
-    for row in sorted(ROWS, key=lambda row: int(row.id[1:])):
+    for row in sorted(ROWS, key=lambda row: (row.id[0], int(row.id[1:].rstrip("i")))):
         failed = [name for name, well in found[row.id] if not well]
         if failed:
             yield row, Outcome(BROKEN, ", ".join(failed))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.attacks.arena import BROKEN, HELD, UNKNOWN, Arena, Outcome, Ran, attack
+from tests.attacks.arena import BROKEN, HELD, NONE, UNKNOWN, Arena, Outcome, Ran, attack
 from tests.attacks.doubles import Patch
 from tests.attacks.on_mounts import ESCAPE
+from tests.harness import images
 
 
 def _race(arena: Arena, bundle: Path, a: Path, b: Path, judge: Callable[[Ran], str]) -> Outcome:
@@ -144,3 +146,35 @@ def readonly_exchanged(arena: Arena) -> Outcome:
         return f"{writable[0][4]} is a writable mount" if writable else ""
 
     return _race(arena, bundle, one, two, judge)
+
+
+@attack(
+    "D1r",
+    "CVE-2018-15664",
+    "race: a folder of the tree is exchanged with a link out of it while layers are unpacked",
+    Patch("cshim/unpack.c", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV", "0"),
+    rounds=1000,
+)
+def unpack_raced(arena: Arena) -> Outcome:
+    """Two layers, whose entries go to the folder and to another in turns, so that the folder is opened anew each time."""
+    store, bundle = arena.folder / "store", arena.folder / "raced"
+    if arena.runtime("unpack", "--help").returncode:
+        return Outcome(NONE, "it unpacks nothing")
+    many = {f"{folder}/{number}": "x" for number in range(150) for folder in "de"}
+    lower, upper = ({"d": None, "e": None, "link": f"-> {arena.canary}", **many}, {"d": None, "e": None, **many})
+    images.add_image(store, "raced", [images.layer(lower), images.layer(upper)], {"Cmd": ["x"]})
+    racer = arena.racer("swap", bundle / "rootfs/d", bundle / "rootfs/link")
+    assert racer.stdout and racer.stdout.readline() == b"swapping\n"
+    refused = 0
+    for number in range(arena.rounds):
+        done = arena.runtime("--store", store, "unpack", "raced", bundle, timeout=90)
+        if hit := arena.canary_changed():
+            return Outcome(BROKEN, f"round {number + 1}: {hit}"[:200])
+        if done.returncode and ("Traceback" in done.stderr or "a bug" in done.stderr):
+            return Outcome(UNKNOWN, f"round {number + 1}: {done.stderr[-200:]}")
+        refused += done.returncode > 0
+        while bundle.exists():
+            subprocess.run(["rm", "-rf", bundle], check=False, capture_output=True)
+    if racer.poll() is not None:
+        return Outcome(UNKNOWN, "the racer ended early")
+    return Outcome(HELD, f"{arena.rounds} rounds, {refused} refused")

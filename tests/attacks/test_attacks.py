@@ -40,7 +40,7 @@ def test_its_double_does_not(name: str, tmp_path: Path) -> None:
     assert outcome.verdict == BROKEN, outcome
 
 
-def test_the_unpackers_double_does_not_hold() -> None:
-    """Section D: each row's tests turn red by that row's fault. That stele holds is what these tests say by themselves."""
+def test_the_double_that_reads_images_does_not_hold() -> None:
+    """Each row's tests turn red by that row's fault. That stele holds is what these tests say by themselves."""
     held = [row.id for row, outcome in images.outcomes(build(images.PLANTED).parent) if outcome.verdict != BROKEN]
     assert held == []
