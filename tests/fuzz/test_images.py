@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from runtime.errors import SteleError
-from runtime.images import accounts, archives, auth, model, policy, registries, settings
+from runtime.images import accounts, auth, model, policy, registries, settings
 from runtime.images.overrides import Overrides
 from runtime.images.platforms import Platform, choose
-from runtime.images.progress import Progress
-from runtime.images.references import HOST, REPOSITORY, Place, parse
-from runtime.images.store import ImageStore
+from runtime.images.references import HOST, REPOSITORY, parse
 from runtime.oci.load import check_config, parse_document
 from runtime.plan import compile as planning
 from runtime.plan import model as plan_model
 from tests.fuzz import SECONDS
-from tests.fuzz.mutate import mutated, search
-from tests.harness.layers import entry, layer
+from tests.fuzz.mutate import search
 
 D = "sha256:" + "ab" * 32
 LAYER = {"mediaType": f"{model.OCI_LAYER}+gzip", "digest": D, "size": 5, "annotations": {"a": "b"}}
@@ -222,119 +215,3 @@ def test_finds_what_was_planted(fault: str, monkeypatch: pytest.MonkeyPatch) -> 
     judge, seed = JUDGES[kind]
     with pytest.raises(AssertionError, match="seed"):
         search(refusing(judge), [seed], 60)
-
-
-# ---- whole archives ----
-
-
-class Files:
-    """A source in memory (runtime.images.sources.Source)."""
-
-    what = "archive"
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-
-    def has(self, name: str) -> bool:
-        return name in self.files
-
-    def size(self, name: str) -> int:
-        if name not in self.files:
-            raise model.ImageError(f"it has no {name}")
-        return len(self.files[name])
-
-    def pieces(self, name: str) -> Iterator[bytes]:
-        yield self.files[name]
-
-    def close(self) -> None:
-        pass
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def docker_archive(rng: random.Random) -> Files:
-    """What `docker save` writes, its documents bent."""
-    plain = layer(entry("a", data=b"a"))
-    config = json.dumps({**CONFIG, "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(plain)}"]}}).encode()
-    listed = mutated(rng, [[{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["l.tar"]}]])
-    return Files({"manifest.json": listed, "c.json": config, "l.tar": plain})
-
-
-def oci_layout(rng: random.Random) -> Files:
-    """An image layout, one of its documents bent; what names that one knows its new digest."""
-    plain = layer(entry("a", data=b"a"))
-    files = {"oci-layout": b"{}", f"blobs/sha256/{sha256(plain)}": plain}
-    bent = rng.randrange(3)
-
-    def add(document: Any, number: int, kind: str) -> dict[str, Any]:
-        data = mutated(rng, [document]) if bent == number else json.dumps(document).encode()
-        files[f"blobs/sha256/{sha256(data)}"] = data
-        return {"mediaType": kind, "digest": f"sha256:{sha256(data)}", "size": len(data)}
-
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{sha256(plain)}"]}
-    config = add({**CONFIG, "rootfs": rootfs}, 0, model.OCI_CONFIG)
-    own = {"mediaType": model.OCI_LAYER, "digest": f"sha256:{sha256(plain)}", "size": len(plain)}
-    manifest = add({**MANIFEST, "config": config, "layers": [own]}, 1, model.OCI_MANIFEST)
-    index = {"schemaVersion": 2, "manifests": [manifest]}
-    files["index.json"] = mutated(rng, [index]) if bent == 2 else json.dumps(index).encode()
-    if rng.randrange(4) == 0:  # what no digest knows
-        name = rng.choice(list(files))
-        files[name] = files[name].replace(b"a", b"b", 1)
-    return Files(files)
-
-
-ARCHIVES: dict[str, tuple[Callable[[random.Random], Files], Place]] = {
-    "docker": (docker_archive, Place("docker-archive", "/x.tar")),
-    "oci": (oci_layout, Place("oci", "/x")),
-}
-ANY = policy.Policy("p", (policy.Requirement("insecureAcceptAnything", "default"),), {})
-
-
-def taken_in(kind: str, store: ImageStore, seconds: float) -> int:
-    """Import bent archives; how many came in, each whole and as its digests say."""
-    make, place = ARCHIVES[kind]
-    seed = random.randrange(1 << 30)
-    rng, end, came = random.Random(seed), time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        source = make(rng)
-        try:
-            if kind == "docker":
-                found = list(archives._from_docker(store, source, place, Progress(None), ANY))
-            else:
-                found = list(
-                    archives._from_layout(store, source, place, Platform("linux", "amd64", ""), Progress(None), ANY)
-                )
-            for told in found:
-                store.tag(told.name, told.descriptor.document())
-                came += 1
-            assert store.verify() == [], "what came in is not what its digest says"
-        except SteleError as e:
-            assert str(e) and "Traceback" not in str(e)
-        except Exception as e:
-            raise AssertionError(f"seed {seed}: {type(e).__name__}: {e}\n{source.files}"[:6000]) from e
-    return came
-
-
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_random_archives(kind: str, tmp_path: Path) -> None:
-    """Some come in."""
-    store = ImageStore(str(tmp_path / "store"))
-    assert taken_in(kind, store, SECONDS / 3) > 0
-    store.close()
-
-
-def test_finds_blobs_that_are_not_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept under the name that the archive gives them: it must be seen."""
-
-    def copied(store: ImageStore, source: Files, file: str, digest: str, *rest: object) -> None:
-        blob = Path(store.path) / file
-        blob.unlink(missing_ok=True)
-        blob.write_bytes(source.files[file])
-
-    monkeypatch.setattr(archives, "_copy", copied)
-    store = ImageStore(str(tmp_path / "store"))
-    with pytest.raises(AssertionError, match="seed"):
-        taken_in("oci", store, 60)
-    store.close()

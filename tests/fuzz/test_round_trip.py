@@ -79,10 +79,8 @@ def test_c_reads_what_python_wrote(decoder: ctypes.CDLL, steps: tuple[model.Step
     assert by_c(decoder, wire.encode(steps)) == by_python(steps)
 
 
-@given(st.lists(STEPS, min_size=1, max_size=3).map(tuple), st.integers(0, 1 << 30))
-@settings(max_examples=EXAMPLES, deadline=None)
-def test_a_bent_plan(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None:
-    """Cut, or with one byte changed: C refuses it, or Python reads the same of it."""
+def bend(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None:
+    """Cut, or with one bit changed: C refuses it, or Python reads the same of it."""
     encoded = wire.encode(steps)
     rng = random.Random(seed)
     assert by_c(decoder, encoded[: rng.randrange(len(encoded))]) is None
@@ -96,6 +94,21 @@ def test_a_bent_plan(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: 
             for (k, i, ints, s), flags in zip(read, booleans, strict=True)
         ]
         assert by_python(wire.decode(bytes(bent))) == plain
+
+
+@given(st.lists(STEPS, min_size=1, max_size=3).map(tuple), st.integers(0, 1 << 30))
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_a_bent_plan(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None:
+    bend(decoder, steps, seed)
+
+
+def test_a_bent_decoder_is_seen(decoder: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's, blind to what has changed: the comparison must tell."""
+    steps = (model.Sysctl("net/a", "1"),)
+    monkeypatch.setattr(wire, "decode", lambda data: steps)
+    with pytest.raises(AssertionError):
+        for seed in range(5000):
+            bend(decoder, steps, seed)
 
 
 def test_a_bent_encoder_is_seen(decoder: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:

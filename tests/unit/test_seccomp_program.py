@@ -1,6 +1,6 @@
 """Compiled programs agree with the rules evaluated straight, on generated profiles and on calls at their boundaries.
 
-Seen red: with the upper half of each condition taken from argument 0, with ENOSYS from the largest known call on, with
+Seen red, beside the planted faults: with the upper half of each condition taken from argument 0, with ENOSYS from the largest known call on, with
 MASKED_EQ's bits outside the mask compared, with the halves of an argument exchanged, and with overlapping rules not
 sorted by what they restrict, `test_program_agrees_with_rules` fails within a few examples and names the call; with each
 condition made a rule of its own, `test_conditions_of_one_rule_are_all_needed` does. The first of them was also red with
@@ -20,6 +20,7 @@ from runtime.errors import ConfigError
 from runtime.host import seccomp as host
 from runtime.host.shim import lib
 from runtime.images.seccomp_default import default_profile
+from runtime.plan import seccomp_program
 from runtime.plan.seccomp import ACTIONS, ARCHITECTURES, ERRNO, OPERATORS, X32, X86_64, SeccompRules, plan_seccomp
 from runtime.plan.seccomp_program import ENOSYS, X32_BIT
 from tests.unit import libseccomp
@@ -177,6 +178,23 @@ def test_program_agrees_with_rules(seed: int) -> None:
         check(rules, made, numbers)
         tried += len(made)
     assert tried > EXAMPLES
+
+
+RULE = seccomp_program._rule
+PLANTED: dict[str, tuple[str, Any]] = {
+    "one condition is enough": ("_rule", lambda action, conditions, bits: RULE(action, conditions[:1], bits)),
+    "half an argument is compared": ("width", lambda arch: seccomp_program.LOW_HALF),
+    "no call is newer": ("PERMISSIVE", range(1 << 32)),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the comparison with the rules, within the profiles that a plain run tries."""
+    monkeypatch.setattr(seccomp_program, *PLANTED[fault])
+    with pytest.raises(AssertionError):
+        for seed in range(10):
+            test_program_agrees_with_rules(seed)
 
 
 def test_whole_profiles_agree() -> None:
