@@ -118,8 +118,8 @@ def exec_is_freer(arena: Arena) -> Outcome:
     "ids out of range become 0, in config.json and exec --user; a user's name that is a number",
     Patch(
         "runtime/cli/execute.py",
-        "if not (text.isascii() and text.isdecimal()) or int(text) > MAX_ID:",
-        "text = str(int(text) & 0xFFFFFFFF)\n    if False:",
+        "number = decimal(text, MAX_ID)",
+        "number = int(text) & 0xFFFFFFFF",
     ),
 )
 def wrapped_ids(arena: Arena) -> Outcome:
