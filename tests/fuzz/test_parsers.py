@@ -233,7 +233,7 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "a_network": ("runtime.images.overrides.network", lambda t: ("veth", (model.Veth(t, t),))),
     "cpus": ("runtime.images.overrides.cpus", lambda t: int(t) if t.isdecimal() else 1),
     "a_platform": ("runtime.images.platforms._PART", re.compile("(?s).+")),
-    "a_challenge": ("runtime.images.tokens._PART", re.compile("^([a-zA-Z]+) |([a-z]+)=(.*)|(x)(y)")),
+    "a_challenge": ("runtime.images.tokens._PART", re.compile("(?s)(.+)|(a)(b)|(c)(d)")),
     "a_realm": ("runtime.images.transport.check_url", lambda url, what: None),
     "a_user": ("runtime.images.accounts._id", lambda t: int(t) if t.lstrip("-").isdecimal() else None),
     "a_sysctl": ("runtime.oci.rules.faults", lambda config: ()),
