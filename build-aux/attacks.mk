@@ -1,4 +1,4 @@
-# What stele must withstand. The tests in `make test` try a sample; these try all, which takes an hour or so each.
+# What stele must withstand. The tests in `make test` try a sample; these try all, which takes ten minutes and half an hour.
 .PHONY: attacks faults
 
 # Published attacks; ATTACKS holds options for `python -m tests.attacks`, such as --only B3 --details.

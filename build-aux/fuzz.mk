@@ -1,4 +1,4 @@
-# Random input for all that reads what others wrote. FUZZ_SECONDS is for each of some 15 targets; what the C targets find
+# Random input for all that reads what others wrote. FUZZ_SECONDS is for each of some 40 targets, of which the small ones take an eighth; what the C targets find
 # is kept in build/fuzz/found.
 .PHONY: fuzz c-test
 FUZZ_SECONDS ?= 120

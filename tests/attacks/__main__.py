@@ -41,21 +41,21 @@ def main() -> int:
     leaks.become_subreaper()
     load()
     runtimes = args.runtime or ["stele", *(peer for peer in ("runc", "crun") if shutil.which(peer))]
-    print(f"{'class':6}{'CVE':17}" + "".join(f"{Path(r).name:9}" for r in runtimes) + "attack")
+    print(f"{'class':6}{'CVE':21}" + "".join(f"{Path(r).name:9}" for r in runtimes) + "attack")
     bad = False
     for name in args.only or ATTACKS:
         outcomes = [against(name, runtime, args.rounds) for runtime in runtimes]
         row = ATTACKS[name]
-        print(f"{row.id:6}{row.cve:17}" + "".join(f"{o.verdict:9}" for o in outcomes) + row.title, flush=True)
+        print(f"{row.id:6}{row.cve:21}" + "".join(f"{o.verdict:9}" for o in outcomes) + row.title, flush=True)
         for runtime, outcome in zip(runtimes, outcomes, strict=True):
             if outcome.detail and (args.details or (runtime == "stele" and outcome.verdict in ("BROKEN", UNKNOWN))):
-                print(f"{'':23}{Path(runtime).name}: {outcome.detail}")
+                print(f"{'':27}{Path(runtime).name}: {outcome.detail}")
             bad |= runtime == "stele" and outcome.verdict in ("BROKEN", UNKNOWN)
     if not args.only and "stele" in runtimes:
         for image_row, outcome in images.outcomes():
             cells = "".join(f"{outcome.verdict if runtime == 'stele' else '-':9}" for runtime in runtimes)
             print(
-                f"{image_row.id:6}{image_row.cve:17}{cells}{image_row.title}"
+                f"{image_row.id:6}{image_row.cve:21}{cells}{image_row.title}"
                 + (f" ({outcome.detail})" if args.details else "")
             )
             bad |= outcome.verdict != HELD

@@ -16,16 +16,14 @@ from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
 CASES = [
-    ("create", errno.ENOSPC, WRITES),
-    ("create", errno.EIO, WRITES),
-    ("create", errno.EMFILE, MEMORY_AND_FDS),
-    ("create", errno.ENOMEM, MEMORY_AND_FDS),
-    ("start", errno.EIO, WRITES),
-    ("start", errno.EMFILE, MEMORY_AND_FDS),
-    ("exec", errno.EMFILE, MEMORY_AND_FDS),
-    ("exec", errno.ENOMEM, MEMORY_AND_FDS),
-    ("delete", errno.EIO, WRITES),
-    ("delete", errno.EMFILE, MEMORY_AND_FDS),
+    (verb, error, calls)
+    for verb in ("create", "start", "exec", "delete")
+    for error, calls in (
+        (errno.ENOSPC, WRITES),
+        (errno.EIO, WRITES),
+        (errno.EMFILE, MEMORY_AND_FDS),
+        (errno.ENOMEM, MEMORY_AND_FDS),
+    )
 ]
 
 
