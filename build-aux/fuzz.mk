@@ -1,5 +1,5 @@
-# Random input for all that reads what others wrote. FUZZ_SECONDS is for each of some 40 targets, of which the small ones take an eighth; what the C targets find
-# is kept in build/fuzz/found.
+# Random input for all that reads what others wrote. FUZZ_SECONDS is for each of the large targets; documents of images take
+# a third of it, small parsers an eighth. What the C targets find is kept in build/fuzz/found.
 .PHONY: fuzz c-test
 FUZZ_SECONDS ?= 120
 fuzz:
