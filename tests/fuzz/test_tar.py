@@ -55,9 +55,11 @@ def seeds(place: Path) -> Path:
     # As long as a path may be: what random growth would take hours to reach.
     longest = layer(pax({"path": "p" * 4095}), entry("x"), entry("././@LongLink", b"L", b"l" * 5000), entry("y"))
     nobody = layer(entry("a", uid=base256(2**32 - 1, 8)))
+    # A record that ends behind its header and the buffer that it is read to.
+    beyond = layer(entry("x", b"x", b"600 path=a\n"), entry("y"))
     maps = [pax({"GNU.sparse.size": "9000", "GNU.sparse.map": text}) for text in ("0,5", "0,5,3,5")]
     wrong = [layer(each, entry("s", data=b"helloworld")) for each in maps]
-    for number, data in enumerate((plain, long, told, map_01, map_10, longest, nobody, *wrong)):
+    for number, data in enumerate((plain, long, told, map_01, map_10, longest, nobody, beyond, *wrong)):
         (place / f"plain{number}").write_bytes(data)
         (place / f"gzip{number}").write_bytes(gzip.compress(data, mtime=0))
     return place
