@@ -12,7 +12,7 @@ from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
 from runtime.images import confinement, erofs, netfiles, overrides, settings
-from runtime.images.accounts import Identity, identity
+from runtime.images.accounts import FILE_MAX, Identity, identity
 from runtime.images.find import Image, find
 from runtime.images.merged import Merged
 from runtime.images.model import ImageError
@@ -21,7 +21,6 @@ from runtime.images.store import ImageStore
 from runtime.oci.load import check_config
 from runtime.plan.model import UPPER_DIRECTORY, ErofsFd, ImageRoot
 
-FILE_MAX = 1 << 20
 TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
 

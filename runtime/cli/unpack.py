@@ -10,8 +10,6 @@ from runtime.cli.main import Globals
 from runtime.errors import HostError
 from runtime.host.paths import absolute
 
-FILE_MAX = 1 << 20
-
 
 def unpack(options: Globals, values: dict[str, Any]) -> int:
     """Make BUNDLE with the image's files in `rootfs` and a config.json that runs it as `run --image` would."""
@@ -52,7 +50,7 @@ def _make_directory(bundle: str) -> bool:
 
 def _fill(store: Any, image: Any, bundle: str) -> None:
     from runtime.images import settings
-    from runtime.images.accounts import identity
+    from runtime.images.accounts import FILE_MAX, identity
     from runtime.images.layers import unpack_to
     from runtime.images.merged import Merged
     from runtime.images.overrides import Overrides

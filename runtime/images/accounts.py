@@ -14,7 +14,7 @@ from runtime.plan.identity import MAX_ID
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
 FILE_MAX = 1 << 20
-"""Bytes of passwd or group that are believed."""
+"""Bytes of passwd or group that are read, and of other lists that people write."""
 GROUPS_MAX = 65536
 """Supplementary groups of one process (setgroups(2), NGROUPS_MAX)."""
 
