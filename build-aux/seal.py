@@ -222,10 +222,8 @@ def hot_ranges(written: bytes, addresses: list[int]) -> list[tuple[int, int]]:
     return []
 
 
-def hash_seed(identity: bytes) -> int:
-    """A fresh one for each build; for a reproducible build, one that follows from what is built."""
-    if os.environ.get("SOURCE_DATE_EPOCH"):
-        return int.from_bytes(identity[:4], "little") or 1
+def hash_seed() -> int:
+    """A fresh one for each build: who knows the sources does not know which keys collide."""
     return int.from_bytes(os.urandom(4), "little") or 1
 
 
@@ -236,7 +234,7 @@ def main(argv: list[str]) -> int:
     size, count = struct.unpack_from("<HH", elf, 54)
     segments = [Segment(*struct.unpack_from(Segment.FORMAT, elf, table + i * size)) for i in range(count)]
     identity = hashlib.sha256(elf).digest()
-    snapshot, maps, pages = dump(bare.resolve(), hash_seed(identity))
+    snapshot, maps, pages = dump(bare.resolve(), hash_seed())
 
     at = symbols(bare)
     loads = [s for s in segments if s.kind == PT_LOAD and s.address < at["stele_coldtext_start"]]

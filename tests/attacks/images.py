@@ -85,7 +85,7 @@ ROWS = (
                "{store.path}/{PLACE}/{'0' * 64 if os.environ.get('PLANTED') == 'D3' else diff_id.removeprefix('sha256:')}/{TREE}"),)),
     Row("D6", "CVE-2026-95838", "opaque whiteouts in squares", r"quadratic",
         (Patch("cshim/unpack.c", "\tw->u->whiteouts++;\n\tif (w->u->form == STELE_FORM_LOWEST)",
-               '\tstruct stat seen;\n\tfor (uint64_t i = 0; getenv("PLANTED") && !strcmp(getenv("PLANTED"), "D6") && i < 4 * w->u->entries; i++)\n'
+               '\tstruct stat seen;\n\tfor (uint64_t i = 0; getenv("PLANTED") && !strcmp(getenv("PLANTED"), "D6") && i < 8 * w->u->entries; i++)\n'
                '\t\tfstatat(parent, "x", &seen, AT_SYMLINK_NOFOLLOW);\n'
                "\tw->u->whiteouts++;\n\tif (w->u->form == STELE_FORM_LOWEST)"),)),
     Row("D7", "-", "extended attributes and devices that steer overlayfs", r"covert|overlay",

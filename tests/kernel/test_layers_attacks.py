@@ -239,13 +239,13 @@ def test_opaque_whiteouts_are_not_quadratic(victim: Victim) -> None:
     """D6, CVE-2026-95838: 2000 opaque whiteouts over 2000 files cost about as much as those files."""
     budget = Budget(entries=20_000)
     files = [entry(f"d/f{i}") for i in range(2000)]
-    start = time.monotonic()
+    start = time.process_time()
     victim.unpack(layer(folder("d"), *files), flat=False, budget=budget)
-    plain = time.monotonic() - start
+    plain = time.process_time() - start
     opaque = [entry("d/.wh..wh..opq")] * 2000
-    start = time.monotonic()
+    start = time.process_time()
     victim.unpack(layer(folder("d"), *files), layer(folder("d"), *opaque, *files), flat=True, budget=budget)
-    assert time.monotonic() - start < 20 * plain + 1
+    assert time.process_time() - start < 3 * plain + 2
     assert len(os.listdir(victim.place / "rootfs/d")) == 2000
 
 
