@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bundles import recipe
-from tests.harness.runtime import REPO
+from tests.harness.image_runs import Images, Run
+from tests.harness.output import Output
+from tests.harness.runtime import REPO, Runtime
 
 Built = Callable[[str], tuple[Path, Path]]
 
@@ -43,3 +47,32 @@ def memory(tmp_path: Path) -> Iterator[Path]:
     assert libc.mount(b"stele-test", os.fsencode(place), b"tmpfs", 0, b"size=64m") == 0
     yield place
     assert libc.umount2(os.fsencode(place), 0) == 0, os.strerror(ctypes.get_errno())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory, built: Built) -> Iterator[Images]:
+    made = Images(tmp_path_factory.mktemp("images"), built)
+    yield made
+    shutil.rmtree(made.folder)
+
+
+@pytest.fixture
+def run(stele: Runtime, images: Images) -> Iterator[Run]:
+    """`run(image, *flags, args=[...])` runs a container to its end; no image is in use then."""
+
+    def call(
+        image: str, *flags: str | Path, args: list[str] | None = None, sh: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        words = ["/bin/sh", "-c", sh] if sh else args or []
+        return stele("--store", images.path, "run", "--image", image, *flags, stele.id(), *words)
+
+    yield call
+    assert images.uses() == []
+
+
+@pytest.fixture
+def output() -> Iterator[Output]:
+    """A container's stdout and stderr."""
+    pipe = Output()
+    yield pipe
+    pipe.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,6 @@ from tests.harness.output import Output
 from tests.harness.runtime import Runtime
 from tests.harness.services import SERVICES, Ask
 from tests.kernel.conftest import Built
-
-
-@pytest.fixture
-def output() -> Iterator[Output]:
-    """The container's stdout and stderr."""
-    pipe = Output()
-    yield pipe
-    pipe.close()
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int, int]]:

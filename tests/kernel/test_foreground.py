@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,13 +23,6 @@ SCRIPT = f"{TRAPS} echo ready; while :; do sleep 0.02; done"
 
 def number(name: str) -> int:
     return {"RTMIN": signal.SIGRTMIN, "RTMAX": signal.SIGRTMAX}.get(name) or signal.Signals[f"SIG{name}"].value
-
-
-@pytest.fixture
-def output() -> Iterator[Output]:
-    made = Output()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("command", ["run", "exec"])

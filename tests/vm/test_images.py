@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.images.store import ImageStore
+from tests.harness.image_runs import SHELL
 from tests.harness.images import add_image, layer
-from tests.kernel.test_run_image import SHELL
 from tests.vm.guest import Done, Guest
 
 STORE = "/var/lib/images-test"

@@ -1,0 +1,134 @@
+"""An image as one file of erofs; and what containers of one image share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from runtime.images import erofs
+from runtime.images.store import ImageStore
+from tests.harness.image_runs import SHELL, Images, Run, ok
+from tests.harness.images import add_image, layer
+from tests.harness.runtime import Runtime
+
+
+def test_an_erofs_root(run: Run, images: Images) -> None:
+    """The merged tree, with owners, modes, times and links; read-only; and written to where that is asked for."""
+    image = images.made(
+        "erofs",
+        {"d/": ("", 0o750, 3, 4), "d/low": "low", "gone": "x", "d/over": "low"},
+        {"d/": ("", 0o750, 3, 4), "d/over": ("high", 0o604, 7, 8), ".wh.gone": "", "l": "-> d/over"},
+    )
+    script = "cat /l; echo; busybox stat -c '%a %u %g' /d /d/over; test -e /gone || echo none; cat /etc/hostname >/dev/null; >/x"
+    done = run(image, "--rootfs", "erofs", sh=script)
+    assert done.stdout == "high\n750 3 4\n604 7 8\nnone\n"
+    assert "can't create /x: Read-only file system" in done.stderr
+    assert ok(run(image, "--rootfs", "erofs", "--upper", "tmpfs", sh="echo y >/d/low; cat /d/low")) == "y\n"
+    config = ImageStore(str(images.path))
+    told = config.config(config.manifest(config.resolve(image)))
+    found = erofs.sealed(config, told)
+    assert found is not None
+    assert f"sha256:{hashlib.sha256(Path(found.path).read_bytes()).hexdigest()}" == found.digest
+
+
+def loops() -> set[str]:
+    """The loop devices that have a file."""
+    return {path.parent.parent.name for path in Path("/sys/block").glob("loop*/loop/backing_file")}
+
+
+def test_an_erofs_root_on_a_file_system_without_blocks(stele: Runtime, images: Images, tmp_path: Path) -> None:
+    """On a tmpfs the file is mounted by a loop device, which ends with the container."""
+    place = tmp_path / "tmpfs"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "stele-test", place], check=True)
+    try:
+        add_image(place / "store", "plain", [layer(SHELL)], {"Cmd": ["/bin/sh"]})
+        before = loops()
+        name = stele.id()
+        null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        words = ["--store", place / "store", "create", "--image", "plain", "--rootfs", "erofs", name]
+        assert stele(*words, **null).returncode == 0
+        assert len(loops() - before) == 1
+        stele.ok("delete", "--force", name)
+        deadline = time.monotonic() + 10
+        while loops() - before and time.monotonic() < deadline:
+            os.sched_yield()  # the kernel frees it when the last mount namespace has been taken apart
+        assert loops() - before == set()
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_changed_erofs_image_is_not_mounted(run: Run, images: Images) -> None:
+    """Without fs-verity its bytes are hashed: a flip that keeps size and times is found."""
+    image = images.made("flipped", {"file": "content" * 1000})
+    store = ImageStore(str(images.path))
+    found = erofs.seal(store, manifest := store.manifest(store.resolve(image)), store.config(manifest))
+    assert found.verity == "", "this test is for a file system without fs-verity"
+    ok(run(image, "--rootfs", "erofs", sh="cat /file >/dev/null"))
+    told = os.stat(found.path)
+    with open(found.path, "r+b") as file:
+        file.seek(found.size - 100)
+        byte = file.read(1)
+        file.seek(found.size - 100)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(found.path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    done = run(image, "--rootfs", "erofs", sh="true")
+    assert done.returncode == 1
+    assert "is not what was made: its digest differs" in done.stderr
+    assert [fault.digest for fault in store.verify()] == [found.digest]
+
+
+def test_gc_takes_erofs_images_with_their_layers(images: Images, run: Run) -> None:
+    image = images.made("sealed", {"only/": None, "only/sealed": "x"})
+    ok(run(image, "--rootfs", "erofs", sh="true"))
+    store = ImageStore(str(images.path))
+    found = erofs.sealed(store, store.config(store.manifest(store.resolve(image))))
+    assert found is not None
+    store.gc(0)
+    assert Path(found.path).exists()
+    store.untag(image)
+    store.gc(0)
+    assert not Path(found.path).exists()
+
+
+def test_twenty_containers_share_memory_and_disk(stele: Runtime, images: Images) -> None:
+    """One program, mapped by 20 containers, is in the page cache once; and the store does not grow."""
+    image = images.made("plain")
+    null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    assert stele("--store", images.path, "run", "--image", image, stele.id(), "/bin/busybox", "true").returncode == 0
+    size = sum(path.lstat().st_blocks for path in (images.path / "layers").rglob("*"))
+    names = [stele.id() for _ in range(20)]
+    for name in names:
+        words = ["--store", images.path, "create", "--image", image, name, "/bin/busybox", "sleep", "600"]
+        assert stele(*words, **null).returncode == 0
+        stele.ok("start", name)
+    rss = pss = 0
+    for name in names:
+        for mapping in mappings(stele.state(name)["pid"], "/bin/busybox"):
+            rss, pss = rss + mapping["Shared_Clean"] + mapping["Private_Clean"], pss + mapping["Private_Clean"]
+    state = sum(path.lstat().st_blocks for path in stele.root.rglob("*"))
+    after = sum(path.lstat().st_blocks for path in (images.path / "layers").rglob("*"))
+    for name in names:
+        stele.ok("delete", "--force", name)
+    assert rss > 20 * 100  # kB: each maps some of it
+    assert pss == 0  # and none has a page of the file for itself
+    assert after == size
+    assert state * 512 < 20 * 200_000
+
+
+def mappings(pid: int, end: str) -> list[dict[str, int]]:
+    """The read-only mappings of a file in /proc/PID/smaps: kB by name (proc(5))."""
+    found: list[dict[str, int]] = []
+    inside = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0] and len(words) >= 5:
+            inside = line.endswith(end) and "w" not in words[1]
+            if inside:
+                found.append({})
+        elif inside and words[-1] == "kB":
+            found[-1][words[0].rstrip(":")] = int(words[1])
+    return found

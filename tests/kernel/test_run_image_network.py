@@ -1,0 +1,100 @@
+"""The networks that `run --image` joins or makes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.harness.image_runs import Images, Run, ok
+from tests.harness.runtime import Runtime
+
+
+def test_no_network_unless_asked(run: Run, images: Images) -> None:
+    assert (
+        ok(run(images.made("plain"), sh="busybox ls /sys/class/net; test -e /etc/resolv.conf || echo none"))
+        == "lo\nnone\n"
+    )
+
+
+def test_the_hosts_network(run: Run, images: Images) -> None:
+    told = ok(
+        run(
+            images.made("plain"),
+            "--net",
+            "host",
+            "--dns",
+            "192.0.2.1",
+            sh="busybox ls /sys/class/net; cat /etc/resolv.conf",
+        )
+    )
+    assert set(told.split()[:-2]) == set(os.listdir("/sys/class/net"))
+    assert told.endswith("nameserver 192.0.2.1\n")
+
+
+def veths() -> list[str]:
+    return [name for name in os.listdir("/sys/class/net") if name.startswith("stele")]
+
+
+def test_a_veth_pair(run: Run, images: Images) -> None:
+    """Both families reach the host, the gateway is the way out, and the pair ends with the container."""
+    image = images.made("plain")
+    net = "veth:10.91.7.2/24,fd91:7::2/64"
+    told = ok(
+        run(
+            image,
+            "--net",
+            net,
+            "--dns",
+            "10.91.7.1",
+            sh="busybox ping -c1 -W5 10.91.7.1 && busybox ping -c1 -W5 fd91:7::1 && busybox ip route && cat /etc/resolv.conf",
+        )
+    )
+    assert told.count(" 0% packet loss") == 2
+    assert "default via 10.91.7.1 dev eth0 onlink" in told
+    assert told.endswith("nameserver 10.91.7.1\n")
+    assert veths() == []
+
+
+def test_two_containers_reach_each_other_through_the_host(stele: Runtime, run: Run, images: Images) -> None:
+    """The host forwards between their pairs, where it forwards at all."""
+    forwards = Path("/proc/sys/net/ipv4/ip_forward")
+    before = forwards.read_text()
+    image, first = images.made("plain"), stele.id()
+    null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = ["--image", image, "--net", "veth:10.91.8.2/24", first, "/bin/busybox", "sleep", "60"]
+    assert stele("--store", images.path, "create", *words, **null).returncode == 0
+    try:
+        forwards.write_text("1")
+        ok(run(image, "--net", "veth:10.91.8.3/24", sh="busybox ping -c1 -W5 10.91.8.2 >/dev/null"))
+    finally:
+        forwards.write_text(before)
+        stele.ok("delete", "--force", first)
+    assert veths() == []
+
+
+def test_a_pair_whose_name_is_taken_stays_with_its_owner(
+    stele: Runtime, run: Run, images: Images, tmp_path: Path
+) -> None:
+    """The same id under another --root: the second container is refused, and the first keeps its network."""
+    image, name = images.made("plain"), stele.id()
+    null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = ["--image", image, "--net", "veth:10.91.8.2/24", name, "/bin/busybox", "sleep", "60"]
+    assert stele("--store", images.path, "create", *words, **null).returncode == 0
+    try:
+        before = veths()
+        done = stele("--root", tmp_path / "other", "--cgroup-manager=disabled", "--store", images.path, "run", *words)
+        assert (done.returncode, "under another --root" in done.stderr) == (1, True), done.stderr
+        assert len(before) == 1
+        assert veths() == before
+    finally:
+        stele.ok("delete", "--force", name)
+    assert veths() == []
+
+
+def test_a_pair_that_cannot_be_made_leaves_nothing(run: Run, images: Images) -> None:
+    """The second address is refused by the kernel: the first end is taken back, and the container with it."""
+    done = run(images.made("plain"), "--net", "veth:10.91.9.2/24,gateway=255.255.255.255", sh="true")
+    assert done.returncode == 1
+    assert "--net: cannot give the pair its addresses" in done.stderr
+    assert veths() == []
