@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,15 @@ from tests.vm.fixtures import guest, guest_bundle, machine
 __all__ = ["guest", "guest_bundle", "machine"]
 
 FAILED = pytest.StashKey[bool]()
+
+# A shell without job control ignores these for what it starts in the background, and so would all that tests start.
+for _number, _usual in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 @pytest.hookimpl(wrapper=True)

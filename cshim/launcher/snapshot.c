@@ -244,6 +244,24 @@ static void heed_interrupt(void)
 		set_signal(SIGINT, ARENA->interrupt);
 }
 
+/* What the caller has us ignore: Python's own table of these is the builder's, where none was. 0 or -1. */
+static int heed_ignored(void)
+{
+	static const int asked[] = {SIGHUP, SIGINT, SIGTERM};
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		struct sigaction old;
+		if (sigaction(asked[i], NULL, &old) || old.sa_handler != SIG_IGN)
+			continue;
+		PyObject *module = PyImport_ImportModule("_signal");
+		PyObject *was = module ? PyObject_CallMethod(module, "signal", "il", asked[i], (long)SIG_IGN) : NULL;
+		Py_XDECREF(module);
+		Py_XDECREF(was);
+		if (!was)
+			return -1;
+	}
+	return 0;
+}
+
 /* Copies at once what nearly each command writes: a fault for each page costs half as much again. Before Linux 5.14, and
    where memory is short, the faults do it. */
 static void populate(void)
@@ -269,7 +287,7 @@ bool snapshot_revive(int argc, char **argv)
 	ignore_signals();
 	populate();
 	heap_revive();
-	if (interpreter_renew(argc, argv) < 0) {
+	if (interpreter_renew(argc, argv) < 0 || heed_ignored() < 0) {
 		PyErr_Print();
 		_exit(1);
 	}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def main(argv):
 '''
 
 
+def _in_the_background() -> None:
+    """As a shell without job control starts what is behind a `&`; nothing of it may be in the executable."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def build(folder: Path) -> Path:
     """Build it in the folder (some 10 s); needs what `make build` needs and has fetched."""
     application = folder / "application"
@@ -48,6 +55,7 @@ def build(folder: Path) -> Path:
         done = subprocess.run(
             [sys.executable, REPO / "build-aux" / step[0], *step[1:]],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""},
+            preexec_fn=_in_the_background,
         )  # fmt: skip
         assert done.returncode == 0, f"{step[0]}: {done.stdout}{done.stderr}"
     return program

@@ -266,13 +266,20 @@ signal.pause()
 
 
 def test_inherited_signal_state_is_kept(probe: Any) -> None:
-    """As Python does: SIGINT that a caller ignores (nohup, a shell's background job) stays ignored."""
+    """As Python does: what a caller ignores (nohup, a shell's background job) stays ignored, and Python knows it."""
+    ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
     def ignore() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
-    text = "os.kill(os.getpid(), signal.SIGINT); result = 'alive'"
-    assert result(probe(text, preexec_fn=ignore)) == "alive"
+    text = f"""
+for number in {[int(number) for number in ignored]}:
+    os.kill(os.getpid(), number)
+result = [signal.getsignal(number) is signal.SIG_IGN for number in {[int(number) for number in ignored]}]
+"""
+    assert result(probe(text, preexec_fn=ignore)) == [True] * 3
+    assert result(probe(f"result = signal.getsignal({int(signal.SIGHUP)}) is signal.SIG_DFL")) is True
 
 
 # ---- streams and the end ----
