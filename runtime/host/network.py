@@ -55,25 +55,25 @@ def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
     from pyroute2.netlink.exceptions import NetlinkError
 
     with route_socket() as host, route_socket(pid) as inside:
-        for device in devices:  # before anything is moved: the kernel renames after that, and what it cannot is lost
+        found: list[int] = []
+        for device in devices:  # before anything is moved: what is in the container when it fails is lost with it
+            field = f"linux.netDevices.{device.host_name}"
             if inside.link_lookup(ifname=device.container_name):
-                raise HostError(
-                    f'linux.netDevices.{device.host_name}: the container has a "{device.container_name}" already; '
-                    "choose another name"
-                )
-        for device in devices:
+                raise HostError(f'{field}: the container has a "{device.container_name}" already; choose another name')
+            indices = host.link_lookup(ifname=device.host_name)
+            if not indices:
+                raise HostError(f"{field}: this host has no such network device; correct its name")
+            found.append(indices[0])
+        for device, outside in zip(devices, found, strict=True):
             field = f"linux.netDevices.{device.host_name}"
             try:
-                indices = host.link_lookup(ifname=device.host_name)
-                if not indices:
-                    raise HostError(f"{field}: this host has no such network device; correct its name")
                 # Moving a device takes its addresses away; those that are for all the world are given back inside.
                 addresses = [
                     (a.get_attr("IFA_ADDRESS"), a["prefixlen"], a["family"])
-                    for a in host.get_addr(index=indices[0])
+                    for a in host.get_addr(index=outside)
                     if a["scope"] == 0
                 ]
-                host.link("set", index=indices[0], net_ns_pid=pid, ifname=device.container_name)
+                host.link("set", index=outside, net_ns_pid=pid, ifname=device.container_name)
                 index = inside.link_lookup(ifname=device.container_name)[0]
                 for address, length, family in addresses:
                     inside.addr("add", index=index, address=address, prefixlen=length, family=family)

@@ -38,6 +38,7 @@ def faults(config: Mapping[str, Any]) -> list[Fault]:
         *_namespaces(linux, kinds),
         *_hooks(config.get("hooks") or {}),
         *_sysctls(config, linux.get("sysctl") or {}, kinds),
+        *_net_devices(linux.get("netDevices") or {}),
     ]
 
 
@@ -112,6 +113,27 @@ def _sysctls(config: Mapping[str, Any], sysctls: Mapping[str, str], kinds: set[s
             )
         elif name in UTS_SYSCTLS and config.get(UTS_SYSCTLS[name]) not in (None, "", sysctls[key]):
             yield Fault(path, f"contradicts {UTS_SYSCTLS[name]}; remove one of them")
+
+
+def _net_devices(devices: Mapping[str, Any]) -> Iterator[Fault]:
+    """The kernel moves a device before it renames it, so one that gets a name it cannot have would be lost."""
+    taken = set()
+    for host, device in devices.items():
+        name = (device or {}).get("name") or host
+        for wrong in dict.fromkeys(name for name in (host, name) if not device_name(name)):
+            yield Fault(
+                "linux.netDevices",
+                f"{ascii(wrong)[:60]} is no name of a network device; use 1 to 15 bytes without / : % and white space",
+            )
+        if name in taken:
+            yield Fault(f"linux.netDevices.{host}", f"another device becomes {name!a} too; choose another name")
+        taken.add(name)
+
+
+def device_name(name: str) -> bool:
+    """Whether the kernel takes a name as it is: dev_valid_name() of net/core/dev.c, and no pattern for it to fill in."""
+    raw = name.encode()
+    return 0 < len(raw) <= 15 and name not in (".", "..") and not set(raw) & set(b"/:% \t\n\v\f\r\xa0")
 
 
 def _namespace_of(name: str) -> str | None:

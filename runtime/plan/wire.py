@@ -120,7 +120,7 @@ def _string(data: bytes) -> bytes:
 def _text(value: str) -> bytes:
     data = value.encode("utf-8", "surrogateescape")
     if b"\0" in data:
-        raise SteleError(f"{value!r} holds a NUL character; no path or string of the kernel can: remove it")
+        raise SteleError(f"{value[:80]!a} holds a NUL character; no path or string of the kernel can: remove it")
     return data
 
 

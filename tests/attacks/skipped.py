@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 SKIPPED = (
-    ("A9", "netlink between runtime and init (runc): stele's plan has 32-bit lengths; tests/fuzz cuts and bends them"),
     ("B8", "a name in /dev/pts cannot be forged before the terminal is made; A4 and B5 forge all that is around it"),
     ("B11", "the krun handler of crun, which stele has not"),
     ("B14, C11, C16", "daemons and builders: containerd, buildah, buildkit, docker cp"),
@@ -14,6 +13,5 @@ SKIPPED = (
         "umount by path: stele unmounts by fd only, and only the old root; seen in the trace of tests/attacks/test_trace.py",
     ),
     ("C8", "cgroup v1's release_agent: stele refuses v1; C7 writes to the v2 mount"),
-    ("C17 (LXC)", "the mount link, the fd leak by attach and the rest of it are B3, A3f and B12 here"),
     ("D10, D14", "Python's tarfile, which stele does not use to unpack; file systems of the kernel"),
 )

@@ -261,6 +261,14 @@ def test_a_network_device_whose_name_is_taken(stele: Runtime, bundle: BundleFact
     assert subprocess.run(["ip", "link", "show", veth[0]], check=False, capture_output=True).returncode == 0
 
 
+def test_devices_are_moved_only_if_all_can_be(stele: Runtime, bundle: BundleFactory, veth: tuple[str, str]) -> None:
+    """One that is not there: the other, which comes first, stays the host's."""
+    folder = bundle(["true"], {"linux": {"netDevices": {veth[0]: {}, "nothere0": {}}}})
+    done = stele("create", "-b", folder, stele.id(), stdout=-3)
+    assert (done.returncode, "netDevices.nothere0: this host has no such" in done.stderr) == (1, True), done.stderr
+    assert subprocess.run(["ip", "link", "show", veth[0]], check=False, capture_output=True).returncode == 0
+
+
 # --- seccomp's listener -------------------------------------------------------------------------------------------
 
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV, _SEND

@@ -178,6 +178,12 @@ def config(**changes: Any) -> dict[str, Any]:
         ({"linux__sysctl": {"kernel.panic": "1"}}, "linux.sysctl.kernel.panic", "belongs to the host"),
         ({"linux__sysctl": {"../x": "1"}}, "linux.sysctl.../x", "is no name of a sysctl"),
         ({"linux__sysctl": {"kernel.hostname": "b"}}, "linux.sysctl.kernel.hostname", "contradicts hostname"),
+        *(
+            ({"linux__netDevices": {"veth0": {"name": name}}}, "linux.netDevices", "is no name of a network device")
+            for name in ("../x", "a/b", "eth%d", "a b", "a:b", "..", "\u00e9" * 8, "a\u00a0")
+        ),
+        ({"linux__netDevices": {"x" * 70000: {"name": "eth0"}}}, "linux.netDevices", "is no name of a network"),
+        ({"linux__netDevices": {"a": {"name": "b"}, "b": {}}}, "linux.netDevices.b", "another device becomes 'b' too"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
