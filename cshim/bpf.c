@@ -88,13 +88,3 @@ int stele_bpf_attach(int cgroup, int program, int old)
 	}
 	return bpf(BPF_PROG_ATTACH, &attr);
 }
-
-int stele_bpf_detach(int cgroup, int program)
-{
-	union bpf_attr attr;
-	memset(&attr, 0, sizeof(attr));
-	attr.target_fd = (uint32_t)cgroup;
-	attr.attach_bpf_fd = (uint32_t)program;
-	attr.attach_type = BPF_CGROUP_DEVICE;
-	return bpf(BPF_PROG_DETACH, &attr);
-}

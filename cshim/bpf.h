@@ -22,7 +22,6 @@ int stele_bpf_name(int program, char ret_name[16]);
 
 /* Attach beside other programs (all of them must allow), or in the place of program `old` if that is not -1. */
 int stele_bpf_attach(int cgroup, int program, int old);
-int stele_bpf_detach(int cgroup, int program);
 /* cdef: end */
 
 #endif

@@ -95,10 +95,8 @@ def kill(store: Store, container_id: str, number: int, *, everyone: bool = False
         manager = manager_of(record)
         if number == signal.SIGKILL:
             manager.kill()
-            return
-        for pid in manager.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        else:
+            manager.signal(number)
         return
     try:
         pidfd = os.pidfd_open(record.pid) if record.pid else -1

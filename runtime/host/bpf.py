@@ -45,20 +45,6 @@ def attach_devices(cgroup_fd: int, program: bytes) -> None:
         os.close(new)
 
 
-def detach_devices(cgroup_fd: int) -> None:
-    """Take our program off a cgroup; nothing if it has none.
-
-    Raises:
-        HostError: the kernel refuses.
-    """
-    program = _ours(cgroup_fd)
-    if program >= 0:
-        try:
-            _checked(lib.stele_bpf_detach(cgroup_fd, program), "cannot take the device rules off the cgroup")
-        finally:
-            os.close(program)
-
-
 def _load(program: bytes) -> int:
     count = len(program) // INSTRUCTION
     fd: int = lib.stele_bpf_load(program, count, NAME.encode(), ffi.NULL, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -77,7 +76,7 @@ class Unpacking:
             return Unpacked(f"sha256:{bytes(work.digest).hex()}", work.entries, work.whiteouts)
         path = ffi.string(work.path)
         entry = f"entry {ascii(path.decode('utf-8', 'surrogateescape'))[:200]}: " if path else ""
-        words = _told(-result, ffi.string(work.problem).decode("utf-8", "replace"), self._budget)
+        words = told(-result, ffi.string(work.problem).decode("utf-8", "replace"), self._budget)
         kind = LayerError if -result in _AT_FAULT else HostError
         raise kind(entry + words, -result)
 
@@ -89,7 +88,8 @@ class Unpacking:
 _AT_FAULT = (errno.EBADMSG, errno.ENODATA, errno.EFBIG, errno.EOVERFLOW, errno.EPROTONOSUPPORT, errno.ELOOP)
 
 
-def _told(error: int, problem: str, budget: Budget) -> str:
+def told(error: int, problem: str, budget: Budget) -> str:
+    """What is wrong with a layer: the reader's own words, or those for the error number of one of its calls."""
     if problem:
         return ascii(problem)[1:-1]
     return {
@@ -130,28 +130,4 @@ def unpacked(fd: int, budget: Budget) -> Iterator[bytes]:
         )
     if result < 0:
         kind = LayerError if -result in _AT_FAULT else HostError
-        raise kind(_told(-result, "", budget), -result)
-
-
-def list_entries(fd: int, budget: Budget) -> Iterator[tuple[Any, bytes]]:
-    """Each entry of a layer (struct stele_entry, good until the next) and its stored bytes; for looking, not unpacking.
-
-    Raises:
-        LayerError: it is no sound archive.
-    """
-    limits = ffi.new("struct stele_tar_limits *", budget.limits())
-    with contextlib.ExitStack() as undo:
-        tar = lib.stele_tar_open(fd, limits)
-        if tar == ffi.NULL:
-            raise LayerError(_told(errno.EPROTONOSUPPORT, "", budget), errno.EPROTONOSUPPORT)
-        undo.callback(lib.stele_tar_close, tar)
-        entry, at = ffi.new("struct stele_entry **"), ffi.new("uint8_t **")
-        while (result := lib.stele_tar_next(tar, entry)) == 1:
-            data = bytearray()
-            while (result := lib.stele_tar_data(tar, at)) > 0:
-                data += ffi.buffer(at[0], result)
-            if result < 0:
-                break
-            yield entry[0], bytes(data)
-        if result < 0:
-            raise LayerError(_told(-result, ffi.string(lib.stele_tar_problem(tar)).decode(), budget), -result)
+        raise kind(told(-result, "", budget), -result)

@@ -132,13 +132,6 @@ def parse_place(text: str) -> Place | None:
     return None
 
 
-def parse_any(
-    text: str, *, search: Sequence[str] = (DOCKER_HUB,), aliases: Mapping[str, str] | None = None
-) -> Reference | Place:
-    """A place, else an image of a registry. Raises: UsageError."""
-    return parse_place(text) or parse(text, search=search, aliases=aliases)
-
-
 def check_digest(text: str) -> str:
     """The text, if it is a sha256 digest. Raises: UsageError."""
     if not DIGEST.fullmatch(text):

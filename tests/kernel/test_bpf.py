@@ -140,8 +140,6 @@ def test_devices_are_denied_and_allowed(cgroup: Path, cgroup_fd: int, tmp_path: 
         assert process.ask("open", "kmsg", os.O_RDWR) == errno.EPERM
         bpf.attach_devices(cgroup_fd, rules())
         assert process.ask("open", "kmsg") == errno.EPERM
-        bpf.detach_devices(cgroup_fd)
-        assert process.ask("open", "kmsg", os.O_RDWR) == 0
 
 
 def test_nodes_can_be_made_unless_the_program_denies_it(cgroup: Path, cgroup_fd: int, tmp_path: Path) -> None:
@@ -176,7 +174,7 @@ def test_replacing_leaves_no_gap(cgroup: Path, cgroup_fd: int, tmp_path: Path) -
 
 
 def test_programs_of_others_stay(cgroup: Path, cgroup_fd: int, tmp_path: Path) -> None:
-    """A program that somebody else attached is neither replaced nor removed, and both must allow."""
+    """A program that somebody else attached is not replaced, and both must allow."""
     other = lib.stele_bpf_load(DENY_EVERYTHING, 2, b"sd_devices", ffi.NULL, 0)
     assert other >= 0
     with inside(cgroup, tmp_path) as process:
@@ -185,12 +183,6 @@ def test_programs_of_others_stay(cgroup: Path, cgroup_fd: int, tmp_path: Path) -
         bpf.attach_devices(cgroup_fd, device_program([{"allow": True, "access": "rwm"}]))
         assert attached(cgroup_fd) == 2
         assert process.ask("open", "null") == errno.EPERM
-        bpf.detach_devices(cgroup_fd)
-        assert attached(cgroup_fd) == 1
-        assert process.ask("open", "null") == errno.EPERM
-        assert lib.stele_bpf_detach(cgroup_fd, other) == 0
-        assert process.ask("open", "null") == 0
-        bpf.detach_devices(cgroup_fd)  # nothing of ours is there: no failure
     os.close(other)
 
 
@@ -224,7 +216,6 @@ def test_many_rules(cgroup_fd: int) -> None:
             *({"allow": i % 3 > 0, "type": "cb"[i % 2], "major": i, "minor": i, "access": "rw"} for i in range(1000))
         ),
     )
-    bpf.detach_devices(cgroup_fd)
 
 
 @pytest.mark.parametrize(

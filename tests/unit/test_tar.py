@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.host.unpack import Budget, LayerError, list_entries
+from runtime.host.shim import ffi, lib
+from runtime.host.unpack import Budget, LayerError, told
 from tests.harness.layers import END, base256, entry, folder, hardlink, header, layer, pax, record, symlink
 
 BUDGET = Budget(bytes=64 << 20, file=1 << 40)
 
 
 def listed(archive: bytes, budget: Budget = BUDGET) -> list[dict[str, Any]]:
-    """The entries of an archive as the C reader sees them."""
-    from runtime.host.shim import ffi
-
+    """The entries of an archive as the C reader sees them, with the bytes that are stored of each."""
     fd = os.memfd_create("layer", os.MFD_CLOEXEC)
     try:
         os.write(fd, archive)
-        found = []
-        for one, data in list_entries(fd, budget):
-            found.append(
-                {
-                    "type": chr(one.type),
-                    "path": bytes(ffi.string(one.path)),
-                    "link": bytes(ffi.string(one.link)),
-                    "mode": one.mode,
-                    "uid": one.uid,
-                    "gid": one.gid,
-                    "mtime": (one.mtime, one.mtime_ns),
-                    "device": (one.major, one.minor),
-                    "size": one.size,
-                    "sparse": [(one.regions[i].offset, one.regions[i].size) for i in range(one.n_regions)],
-                    "xattrs": {
-                        bytes(ffi.string(one.xattrs[i].name)): bytes(
-                            ffi.buffer(one.xattrs[i].value, one.xattrs[i].size)
-                        )
-                        for i in range(one.n_xattrs)
-                    },
-                    "data": data,
-                }
-            )
-        return found
+        tar = lib.stele_tar_open(fd, ffi.new("struct stele_tar_limits *", budget.limits()))
+        if tar == ffi.NULL:
+            raise LayerError(told(errno.EPROTONOSUPPORT, "", budget))
+        try:
+            return list(_entries(tar, budget))
+        finally:
+            lib.stele_tar_close(tar)
     finally:
         os.close(fd)
+
+
+def _entries(tar: Any, budget: Budget) -> Iterator[dict[str, Any]]:
+    entry, at = ffi.new("struct stele_entry **"), ffi.new("uint8_t **")
+    while (result := lib.stele_tar_next(tar, entry)) == 1:
+        one = _described(entry[0])
+        while (result := lib.stele_tar_data(tar, at)) > 0:
+            one["data"] += bytes(ffi.buffer(at[0], result))
+        if result < 0:
+            break
+        yield one
+    if result < 0:
+        raise LayerError(told(-result, ffi.string(lib.stele_tar_problem(tar)).decode(), budget))
+
+
+def _described(one: Any) -> dict[str, Any]:
+    return {
+        "type": chr(one.type),
+        "path": bytes(ffi.string(one.path)),
+        "link": bytes(ffi.string(one.link)),
+        "mode": one.mode,
+        "uid": one.uid,
+        "gid": one.gid,
+        "mtime": (one.mtime, one.mtime_ns),
+        "device": (one.major, one.minor),
+        "size": one.size,
+        "sparse": [(one.regions[i].offset, one.regions[i].size) for i in range(one.n_regions)],
+        "xattrs": {
+            bytes(ffi.string(one.xattrs[i].name)): bytes(ffi.buffer(one.xattrs[i].value, one.xattrs[i].size))
+            for i in range(one.n_xattrs)
+        },
+        "data": b"",
+    }
 
 
 part = st.text(

@@ -78,9 +78,6 @@ class Manager(Protocol):
     def pids(self, *, recursive: bool = True) -> list[int]:
         """The processes in it."""
 
-    def wait_empty(self, timeout: float) -> bool:
-        """Wait until no process is left; False when the time, in seconds, is over."""
-
     def oom_kills(self) -> int:
         """How often the OOM killer struck in it."""
 

@@ -380,12 +380,6 @@ class CgroupfsManager:
                 "they wait for a device or a file system; try again when it answers"
             )
 
-    def wait_empty(self, timeout: float) -> bool:
-        try:
-            return tree.wait_event(self._directory(), "populated", value=False, timeout=timeout)
-        except FileNotFoundError:
-            return True
-
     def oom_kills(self) -> int:
         try:
             text = tree.read_if_there(self._directory(), "memory.events")

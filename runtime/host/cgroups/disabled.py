@@ -64,9 +64,6 @@ class DisabledManager:
     def pids(self, *, recursive: bool = True) -> list[int]:
         return []
 
-    def wait_empty(self, timeout: float) -> bool:
-        return True
-
     def oom_kills(self) -> int:
         return 0
 
