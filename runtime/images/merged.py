@@ -7,6 +7,7 @@ layer cannot lead out of itself. Source: overlayfs.rst ("whiteouts and opaque di
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -65,6 +66,8 @@ class Merged:
         links = 0
         while names:
             name = names.pop()
+            if name == ".":  # what is before it is a directory, or we would not be here
+                continue
             if name == "..":
                 above = above[:-1] or above
                 found = None
@@ -119,8 +122,10 @@ class Merged:
         for directory in directories:
             try:
                 told = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+            except OSError as e:
+                if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                    raise
+                continue  # it is not there; what a link calls may be longer than any name
             if stat.S_ISCHR(told.st_mode) and told.st_rdev == 0:
                 break  # a whiteout
             if not stat.S_ISDIR(told.st_mode):
@@ -135,8 +140,8 @@ class Merged:
 
 
 def _names(path: str) -> list[str]:
-    """The names of a path, the last first."""
-    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+    """The names of a path, the last first. A slash at the end asks for a directory, as "." does (path_resolution(7))."""
+    return [name for name in reversed(f"{path}.".split("/") if path.endswith("/") else path.split("/")) if name]
 
 
 def _is_opaque(directory: Any) -> bool:

@@ -133,8 +133,11 @@ _CGROUP_BIND = Options(bind=True, recursive=True, propagation=MS_SLAVE | MS_REC)
 
 
 def destination(path: str, index: int) -> str:
-    """mounts[].destination as an absolute path in the root; a relative one counts from the root (config.md, 1.2)."""
-    absolute = "/" + path.lstrip("/")
+    """mounts[].destination as an absolute path in the root; a relative one counts from the root (config.md, 1.2).
+
+    A slash at its end says nothing: a file can be bound there, too.
+    """
+    absolute = "/" + path.strip("/")
     if posixpath.normpath(absolute) == "/":
         raise ConfigError(f"mounts[{index}].destination", f"{path!r} is the root itself; use root.path for that")
     return absolute

@@ -115,8 +115,9 @@ def test_a_mount_becomes_a_step(entry: dict[str, Any], step: model.Step) -> None
     assert [s for s in made.steps if isinstance(s, (model.BindMount, model.NewMount))] == [step]
 
 
-def test_a_relative_destination_counts_from_the_root() -> None:
-    made = plan(config(mounts=[{"destination": "data", "type": "tmpfs"}]))
+@pytest.mark.parametrize("written", ["data", "/data", "//data/"])
+def test_a_destination_counts_from_the_root(written: str) -> None:
+    made = plan(config(mounts=[{"destination": written, "type": "tmpfs"}]))
     assert only(made, model.NewMount)[0].target == "/data"
 
 
