@@ -17,6 +17,9 @@ static const char *const OPTIONS[][2] = {
 	{ "index", "off" }, { "metacopy", "off" }, { "redirect_dir", "nofollow" },
 };
 
+/* Options, and the directories of an upper layer that they name. */
+static const char *const OWN[2][2] = { { "upperdir", "upper" }, { "workdir", "work" } };
+
 static int is_read_only(int fd)
 {
 	struct {
@@ -43,11 +46,10 @@ static char *append_fd(char *at, const char *end, int fd)
 }
 
 /* The paths go through the host's /proc: nothing of the image is mounted on it yet. */
-static void option_fd(const struct init *in, int fs, const char *key, int fd, const char *below)
+static void option_fd(const struct init *in, int fs, const char *key, int fd)
 {
 	char path[64];
-	const char *end = path + sizeof(path);
-	append(append_fd(path, end, fd), end, below);
+	append_fd(path, path + sizeof(path), fd);
 	long r = SYS(__NR_fsconfig, fs, FSCONFIG_SET_STRING, key, path, 0);
 	if (r < 0)
 		fail_fs(in, fs, r, key);
@@ -57,6 +59,15 @@ static int open_directory(const struct init *in, const char *path)
 {
 	int fd = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	must(in, fd, path);
+	return fd;
+}
+
+/* A directory in that of the upper layer. Who owns that may have put a link there, which would lead all that the
+ * container writes elsewhere; and overlayfs follows links. */
+static int open_in_upper(const struct init *in, int upper, const char *name)
+{
+	int fd = (int)SYS(__NR_openat, upper, name, OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	must(in, fd, name);
 	return fd;
 }
 
@@ -93,9 +104,10 @@ static int overlay_by_mount(const struct init *in, const struct step *layers, in
 		fds[i] = open_layer(in, layers, i);
 		at = append_fd(append(at, end, i ? ":" : ""), end, fds[i]);
 	}
-	if (upper >= 0) {
-		at = append(append_fd(append(at, end, ",upperdir="), end, upper), end, "/upper");
-		at = append(append_fd(append(at, end, ",workdir="), end, upper), end, "/work");
+	int own[2] = { -1, -1 };
+	for (int i = 0; upper >= 0 && i < 2; i++) {
+		own[i] = open_in_upper(in, upper, OWN[i][1]);
+		at = append_fd(append(append(append(at, end, ","), end, OWN[i][0]), end, "="), end, own[i]);
 	}
 	if (!at)
 		fail(in, -E2BIG, "more layers than this kernel takes");
@@ -104,6 +116,9 @@ static int overlay_by_mount(const struct init *in, const struct step *layers, in
 	must(in, SYS(__NR_mount, "overlay", target, "overlay", 0, data), "overlay");
 	while (n)
 		SYS(__NR_close, fds[--n]);
+	for (int i = 0; i < 2; i++)
+		if (own[i] >= 0)
+			SYS(__NR_close, own[i]);
 	int tree = open_directory(in, place);
 	must(in, set_attributes(tree, in->root_attributes, 0, 0, 0), place);
 	SYS(__NR_close, over);
@@ -127,15 +142,16 @@ static int overlay(const struct init *in, int over, int upper)
 		}
 		for (uint32_t i = 0; i < lowest_layer(layers, upper); i++) {
 			int layer = open_layer(in, layers, i);
-			option_fd(in, fs, "lowerdir+", layer, "");
+			option_fd(in, fs, "lowerdir+", layer);
 			SYS(__NR_close, layer);
 		}
 	} else {
-		option_fd(in, fs, "lowerdir", over, "");
+		option_fd(in, fs, "lowerdir", over);
 	}
-	if (upper >= 0) {
-		option_fd(in, fs, "upperdir", upper, "/upper");
-		option_fd(in, fs, "workdir", upper, "/work");
+	for (int i = 0; upper >= 0 && i < 2; i++) {
+		int fd = open_in_upper(in, upper, OWN[i][1]);
+		option_fd(in, fs, OWN[i][0], fd);
+		SYS(__NR_close, fd);
 	}
 	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 	if (r < 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -213,21 +214,42 @@ def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Id
 
 
 def _make_upper(path: str, merged: Merged) -> None:
-    """Make the directories that overlayfs wants of an upper layer; the merged root is as `upper` is."""
+    """Make the directories that overlayfs wants of an upper layer; the merged root is as `upper` is.
+
+    Whoever owns the directory may change it meanwhile, so neither is reached by a name twice.
+    """
     root = merged.look_up("/")
     try:
-        for name in ("upper", "work"):
-            try:
-                os.mkdir(f"{path}/{name}", 0o755)
-            except FileExistsError:
-                continue
-            if name == "upper" and root:
-                os.chown(f"{path}/{name}", root.stat.st_uid, root.stat.st_gid)
-                os.chmod(f"{path}/{name}", root.stat.st_mode & 0o7777)
+        place = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in ("upper", "work"):
+                new = _made(place, name)
+                own = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+                try:
+                    if new and name == "upper" and root:
+                        os.fchown(own, root.stat.st_uid, root.stat.st_gid)
+                        os.fchmod(own, root.stat.st_mode & 0o7777)
+                finally:
+                    os.close(own)
+        finally:
+            os.close(place)
     except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENOTDIR) and e.filename in ("upper", "work"):
+            raise SteleError(
+                f'--upper "{path}": {e.filename} in it is no directory but a link or file; remove it, or name another'
+            ) from e
         raise SteleError(
             f'--upper "{path}": cannot be written: {os.strerror(e.errno or 0)}; name a directory that exists'
         ) from e
+
+
+def _made(place: int, name: str) -> bool:
+    """Make a directory; False if something of its name is there."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=place)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _files(wanted: Overrides, container_id: str) -> dict[str, bytes]:

@@ -4,6 +4,7 @@
  *   payload swap A B         exchange two names for ever (renameat2)
  *   payload seccomp          what some system calls give
  *   payload bomb             fork without end; those that cannot fork try again
+ *   payload peak BYTES CMD   run a command with this much address space (0: any); its code, and its most memory in KiB
  *   payload groups           whether dropping the primary group is undone by the supplementary ones */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -16,8 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -150,6 +153,25 @@ static int groups(const char *path)
 	return 0;
 }
 
+/* From a process that has hardly any memory itself: wait4(2) counts what a child had before it executed. */
+static int peak(rlim_t most, char **command)
+{
+	struct rlimit limit = { most, most };
+	struct rusage used;
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (most)
+			setrlimit(RLIMIT_AS, &limit);
+		execvp(command[0], command);
+		_exit(127);
+	}
+	if (pid < 0 || wait4(pid, &status, 0, &used) < 0)
+		return 1;
+	fprintf(stderr, "\npeak %d %ld\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), used.ru_maxrss);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -164,6 +186,8 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "bomb"))
 		for (;;)
 			fork();
+	if (!strcmp(what, "peak") && argc > 3)
+		return peak(strtoul(argv[2], NULL, 10), argv + 3);
 	if (!strcmp(what, "groups"))
 		return groups(argc > 2 ? argv[2] : NULL);
 	return 2;

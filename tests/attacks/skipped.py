@@ -4,10 +4,7 @@ from __future__ import annotations
 
 SKIPPED = (
     ("B8", "a name in /dev/pts cannot be forged before the terminal is made; A4 and B5 forge all that is around it"),
-    ("B11", "the krun handler of crun, which stele has not"),
-    ("B14, C11, C16", "daemons and builders: containerd, buildah, buildkit, docker cp"),
-    ("C6", "stele's reader of an image's passwd: tests/kernel/test_run_image.py; B13 is that of init"),
-    ("B15", "checkpoint and restore: stele has none"),
+    ("C11, C16", "daemons and builders: containerd, docker cp"),
     (
         "B16",
         "umount by path: stele unmounts by fd only, and only the old root; seen in the trace of tests/attacks/test_trace.py",

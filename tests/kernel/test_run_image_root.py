@@ -71,6 +71,15 @@ def test_an_upper_layer_in_a_directory_stays(run: Run, images: Images, tmp_path:
     assert ok(run(image, sh="test -e /bin/id && echo there")) == "there\n"
 
 
+@pytest.mark.parametrize("name", ["upper", "work"])
+def test_an_upper_layer_is_no_link(run: Run, images: Images, tmp_path: Path, name: str) -> None:
+    """Whoever owns the directory could lead the container's writes elsewhere."""
+    (tmp_path / name).symlink_to("/")
+    done = run(images.made("plain"), "--upper", tmp_path, sh="true")
+    words = f'--upper "{tmp_path}": {name} in it is no directory but a link or file; remove it, or name another'
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+
+
 def test_an_upper_layer_is_one_containers_at_a_time(stele: Runtime, run: Run, images: Images, tmp_path: Path) -> None:
     """Two overlays on one upper layer would damage it; another name of the directory does not help."""
     image, upper, link = images.made("plain"), tmp_path / "upper", tmp_path / "link"

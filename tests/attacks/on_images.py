@@ -1,0 +1,276 @@
+"""Images, volumes and upper layers that somebody prepared, in `run --image`: other runtimes have none of it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.attacks.arena import BROKEN, HELD, NONE, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
+from tests.attacks.doubles import Patch
+from tests.attacks.measure import MUCH, measured
+from tests.attacks.on_mounts import ESCAPE
+from tests.harness import images, layers
+from tests.harness.bundles import BUSYBOX
+
+SHELL: dict[str, str | bytes | tuple[str, int, int, int] | None] = {
+    "bin/busybox": BUSYBOX.read_bytes(),
+    **dict.fromkeys(("bin/sh", "bin/cat", "bin/ls", "bin/touch", "bin/true"), "-> busybox"),
+}
+
+
+class ImageRuns:
+    """A store with an image called `image`, and runs of it. above: layers on top of one with a shell, lowest first."""
+
+    def __init__(self, arena: Arena, *above: bytes, store: Path | None = None, **run: Any) -> None:
+        self.arena, self.store = arena, store or arena.folder / "store"
+        images.add_image(self.store, "image", [images.layer(SHELL), *above], {"Cmd": ["/bin/true"], **run})
+
+    def words(self, *flags: str | Path, sh: str = "echo payload ran") -> list[str | Path]:
+        """The words of a run."""
+        name = self.arena.runtime.id()
+        return ["--store", self.store, "run", "--image", "image", *flags, name, "/bin/sh", "-c", sh]
+
+    def run(self, *flags: str | Path, sh: str = "echo payload ran", **more: Any) -> Ran:
+        """Run it to the end."""
+        done = self.arena.runtime(*self.words(*flags, sh=sh), timeout=90, **more)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def with_images(run: Callable[[Arena], Outcome]) -> Callable[[Arena], Outcome]:
+    """An attack on what only stele has: for others the outcome is that."""
+
+    @functools.wraps(run)
+    def judged(arena: Arena) -> Outcome:
+        return run(arena) if has_images(arena) else Outcome(NONE, "it knows no images")
+
+    return judged
+
+
+def has_images(arena: Arena) -> bool:
+    return arena.runtime("unpack", "--help").returncode == 0
+
+
+@attack(
+    "B11", "CVE-2025-24965", "files that the runtime gives an image (hosts, ...) are written by a link of it", ESCAPE
+)
+@with_images
+def given_files(arena: Arena) -> Outcome:
+    """Their mount points are made where the root is an overlay, of which kind ever."""
+    shown = Outcome(UNKNOWN)
+    own = arena.folder / "own"
+    own.mkdir()
+    links: tuple[Mapping[str, str], ...] = (
+        {"etc": f"-> {arena.canary}"},
+        {f"etc/{name}": f"-> {arena.canary}/{name}" for name in ("hosts", "hostname", "resolv.conf")},
+    )
+    for number, layer in enumerate(links):
+        image = ImageRuns(arena, images.layer(layer), store=arena.folder / f"store{number}")
+        for upper in ("none", "tmpfs", str(own)):
+            ran = image.run("--upper", upper, "--dns", "9.9.9.9", "--hostname", "given")
+            shown = ran.outcome(arena.canary_changed(), "payload ran")
+            if shown.verdict not in (HELD, REFUSED):
+                return shown
+    return shown
+
+
+@attack(
+    "B11h",
+    "CVE-2026-84042",
+    "a helper is looked for by its name, and found where somebody else put one",
+    Patch("runtime/images/erofs.py", 'next(filter(os.path.exists, MKFS), "")', '__import__("shutil").which("mkfs.erofs")'),
+)  # fmt: skip
+@with_images
+def helper_by_name(arena: Arena) -> Outcome:
+    folder = arena.folder / "tools"
+    folder.mkdir()
+    for name in ("mkfs.erofs", "newuidmap", "newgidmap", "sh"):
+        (folder / name).write_text(f"#!/bin/busybox sh\n/bin/busybox touch {arena.canary}/ran-{name}\nexit 1\n")
+        (folder / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{folder}:.:{os.environ['PATH']}"}
+    ran = ImageRuns(arena).run("--rootfs", "erofs", cwd=folder, env=env)
+    return ran.outcome(arena.canary_changed(), "payload ran")
+
+
+@attack(
+    "B11u",
+    "-",
+    "the directory of --upper holds links: what the container writes lands on the host",
+    Patch("cshim/init/overlay.c", "O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC", "O_DIRECTORY | O_CLOEXEC"),
+    Patch(
+        "runtime/cli/from_image.py",
+        "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)",
+        "os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)",
+    ),
+)
+@with_images
+def links_in_upper(arena: Arena) -> Outcome:
+    upper = arena.folder / "upper"
+    upper.mkdir()
+    for name in ("upper", "work"):
+        (arena.canary / name).mkdir()
+        (upper / name).symlink_to(arena.canary / name)
+    ran = ImageRuns(arena).run("--upper", upper, sh="touch /written; echo payload ran")
+    hit = (arena.canary / "upper/written").exists()
+    return ran.outcome("it wrote to a folder of the host" if hit else "", "payload ran")
+
+
+@attack(
+    "B14",
+    "CVE-2024-1753",
+    "what an image's volume begins with is taken from where a link of the image leads",
+    Patch(
+        "cshim/init/mounts.c",
+        "int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);",
+        "int from = (int)SYS(__NR_openat, in->root, target + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);",
+    ),
+)
+@with_images
+def volume_from_a_link(arena: Arena) -> Outcome:
+    """The image has a directory of its own where the link leads, so that there is something to copy."""
+    place = str(arena.canary).lstrip("/")
+    made = images.layer({"data": f"-> {arena.canary}", f"{place}/own": "the image's own\n"})
+    ran = ImageRuns(arena, made, Volumes={"/data": {}}).run(sh="cat /data/*; echo payload ran")
+    return ran.outcome("it has the host's files" if "the host's secret" in ran.out else "", "the image's own\npayload")
+
+
+@attack(
+    "B15",
+    "CVE-2026-119101",
+    "the names of a store and of an upper directory hold what separates options of a mount",
+    Patch("runtime/plan/compile.py", "append=facts.kernel >= LOWERDIR_APPEND,", "append=False,"),
+    Patch(
+        "cshim/init/overlay.c",
+        'append_fd(append(at, end, i ? ":" : ""), end, fds[i])',
+        'append(append(at, end, i ? ":" : ""), end, step_string(layers, 3 + i, NULL))',
+    ),
+)
+@with_images
+def names_as_options(arena: Arena) -> Outcome:
+    """Read as two names, the store's is that of an empty folder and of another, with another layer in its place."""
+    other = arena.folder / "other"
+    store = Path(f"{arena.folder}/empty:{other}")
+    (arena.folder / "empty").mkdir()
+    image = ImageRuns(arena, store=store)
+    tree = other / f"layers/sha256/{hashlib.sha256(images.layer(SHELL)).hexdigest()}/tree"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "forged").touch()
+    shutil.copy(BUSYBOX, tree / "bin/busybox")
+    for name in ("sh", "ls", "touch"):
+        (tree / "bin" / name).symlink_to("busybox")
+    ran = image.run("--upper", "tmpfs", sh="ls /; echo payload ran")
+    if "forged" in ran.out or ran.code:
+        return ran.outcome("another layer is in the root" if "forged" in ran.out else "", "")
+    upper = arena.folder / "up,lowerdir=x:\\:y"
+    upper.mkdir()
+    ran = image.run("--upper", upper, sh="touch /written; echo payload ran")
+    lost = ran.code == 0 and not (upper / "upper/written").exists()
+    return ran.outcome("what was written is elsewhere" if lost else "", "payload ran")
+
+
+def _sparse(path: str, size: int) -> bytes:
+    """A file that is a hole but for its first block (GNU's format 0.1)."""
+    told = {"GNU.sparse.size": str(size), "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,512"}
+    return layers.pax(told) + layers.entry(path, data=b"\0" * 512)
+
+
+@attack(
+    "C6",
+    "CVE-2026-47262",
+    "the image's passwd and group are huge, devices, fifos, or links out of it",
+    Patch("cshim/init/process.c", "st.stx_size <= PASSWD_MAX", "1"),
+    *(
+        Patch("runtime/images/merged.py", *planted)
+        for planted in (
+            ("file.read(limit + 1)\n        if len(content) > limit:", "file.read()\n        if False:"),
+            ("os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC", "os.O_RDONLY"),
+            ("if not stat.S_ISREG(found.stat.st_mode):\n            raise", "if False:\n            raise"),
+            ("if stat.S_ISLNK(found.stat.st_mode):\n                links", "if False:\n                links"),
+            ("if found is None or stat.S_ISLNK(found.stat.st_mode):", "if found is None:"),
+        )
+    ),
+)
+def hostile_passwd(arena: Arena) -> Outcome:
+    """In a bundle, where it may say where HOME is, and for `run --image --user NAME`."""
+    bundle = arena.bundle(["echo", "payload ran"])
+    os.truncate(bundle / "rootfs/etc/passwd", 256 << 20)
+    ran, peak = measured(arena, "run", "--bundle", bundle, arena.runtime.id(), bounded=False)
+    if ran.code < 0 or peak > MUCH:
+        return Outcome(BROKEN, f"it took {peak >> 20} MiB for a passwd of 256 MiB")
+    if "payload ran" not in ran.out or not has_images(arena):
+        return ran.outcome("", "payload ran")
+    (arena.canary / "passwd").write_text("name:x:0:0::/:/bin/sh\n")
+    for path in ("etc/passwd", "etc/group"):
+        user = "name" if path == "etc/passwd" else "0:name"
+        for kind, made in (
+            ("huge", _sparse(path, 256 << 20)),
+            ("a fifo", layers.entry(path, b"6")),
+            ("a device", layers.entry(path, b"3", major=1, minor=5)),
+            ("a link to a device", layers.symlink(path, "/dev/zero")),
+            ("a link to the host's", layers.symlink(path, f"{arena.canary}/passwd")),
+        ):
+            image = ImageRuns(arena, layers.layer(made), store=arena.folder / f"store of {kind} {path[4:]}")
+            ran, peak = measured(arena, *image.words("--user", user))
+            if ran.code <= 0 or peak > MUCH or "bug of stele" in ran.err:
+                return Outcome(BROKEN, f"{path} is {kind}: exit code {ran.code}, {peak >> 20} MiB: {ran.err.strip()}")
+    return Outcome(HELD, "each refused")
+
+
+@attack(
+    "C16i",
+    "CVE-2023-25153",
+    "an image that is imported has an index or a manifest of any size",
+    Patch("runtime/images/sources.py", "if source.size(name) > limit:", "if False:"),
+)
+@with_images
+def huge_documents(arena: Arena) -> Outcome:
+    blob = "blobs/sha256/" + "0" * 64
+    manifest = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": f"sha256:{'0' * 64}",
+        "size": 1 << 28,
+    }
+    index = json.dumps({"schemaVersion": 2, "manifests": [manifest]})
+    for huge in ("index.json", blob):
+        folder = arena.folder / f"layout {huge[:5]}"
+        (folder / blob).parent.mkdir(parents=True)
+        (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        (folder / "index.json").write_text(index)
+        (folder / huge).touch()
+        os.truncate(folder / huge, 1 << 28)
+        ran, peak = measured(arena, "--store", arena.folder / "store", "image", "import", f"oci:{folder}")
+        if ran.code <= 0 or peak > MUCH:
+            return Outcome(BROKEN, f"{huge[:12]}: exit code {ran.code}, {peak >> 20} MiB")
+    return Outcome(REFUSED, ran.err.strip())
+
+
+@attack(
+    "D14",
+    "CVE-2023-0386",
+    "a file system that the kernel is to mount is not the one that was made of the image",
+    Patch("runtime/images/erofs.py", "    if found.verity:\n        return", "    if True:\n        return"),
+    Patch("runtime/host/erofs.py", "if source.verity and verity", "if False and verity"),
+)
+@with_images
+def another_file_system(arena: Arena) -> Outcome:
+    """A file system of another image, in place of the sealed one: with the same size, and times of the same."""
+    sealed = {}
+    for word in ("forged", "honest"):
+        image = ImageRuns(arena, images.layer({"word": word}))
+        before = set(arena.folder.glob("store/erofs/*.erofs"))
+        ran = image.run("--rootfs", "erofs", sh="cat /word")
+        if word not in ran.out:
+            return Outcome(UNKNOWN, ran.err)
+        (sealed[word],) = set(arena.folder.glob("store/erofs/*.erofs")) - before
+    told = sealed["honest"].stat()
+    shutil.copy(sealed["forged"], arena.folder / "forged")
+    (arena.folder / "forged").rename(sealed["honest"])
+    os.truncate(sealed["honest"], told.st_size)
+    os.utime(sealed["honest"], ns=(told.st_atime_ns, told.st_mtime_ns))
+    ran = image.run("--rootfs", "erofs", sh="cat /word")
+    return ran.outcome("the root is that of another image" if "forged" in ran.out else "", "honest")
