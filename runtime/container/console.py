@@ -29,7 +29,8 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
             connection.settimeout(TIMEOUT)
             with waiting():
                 connection.connect(path)
-            socket.send_fds(connection, [message], [fd])
+            sent = socket.send_fds(connection, [message], [fd])
+            connection.sendall(message[sent:])
     except OSError as e:
         reason = os.strerror(e.errno) if e.errno else "it did not answer in time"
         raise HostError(f'{field} "{path}": cannot hand over the file descriptor: {reason}', e.errno or 0) from e

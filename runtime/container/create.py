@@ -260,6 +260,8 @@ class Creation:
             elif kind is model.Sync:
                 self._host_part(report.detail[0])
                 self.child.answer()
+            elif report.fd >= 0:  # a filter's listener is `start`'s matter
+                os.close(report.fd)
 
     def _host_part(self, what: int) -> None:
         child, plan = self.child, self.plan

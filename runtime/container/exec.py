@@ -56,7 +56,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
         failed = undo.enter_context(contextlib.ExitStack())
         failed.callback(child.close)
         failed.callback(child.kill)
-        master = _talk(child, plan, request, record)
+        master = _talk(child, plan, request, record, failed)
         if request.pid_file:
             write_pid_file(request.pid_file, child.pid)
         if request.pidfd_socket:
@@ -116,8 +116,14 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
             raise failure.not_started(e) from e
 
 
-def _talk(child: launch.Child, plan: model.Plan, request: ExecRequest, record: Record) -> int:
-    """Follow init until it executes the program; returns the terminal's master if nobody else takes it."""
+def _talk(
+    child: launch.Child, plan: model.Plan, request: ExecRequest, record: Record, failed: contextlib.ExitStack
+) -> int:
+    """Follow init until it executes the program; returns the terminal's master if nobody else takes it.
+
+    Args:
+        failed: is told to close that.
+    """
     master, ready = -1, False
     while True:
         report = child.receive()
@@ -144,3 +150,4 @@ def _talk(child: launch.Child, plan: model.Plan, request: ExecRequest, record: R
             send_fd(request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
         elif kind is model.Console:
             master = report.fd
+            failed.callback(os.close, master)

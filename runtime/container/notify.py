@@ -21,6 +21,8 @@ SOCKET = "notify.sock"
 INSIDE = "/run/notify"
 VARIABLE = f"NOTIFY_SOCKET={INSIDE}/{SOCKET}"
 MESSAGE_MAX = 4096
+QUEUE_MAX = 1024
+"""More messages than wait in a socket (net.unix.max_dgram_qlen is 10, by systemd 512)."""
 BARRIER_TIMEOUT = 30.0
 """Seconds to wait until systemd has handled what it was told (sd_notify(3), BARRIER=1)."""
 
@@ -73,14 +75,17 @@ class Listener:
         poller = select.poll()
         poller.register(self.socket, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
-        while True:
+        more = QUEUE_MAX
+        while more:
             with waiting():
                 ready = [fd for fd, _ in poller.poll()]
-            if self.socket.fileno() in ready:
-                if b"READY=1" in self.socket.recv(MESSAGE_MAX).split(b"\n"):
-                    return True
-            elif pidfd in ready:
+            if pidfd in ready:  # what it said before is still heard, but not others without end
+                more -= 1
+            if self.socket.fileno() not in ready:
                 return False
+            if b"READY=1" in self.socket.recv(MESSAGE_MAX).split(b"\n"):
+                return True
+        return False
 
 
 def tell(host: str, pid: int) -> None:
@@ -89,6 +94,7 @@ def tell(host: str, pid: int) -> None:
     reader, writer = os.pipe()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(BARRIER_TIMEOUT)
             connection.connect(address)
             connection.send(f"MAINPID={pid}\nREADY=1\n".encode())
             # The other side closes its copy of the fd when it comes to it, which is after what was sent before.

@@ -79,17 +79,13 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
 
 def _talk(record: Record, talk: socket.socket) -> None:
     child = Child(record.pid, -1, talk)
-    while True:
-        try:
-            report = child.receive()
-        except ConnectionResetError:
-            report = None
-        if report is None:
-            break
+    while (report := child.receive()) is not None:
         if report.error:
             raise failure.explain(report, _plan(record))
         if wire.KINDS[report.step] is model.Seccomp:
             send_listener(record.config, report.fd, record, "created")
+        elif report.fd >= 0:  # a terminal is `create`'s matter
+            os.close(report.fd)
     if not is_alive(record) and killed_for_memory(record):
         raise HostError(KILLED_FOR_MEMORY)
 

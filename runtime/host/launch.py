@@ -10,18 +10,22 @@ import contextlib
 import fcntl
 import os
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from runtime.errors import HostError
 from runtime.host.files import write_all
 from runtime.host.interrupt import waiting
 from runtime.host.processes import INIT
 from runtime.host.shim import ffi, lib
-from runtime.plan import wire
+from runtime.plan import model, wire
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 MFD_EXEC = 0x10
 MFD_NOEXEC_SEAL = 0x08
+WITH_FD = (model.Console, model.Seccomp)
+"""What init tells of together with an fd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +71,64 @@ def init_memfd() -> int:
 class Child:
     """A started init. Closing it ends the talk, and with it an init that is not ready yet.
 
-    pid is the process that will be the container's: the first child, or the one that a Fork step named.
+    pid is the process that will be the container's: the first child, or the one that a Fork step named. given: of what
+    kinds fds have come, each once.
     """
 
     pid: int
     pidfd: int
     talk: socket.socket
     forked: list[int] = field(default_factory=list)
+    given: list[object] = field(default_factory=list)
 
     def receive(self) -> Report | None:
-        """The next message; None when init closed its end (it executed the program, or died)."""
-        with waiting():
-            data, ancillary, _, _ = self.talk.recvmsg(wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-        fd = -1
+        """The next message; None when init closed its end (it executed the program, or died).
+
+        Raises:
+            HostError: it is not one that init sends. An fd that does not belong to it is closed.
+        """
+        try:
+            with waiting():
+                data, ancillary, _, _ = self.talk.recvmsg(
+                    wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+                )
+        except ConnectionResetError:  # it died before it had read our answer
+            return None
+        fds: list[int] = []  # of padding's size there may be a second one
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fd = int.from_bytes(content[:4], "little")
-        if len(data) < wire.REPORT.size:
+                fds += struct.unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
+        if not data and not fds:
             return None
-        step, index, error, detail = wire.REPORT.unpack(data)
-        return Report(step, index, error, detail, fd)
+        if len(data) == wire.REPORT.size:
+            step, index, error, detail = wire.REPORT.unpack(data)
+            told = wire.KINDS.get(step)
+            gives = not error and told in WITH_FD and told not in self.given
+            if len(fds) == gives and (error or gives or (told and told not in WITH_FD)):
+                if gives:
+                    self.given.append(told)
+                return Report(step, index, error, detail, *fds)
+        for fd in fds:
+            os.close(fd)
+        raise HostError("init sent something that is no report; this is a bug of stele, please report it")
 
     def answer(self) -> None:
-        """Let init go on after a Sync step."""
-        self.talk.send(b"\0", socket.MSG_NOSIGNAL)
+        """Let init go on after a Sync step; `receive` tells if it is gone."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.talk.send(b"\0", socket.MSG_NOSIGNAL)
 
     def became(self, pid: int) -> None:
-        """A Fork step made `pid`, our child too: it is the container's process from now on."""
+        """A Fork step made `pid`, our child too: it is the container's process from now on.
+
+        Raises:
+            HostError: it is no child of ours.
+        """
+        try:
+            if not 0 < pid < 1 << 31:
+                raise ChildProcessError
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            raise HostError(f"init says that it made process {pid}, which is not ours; please report it") from None
         self.forked.append(self.pid)
         os.close(self.pidfd)
         self.pid = pid

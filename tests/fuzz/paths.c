@@ -351,7 +351,7 @@ static void judge(int root, const char *path, int how)
 	uint64_t got = fd >= 0 ? inode_of(fd) : 0;
 	if (fd >= 0)
 		SYS(__NR_close, fd);
-	if (fd == -EINVAL && how == 2)
+	if ((fd == -EINVAL && how == 2) || fd == -EAGAIN) /* somebody else on this machine renames things all the time */
 		return;
 	check(plain < 0 || fd >= 0, "openat2 finds it, and we do not", fd);
 	check(plain < 0 || got == there, "it is not what openat2 finds", plain);

@@ -170,13 +170,15 @@ TOO_MANY_LINKS = -1
 
 def seen_by_kernel(root: int, path: str) -> int | None:
     """When what is there was last changed; None where nothing is."""
-    try:
-        fd = openat2(root, path.lstrip("/") or ".", os.O_PATH, resolve=RESOLVE_IN_ROOT)
-    except BlockingIOError:  # something is renamed somewhere on this machine, openat2(2)
-        return seen_by_kernel(root, path)
-    except OSError as e:
-        assert e.errno in (*MISSING, errno.ELOOP)
-        return TOO_MANY_LINKS if e.errno == errno.ELOOP else None
+    while True:
+        try:
+            fd = openat2(root, path.lstrip("/") or ".", os.O_PATH, resolve=RESOLVE_IN_ROOT)
+            break
+        except BlockingIOError:  # something is renamed somewhere on this machine, openat2(2)
+            continue
+        except OSError as e:
+            assert e.errno in (*MISSING, errno.ELOOP)
+            return TOO_MANY_LINKS if e.errno == errno.ELOOP else None
     try:
         return os.fstat(fd).st_mtime_ns
     finally:
