@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tests.attacks import images, load
 from tests.attacks.arena import ATTACKS, HELD, UNKNOWN, Outcome, arena, programs
-from tests.attacks.skipped import SKIPPED
 from tests.harness import cgroup2, leaks
 
 
@@ -59,10 +58,6 @@ def main() -> int:
                 + (f" ({outcome.detail})" if args.details else "")
             )
             bad |= outcome.verdict != HELD
-    if not args.only:
-        print("\nNot run here, and why:")
-        for ids, why in SKIPPED:
-            print(f"  {ids}: {why}")
     return int(bad)
 
 

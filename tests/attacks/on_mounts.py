@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
+from bundles.config import docker_like
 from tests.attacks.arena import BROKEN, HELD, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
 from tests.attacks.doubles import Patch
 from tests.attacks.terminal import ConsoleSocket
@@ -94,6 +96,37 @@ def console_is_a_link(arena: Arena) -> Outcome:
     bundle = arena.bundle(["echo", "payload ran"], edit=edit, terminal=True)
     (bundle / "rootfs/dev/console").symlink_to(arena.canary / "console")
     return _with_terminal(arena, bundle).outcome(arena.canary_changed(), "payload ran")
+
+
+@attack(
+    "B8",
+    "CVE-2025-52565",
+    "the terminal's name in /dev/pts is a link: /dev/console becomes another file",
+    Patch(
+        "cshim/init/devices.c",
+        'int tree = clone_tree(slave, "", 0);',
+        'int tree = clone_tree(open_in_root(in, "/dev/pts/0", OPEN_PATH, 0), "", 0);',
+    ),
+)
+def terminal_by_name(arena: Arena) -> Outcome:
+    """/dev/pts is a volume whose ptmx is that of a devpts elsewhere, and whose first terminal is a link."""
+    volume = arena.folder / "pts"
+    volume.mkdir()
+    (volume / "ptmx").symlink_to("/real/ptmx")
+    (volume / "0").symlink_to("/decoy")
+
+    def edit(config: dict[str, Any]) -> None:
+        (devpts,) = (m for m in config["mounts"] if m["destination"] == "/dev/pts")
+        place = config["mounts"].index(devpts)
+        forged = {"destination": "/dev/pts", "type": "bind", "source": str(volume), "options": ["rbind"]}
+        config["mounts"][place : place + 1] = [{**devpts, "destination": "/real"}, forged]
+
+    bundle = arena.bundle(["sh", "-c", "cat /proc/self/mountinfo; echo payload ran"], edit=edit, terminal=True)
+    decoy = bundle / "rootfs/decoy"
+    decoy.write_text("")
+    ran = _with_terminal(arena, bundle)
+    hit = decoy.read_text() or any("/decoy /dev/console " in line for line in ran.out.splitlines())
+    return ran.outcome("/dev/console is a file of the attacker's choice" if hit else "", "payload ran")
 
 
 @attack(
@@ -198,3 +231,36 @@ def passwd_is_no_file(arena: Arena) -> Outcome:
         if outcome.verdict not in (HELD, REFUSED):
             return outcome
     return outcome
+
+
+@attack(
+    "B16",
+    "CVE-2020-2026",
+    "names that lead to the root and a volume are links to a mount of the host when the container is deleted",
+    Patch(
+        "runtime/container/lifecycle.py",
+        "    warnings = run_poststop(",
+        '    __import__("subprocess").run(["umount", "-l", record.rootfs], check=False)\n    warnings = run_poststop(',
+    ),
+)
+def unmounted_by_name(arena: Arena) -> Outcome:
+    """The mount must be there afterwards, with all that is in it."""
+    hosts = arena.folder / "mounted"
+    hosts.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", hosts], check=True)
+    (hosts / "kept").write_text("kept\n")
+    for phase in ("created", "running"):
+        volume = arena.folder / f"volume of {phase}"
+        volume.mkdir()
+        mount = {"destination": "/volume", "type": "bind", "source": str(volume), "options": ["rbind"]}
+        bundle = arena.bundle(["sleep", "1000"], {"mounts": [*docker_like([])["mounts"], mount]})
+        name = arena.runtime.create(bundle) if phase == "created" else arena.detached(bundle)
+        for path in (bundle / "rootfs", volume):
+            path.rename(f"{path} before")
+            path.symlink_to(hosts)
+        done = arena.runtime("delete", "--force", name, timeout=90)
+        if not hosts.is_mount() or not (hosts / "kept").exists():
+            return Outcome(BROKEN, f"the host's mount is gone, when one that was {phase} was deleted")
+        if done.returncode:
+            return Outcome(UNKNOWN, done.stderr)
+    return Outcome(HELD)

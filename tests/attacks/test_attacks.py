@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ load()
 pytestmark = pytest.mark.usefixtures("cgroup2_root")
 ROUNDS = 15
 """Of each race; `python -m tests.attacks` runs as many as are written at it."""
+CLASSES = {"A": 9, "B": 16, "C": 17, "D": 14}
+"""How many classes of faults the sections of the catalogue have: the runtime, mounts, privileges, images."""
 UNTIL_LOST = 500
 """Rounds that a double has: a race ends with the first that is lost."""
 
@@ -24,6 +27,12 @@ def ground(tmp_path: Path) -> Iterator[Arena]:
     """Where stele is attacked."""
     with arena(programs("stele"), tmp_path / "a", rounds=ROUNDS) as made:
         yield made
+
+
+def test_every_class_is_attacked() -> None:
+    """Further attacks of a class have letters behind its number."""
+    attacked = {re.match(r"[A-D]\d+", name)[0] for name in (*ATTACKS, *(row.id for row in images.ROWS))}  # type: ignore[index]
+    assert {f"{letter}{n}" for letter, last in CLASSES.items() for n in range(1, last + 1)} - attacked == set()
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from runtime.errors import SteleError
 from runtime.host.unpack import Budget
 from runtime.images import layers, model
 from runtime.images.model import ImageError
@@ -54,7 +55,10 @@ class Victim:
 
     def unpack(self, *archives: bytes, flat: bool, budget: Budget = SMALL, **image: Any) -> list[Path]:
         """Unpack an image of these layers; where its files are then."""
-        manifest = self.store.manifest(add_image(self.store, *archives, **image))
+        return self.unpack_manifest(add_image(self.store, *archives, **image), flat=flat, budget=budget)
+
+    def unpack_manifest(self, descriptor: dict[str, Any], *, flat: bool = False, budget: Budget = SMALL) -> list[Path]:
+        manifest = self.store.manifest(descriptor)
         if not flat:
             return [Path(path) for path in layers.unpack_image(self.store, manifest, budget=budget)]
         target = self.place / "rootfs"
@@ -326,6 +330,92 @@ def test_deeper_than_a_path(victim: Victim, flat: bool) -> None:
         victim.unpack(layer(*parts), flat=False)
         assert len(victim.store.gc(-1).layers) == 1
         assert victim.traces() == []
+
+
+# D10: paths that are one thing for who computes them, and another for the kernel
+
+LETTERS = "abcdefghijklmnop"
+DEEP = "/".join(["d" * 247] * len(LETTERS))
+
+
+def overflowing(out: str) -> list[bytes]:
+    """CVE-2025-4517: short links to folders nested almost to PATH_MAX, and a link behind them whose own path is longer, up
+    which an escape goes that realpath(3) gives up on."""
+    parts = []
+    for number, letter in enumerate(LETTERS):
+        path = DEEP[: 248 * number]
+        parts += [pax({"path": f"{path}{'d' * 247}"}), folder("x")]
+        parts += [pax({"path": f"{path}{letter}"}), symlink("x", "d" * 247)]
+    long = f"{'/'.join(LETTERS)}/{'l' * 254}"
+    return [*parts, pax({"path": long}), symlink("x", UP * 2), symlink("escape", f"{long}/{UP}{out}")]
+
+
+PATHS: dict[str, Callable[[str], list[bytes]]] = {
+    "overflow-entry": lambda out: [*overflowing(out), entry("escape/tool", data=b"evil")],
+    "overflow-hard": lambda out: [*overflowing(out), hardlink("a", "escape/tool"), entry("a", data=b"evil", mode=0o4777)],
+    "overflow-deep": lambda out: [
+        pax({"path": f"{DEEP}/out"}), symlink("x", out), pax({"path": f"{DEEP}/out/tool"}), entry("x", data=b"evil"),
+    ],
+    "overflow-deep-hard": lambda out: [
+        pax({"path": f"{DEEP}/out"}), symlink("x", out), pax({"linkpath": f"{DEEP}/out/tool"}), hardlink("a", "x"),
+        entry("a", data=b"evil", mode=0o4777),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in PATHS.items()])
+def test_long_ways_out_stay_inside(victim: Victim, flat: bool, make: Callable[[str], list[bytes]]) -> None:
+    """D10: what is made is made inside the root, or refused."""
+    try:
+        victim.unpack(layer(*make(str(victim.outside))), flat=flat)
+    except ImageError:
+        assert victim.traces() == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        pytest.param([pax({"path": "/".join(["d" * 99] * 41)}), entry("x")], "4095", id="path"),
+        pytest.param([pax({"linkpath": "/".join(["d" * 99] * 41)}), symlink("x", "y")], "4095", id="target"),
+        pytest.param([pax({"path": "d" * 256}), entry("x")], "ENAMETOOLONG", id="name"),
+    ],
+)
+def test_paths_are_never_cut(victim: Victim, flat: bool, entries: list[bytes], words: str) -> None:
+    """D10: a path that is too long is an error, not another path."""
+    with pytest.raises(SteleError, match=words):
+        victim.unpack(layer(entry("good"), *entries), flat=flat)
+    assert victim.traces() == []
+
+
+# D14: file systems that strangers made are never the kernel's to read
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/vnd.erofs.layer.v1",
+        "application/vnd.oci.image.layer.v1.erofs",
+        "application/vnd.oci.image.layer.v1.ext4+zstd",
+        "application/vnd.sylabs.sif.layer.v1.sif",
+        "application/vnd.containers.squashfs",
+    ],
+)
+def test_file_systems_are_no_layers(victim: Victim, kind: str) -> None:
+    """By what they are called."""
+    image = add_image(victim.store, layer(entry("a")))
+    document = victim.store.read_json(image["digest"])
+    document["layers"][0]["mediaType"] = kind
+    data = json.dumps(document).encode()
+    with pytest.raises(ImageError, match="cannot be unpacked here; it must be a tar"):
+        victim.unpack_manifest({**image, "digest": victim.store.add_bytes(data), "size": len(data)})
+    assert victim.traces() == []
+
+
+@pytest.mark.parametrize(("place", "magic"), [(1024, "e2e1f5e0"), (1080, "53ef"), (0, "68737173")])
+def test_bytes_of_file_systems_are_no_layer(victim: Victim, flat: bool, place: int, magic: str) -> None:
+    """By what they are, whatever they are called: erofs, ext4, squashfs."""
+    bytes_ = b"\0" * place + bytes.fromhex(magic)
+    fails(victim, flat, "checksum|something behind its end", bytes_ + b"\1" * (8192 - len(bytes_)))
 
 
 # D12: documents and digests
