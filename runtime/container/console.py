@@ -30,7 +30,8 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
             with waiting():
                 connection.connect(path)
             sent = socket.send_fds(connection, [message], [fd])
-            connection.sendall(message[sent:])
+            if sent < len(message):  # sending nothing fails, too, where the peer has what it wants and is gone
+                connection.sendall(message[sent:])
     except OSError as e:
         reason = os.strerror(e.errno) if e.errno else "it did not answer in time"
         raise HostError(f'{field} "{path}": cannot hand over the file descriptor: {reason}', e.errno or 0) from e

@@ -323,6 +323,24 @@ def test_finds_what_was_planted(name: str, tmp_path: Path, monkeypatch: pytest.M
         search(TARGETS[name], tmp_path, 60)
 
 
+def test_who_has_it_all_may_go(tmp_path: Path) -> None:
+    """A peer that closes as soon as it has the fd and the message, as most do, is no failure."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(1)
+
+        def take() -> None:
+            for _ in range(300):
+                with listener.accept()[0] as other:
+                    os.close(socket.recv_fds(other, 4096, 1)[1][0])
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        for _ in range(300):
+            console.send_fd(str(tmp_path / "s"), os.memfd_create("ours"), b"/dev/pts/ptmx", field="--console-socket")
+        thread.join(HANG)
+
+
 def test_hostile_starters(stele: Runtime, bundle: BundleFactory) -> None:
     """Who speaks to a waiting init instead of `start` gives the program no fd, and does not keep it from beginning."""
     rng = random.Random()
