@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 
-def archive(layout: Path, name: str) -> bytes:
-    """An OCI image layout of one image with one layer, as such an archive that names it `name`."""
+def archive(layout: Path, name: str, command: tuple[str, ...] = ()) -> bytes:
+    """An OCI image layout of one image with one layer, as such an archive that names it `name`.
+
+    `command` is what it runs, in place of what the image says.
+    """
 
     def blob(descriptor: dict[str, Any]) -> bytes:
         digest: str = descriptor["digest"]
@@ -23,10 +26,15 @@ def archive(layout: Path, name: str) -> bytes:
     index = json.loads((layout / "index.json").read_text())
     manifest = json.loads(blob(index["manifests"][0]))
     (layer,) = manifest["layers"]
+    config = blob(manifest["config"])
+    if command:
+        changed = json.loads(config)
+        changed["config"].update(Entrypoint=list(command), Cmd=None)
+        config = json.dumps(changed).encode()
     contents = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
     files = {
         "manifest.json": json.dumps(contents).encode(),
-        "config.json": blob(manifest["config"]),
+        "config.json": config,
         "layer.tar": gzip.decompress(blob(layer)),
     }
     out = io.BytesIO()

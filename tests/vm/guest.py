@@ -96,6 +96,7 @@ class Job:
         self._guest = guest
         self._number = number
         self._output = {"O": b"", "E": b""}
+        self._taken = 0  # of stdout, by read()
         self._code: int | None = None
         self._fault = ""
         self._changed = threading.Condition()
@@ -134,6 +135,14 @@ class Job:
         ended = self._wait(lambda: word in self.stdout or self._code is not None, timeout)
         assert word in self.stdout, f"{'the end' if ended else f'{timeout} s'} came before {word!r}:\n{self._told()}"
         return self.stdout
+
+    def read(self, timeout: float = 60) -> bytes:
+        """What it has written to stdout since the last read(), waiting for some; nothing once it has ended."""
+        came = self._wait(lambda: len(self._output["O"]) > self._taken or self._code is not None, timeout)
+        assert came, f"nothing more in {timeout} s:\n{self._told()}"
+        new = self._output["O"][self._taken :]
+        self._taken += len(new)
+        return new
 
     def wait(self, timeout: float = 60) -> Done:
         """Wait for its end."""
