@@ -327,7 +327,7 @@ def test_who_has_it_all_may_go(tmp_path: Path) -> None:
     """A peer that closes as soon as it has the fd and the message, as most do, is no failure."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
-        listener.listen(1)
+        listener.listen(300)
 
         def take() -> None:
             for _ in range(300):
