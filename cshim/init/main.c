@@ -113,16 +113,28 @@ static void do_join_namespace(const struct init *in, const struct step *s)
 	SYS(__NR_close, fd);
 }
 
-/* The child goes on and is the stele process's child, not ours. */
+/* The child goes on and is the stele process's child, not ours; but not before that knows its pid: if we are killed in
+ * between, nobody could end it. */
 static void do_fork(const struct init *in)
 {
+	int gate[2];
+	char answer = 0;
+	must(in, SYS(__NR_pipe2, gate, O_CLOEXEC), "");
 	struct clone_args args = { .flags = CLONE_PARENT };
-	long pid = SYS(__NR_clone3, &args, sizeof(args));
+	long pid = SYS(__NR_clone3, &args, sizeof(args)), n;
 	must(in, pid, "");
-	if (pid == 0)
+	if (pid == 0) {
+		SYS(__NR_close, gate[1]);
+		while ((n = SYS(__NR_read, gate[0], &answer, 1)) == -EINTR)
+			;
+		if (n != 1)
+			SYS(__NR_exit_group, 1);
+		SYS(__NR_close, gate[0]);
 		return;
+	}
 	int32_t number = (int32_t)pid;
 	tell(in, (const char *)&number, sizeof(number), -1);
+	SYS(__NR_write, gate[1], &answer, 1);
 	for (;;)
 		SYS(__NR_exit_group, 0);
 }

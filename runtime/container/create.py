@@ -308,7 +308,7 @@ class Creation:
             return HostError(
                 "the OOM killer ended the container while it was being created: linux.resources.memory.limit is too low; raise it"
             )
-        return HostError("init ended before the container was ready; the kernel's log (dmesg) may say why")
+        return failure.died(self.child, "the container was ready")
 
 
 def _write_id_maps(pid: int, maps: model.IdMaps) -> None:

@@ -16,9 +16,10 @@ from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import ExecRequest, Started
 from runtime.container.start import send_listener
 from runtime.container.state import Record, Store, is_alive
-from runtime.errors import HostError, StateError
+from runtime.errors import StateError
 from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
+from runtime.host.processes import executed
 from runtime.plan import model, wire
 from runtime.plan.compile import compile_exec
 
@@ -128,10 +129,10 @@ def _talk(
     while True:
         report = child.receive()
         if report is None:
-            if ready:
-                child.reap_forked()
-                return master
-            raise HostError("init ended before it could execute the program; the kernel's log (dmesg) may say why")
+            if not ready or not executed(child.pid):
+                raise failure.died(child, "it could execute the program")
+            child.reap_forked()
+            return master
         if report.error:
             raise failure.explain(report, plan)
         kind = wire.KINDS[report.step]

@@ -10,7 +10,7 @@ import errno
 import os
 
 from runtime.errors import HostError, SteleError
-from runtime.host.launch import Report
+from runtime.host.launch import Child, Report
 from runtime.plan import model, wire
 
 HINTS = {
@@ -38,6 +38,11 @@ def not_started(e: OSError) -> HostError:
     why = FULL if number == errno.EAGAIN else HINTS.get(number) if number == errno.EMFILE else words(number)
     call = f"{e.filename}: " if e.filename and number not in (errno.EAGAIN, errno.EMFILE) else ""
     return HostError(f"cannot start init: {call}{why}", number)
+
+
+def died(child: Child, when: str) -> HostError:
+    """The error for an init that is gone, and told nothing. when: what it had not reached."""
+    return HostError(f"init {child.ending()} before {when}; the kernel's log (dmesg) may say why")
 
 
 def explain(report: Report, plan: model.Plan) -> SteleError:

@@ -17,6 +17,7 @@ from runtime.errors import HostError, StateError, SteleError
 from runtime.host import cgroups
 from runtime.host.facts import probe
 from runtime.host.launch import Child
+from runtime.host.processes import executed
 from runtime.plan import model, wire
 from runtime.plan.hooks import host_hooks
 
@@ -88,6 +89,8 @@ def _talk(record: Record, talk: socket.socket) -> None:
             os.close(report.fd)
     if not is_alive(record) and killed_for_memory(record):
         raise HostError(KILLED_FOR_MEMORY)
+    if not executed(record.pid):
+        raise failure.died(child, "it could execute the program")
 
 
 def _plan(record: Record) -> model.Plan:

@@ -134,6 +134,17 @@ class Child:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
 
+    def ending(self) -> str:
+        """How init ended, which has closed its end of the talk: "ended", "was killed by SIGKILL"; it is not reaped."""
+        import signal
+
+        try:
+            how = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:  # `start` is not its parent
+            return "ended"
+        killed = how and how.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+        return f"was killed by {signal.Signals(how.si_status).name}" if how and killed else "ended"
+
     def reap_forked(self) -> None:
         """Wait for the stages that are over; they end right after their Fork step."""
         while self.forked:

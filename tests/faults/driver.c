@@ -1,9 +1,12 @@
-/* Runs a command and interferes at its n-th system call (ptrace(2)); its children run free.
+/* Runs a command and interferes at its n-th system call (ptrace(2)); its children run free. Or it runs free, and what is
+ * interfered with are its children, and theirs, until they execute another program than init.
  *
  *   driver count  LOG CALLS CMD...         write to LOG how many calls it makes
  *   driver kill   LOG CALLS N CMD...       SIGKILL at the entry of call N
  *   driver signal LOG CALLS N SIGNAL CMD...  another signal there
  *   driver fail   LOG CALLS N ERRNO CMD... the call is not made, and gives -ERRNO
+ *   driver count-init LOG CALLS PID CMD...   the children's calls; those of process PID too, if it is not 0
+ *   driver kill-init  LOG CALLS N PID CMD... SIGKILL at the entry of call N, for the child that makes it
  *
  * CALLS: "all", or the numbers of the calls that count, as 1,74,82. Exit code: the command's, 128 + n for signal n. */
 #define _GNU_SOURCE
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <linux/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,25 +34,101 @@ static void read_calls(const char *text)
 		counted[strtoul(at, NULL, 10) % sizeof(counted)] = 1;
 }
 
-int main(int argc, char **argv)
+static int started(char **command, pid_t *ret_pid)
 {
-	if (argc < 5)
-		return 2;
-	const char *mode = argv[1];
-	int with_n = strcmp(mode, "count") != 0, with_value = !strcmp(mode, "fail") || !strcmp(mode, "signal");
-	long n = with_n ? atol(argv[4]) : 0, value = with_value ? atol(argv[5]) : SIGKILL;
-	char **command = argv + 4 + with_n + with_value;
-	read_calls(argv[3]);
-	pid_t pid = fork();
-	if (pid == 0) {
+	int status;
+	*ret_pid = fork();
+	if (*ret_pid == 0) {
 		ptrace(PTRACE_TRACEME, 0, 0, 0);
 		raise(SIGSTOP);
 		execvp(command[0], command);
 		_exit(127);
 	}
-	int status, entered = 0, fail = 0;
+	waitpid(*ret_pid, &status, 0);
+	return status;
+}
+
+static int finish(const char *path, long calls, long hit, int status)
+{
+	FILE *log = fopen(path, "w");
+	if (log) {
+		fprintf(log, "%ld %ld\n", calls, hit);
+		fclose(log);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Whether the process executes init, not another program. */
+static int is_init(pid_t pid)
+{
+	char path[64], target[64] = "";
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	return readlink(path, target, sizeof(target) - 1) > 0 && strstr(target, "stele-init") != NULL;
+}
+
+/* Whether it is a thread of the other. */
+static int is_thread(pid_t pid, pid_t of)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", of, pid);
+	return access(path, F_OK) == 0;
+}
+
+/* Tracees that live when we end are let go, and go on: a created container's init waits for longer than we do. */
+static int children(const char *log, long n, pid_t other, char **command)
+{
+	const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
+	pid_t command_pid, pid;
+	int status = started(command, &command_pid), ended = 0;
 	long calls = 0, hit = -1;
-	waitpid(pid, &status, 0);
+	ptrace(PTRACE_SETOPTIONS, command_pid, 0, options);
+	if (other && (ptrace(PTRACE_SEIZE, other, 0, options) < 0 || ptrace(PTRACE_INTERRUPT, other, 0, 0) < 0))
+		return 2;
+	ptrace(PTRACE_CONT, command_pid, 0, 0);
+	while ((pid = waitpid(-1, &status, __WALL)) > 0) {
+		if (!WIFSTOPPED(status)) {
+			if (pid != command_pid)
+				continue;
+			ended = 1;
+			break;
+		}
+		int sig = WSTOPSIG(status), event = status >> 16, pass = 0;
+		int own = pid == command_pid || is_thread(pid, command_pid);
+		if (event == PTRACE_EVENT_EXEC && !own && !is_init(pid)) {
+			ptrace(PTRACE_DETACH, pid, 0, 0);
+			continue;
+		}
+		if (sig == (SIGTRAP | 0x80)) {
+			struct __ptrace_syscall_info info;
+			ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info);
+			if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr < sizeof(counted) && counted[info.entry.nr] && ++calls == n) {
+				hit = (long)info.entry.nr;
+				kill(pid, SIGKILL);
+			}
+		} else if (!event && sig != SIGTRAP && sig != SIGSTOP) {
+			pass = sig;
+		}
+		ptrace(own ? PTRACE_CONT : PTRACE_SYSCALL, pid, 0, pass);
+	}
+	return finish(log, calls, hit, ended ? status : 2 << 8);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 5)
+		return 2;
+	const char *mode = argv[1];
+	read_calls(argv[3]);
+	if (!strcmp(mode, "count-init"))
+		return children(argv[2], 0, (pid_t)atol(argv[4]), argv + 5);
+	if (!strcmp(mode, "kill-init"))
+		return children(argv[2], atol(argv[4]), (pid_t)atol(argv[5]), argv + 6);
+	int with_n = strcmp(mode, "count") != 0, with_value = !strcmp(mode, "fail") || !strcmp(mode, "signal");
+	long n = with_n ? atol(argv[4]) : 0, value = with_value ? atol(argv[5]) : SIGKILL;
+	char **command = argv + 4 + with_n + with_value;
+	pid_t pid;
+	int status = started(command, &pid), entered = 0, fail = 0;
+	long calls = 0, hit = -1;
 	ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC);
 	ptrace(PTRACE_SYSCALL, pid, 0, 0);
 	while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status)) {
@@ -79,10 +159,5 @@ int main(int argc, char **argv)
 		}
 		ptrace(PTRACE_SYSCALL, pid, 0, pass);
 	}
-	FILE *log = fopen(argv[2], "w");
-	if (log) {
-		fprintf(log, "%ld %ld\n", calls, hit);
-		fclose(log);
-	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return finish(argv[2], calls, hit, status);
 }

@@ -1,4 +1,7 @@
-"""kill -9 at any system call or moment of create, start, exec and delete: `delete --force` leaves nothing."""
+"""kill -9 at any system call or moment of create, start, exec and delete: `delete --force` leaves nothing.
+
+And kill -9 of init, and of what else they start, at any of its system calls: then the command says so.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +29,15 @@ def world(stele: Runtime, bundle: BundleFactory) -> World:
 def prepare(world: World, verb: str) -> tuple[str, list[str]]:
     """An id, in the state in which `verb` is called, and the verb's arguments."""
     runtime, bundle = world.runtime, world.bundle
-    if verb == "create":
+    if verb in ("create", "run"):
         name = runtime.id()
-        return name, ["create", "--bundle", str(bundle), name]
+        return name, [verb, "--bundle", str(bundle), name]
     name = runtime.create(bundle)
     if verb == "start":
         return name, ["start", name]
     runtime.ok("start", name)
-    if verb == "exec":
-        return name, ["exec", name, "true"]
+    if verb.startswith("exec"):
+        return name, [*verb.split(), name, "true"]
     return name, ["delete", "--force", name]
 
 
@@ -87,3 +90,34 @@ def test_killed_at_any_time(world: World, verb: str) -> None:
             finish(world, name)
         except AssertionError as e:
             raise AssertionError(f"{verb} killed, round {n} of seed {seed}, duration {duration:.3f} s: {e}") from e
+
+
+EXIT_GROUP, ACCEPT = 231, 288
+"""x86-64 numbers of the calls at which a process of ours has done what it was for."""
+
+
+@pytest.mark.parametrize("verb", ["create", "start", "run", "exec", "exec --detach"])
+def test_init_killed_at_each_system_call(stele: Runtime, bundle: BundleFactory, verb: str, tmp_path: Path) -> None:
+    """The command ends, by one sentence if the program did not begin, and `delete --force` leaves nothing."""
+    world = World(stele, full_bundle(bundle, ["true"] if verb == "run" else ["sleep", "1000"]))
+
+    def init_of(name: str) -> int:
+        return int(stele.state(name)["pid"]) if verb == "start" else 0
+
+    name, args = prepare(world, verb)
+    counted = drive("count-init", stele.command(*args), tmp_path, init_of(name))
+    assert counted.code == 0, counted.err
+    assert counted.calls > 20
+    finish(world, name)
+    for n in points(counted.calls, 6):
+        name, args = prepare(world, verb)
+        done = drive("kill-init", stele.command(*args), tmp_path, n, init_of(name))
+        try:
+            past = done.hit in (EXIT_GROUP, ACCEPT) or "hooks.poststop" in done.err
+            if done.hit >= 0 and not (done.code == 0 and past):
+                assert done.code in (1, 255), done
+                assert done.err.count("\n") == 1 and any(word in done.err for word in ("init", "hook", "stopped")), done
+                assert not any(word in done.err for word in ("Traceback", "a bug", "Errno")), done
+            finish(world, name)
+        except AssertionError as e:
+            raise AssertionError(f"{verb}: killed at call {n} of {counted.calls} (number {done.hit}): {e}") from e

@@ -121,7 +121,7 @@ def behave(rng: random.Random, listener: socket.socket, how: str, got: list[byte
             data, fds, _, _ = socket.recv_fds(other, 1 if how == "slow" else 65536, 8)
             while data:
                 got.append(data)
-                data = other.recv(rng.choice((1, 1000, 65536)) if how == "slow" else 65536)
+                data = other.recv(rng.choice((1000, 5000)) if how == "slow" else 65536)
             got.append(b"".join(os.pread(fd, 100, 0) for fd in fds))
             for fd in fds:
                 os.close(fd)
@@ -133,6 +133,7 @@ def handed_over(rng: random.Random, place: Path) -> None:
     """Who takes it gets the whole message and one fd; whatever the others do, ours is closed."""
     path = place / f"s{rng.randrange(1 << 60)}"
     how = rng.choice(("good", "good", "slow", "deaf", "closes", "junk", "holds", "datagrams", "file", "nothing"))
+    console.TIMEOUT = HANG if how in ("good", "slow") else SOON
     message = rng.randbytes(rng.choice((1, 13, 4000, 1 << 20)))
     got: list[bytes] = []
     over = threading.Event()
@@ -226,9 +227,10 @@ def told_to_host(rng: random.Random, place: Path) -> None:
         elif how == "reads":
 
             def read() -> None:
-                assert host.recv(100).endswith(b"READY=1\n")
-                for fd in socket.recv_fds(host, 100, 8)[1]:
-                    os.close(fd)
+                with contextlib.suppress(OSError):  # it was given up
+                    assert host.recv(100).endswith(b"READY=1\n")
+                    for fd in socket.recv_fds(host, 100, 8)[1]:
+                        os.close(fd)
 
             thread = threading.Thread(target=read)
             thread.start()
@@ -298,7 +300,7 @@ def sends_once(path: str, fd: int, message: bytes, *, field: str) -> None:
     """As if a message went whole, or not at all."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(SOON)
+            connection.settimeout(console.TIMEOUT)
             connection.connect(path)
             socket.send_fds(connection, [message], [fd])
     except OSError as e:
