@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import struct
 
 from runtime.errors import HostError, UsageError
 from runtime.host.interrupt import waiting
@@ -26,14 +28,18 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
                 "process.terminal is true, so a console socket is needed; give --console-socket, or set it false"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-            connection.settimeout(TIMEOUT)
+            # Not settimeout(): a connect(2) that may not block fails at once where many others queue, unix(7).
+            seconds, rest = divmod(TIMEOUT, 1)
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6))
+            )
             with waiting():
                 connection.connect(path)
             sent = socket.send_fds(connection, [message], [fd])
             if sent < len(message):  # sending nothing fails, too, where the peer has what it wants and is gone
                 connection.sendall(message[sent:])
     except OSError as e:
-        reason = os.strerror(e.errno) if e.errno else "it did not answer in time"
+        reason = os.strerror(e.errno or 0) if e.errno != errno.EAGAIN else "it did not answer in time"
         raise HostError(f'{field} "{path}": cannot hand over the file descriptor: {reason}', e.errno or 0) from e
     finally:
         os.close(fd)

@@ -326,21 +326,28 @@ def test_finds_what_was_planted(name: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_who_has_it_all_may_go(tmp_path: Path) -> None:
-    """A peer that closes as soon as it has the fd and the message, as most do, is no failure."""
+    """A peer that closes as soon as it has the fd and the message, as most do, is no failure; nor is that many come at
+    once, and must wait until they are let in."""
+    ours, each = 8, 50
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
-        listener.listen(300)
+        listener.listen(1)
 
-        def take() -> None:
-            for _ in range(300):
-                with listener.accept()[0] as other:
-                    os.close(socket.recv_fds(other, 4096, 1)[1][0])
+        def give() -> None:
+            for _ in range(each):
+                console.send_fd(
+                    str(tmp_path / "s"), os.memfd_create("ours"), b"/dev/pts/ptmx", field="--console-socket"
+                )
 
-        thread = threading.Thread(target=take, daemon=True)
-        thread.start()
-        for _ in range(300):
-            console.send_fd(str(tmp_path / "s"), os.memfd_create("ours"), b"/dev/pts/ptmx", field="--console-socket")
-        thread.join(HANG)
+        threads = [threading.Thread(target=give, daemon=True) for _ in range(ours)]
+        for thread in threads:
+            thread.start()
+        listener.settimeout(HANG)
+        for _ in range(ours * each):
+            with listener.accept()[0] as other:
+                os.close(socket.recv_fds(other, 4096, 1)[1][0])
+        for thread in threads:
+            thread.join(HANG)
 
 
 def test_hostile_starters(stele: Runtime, bundle: BundleFactory) -> None:
