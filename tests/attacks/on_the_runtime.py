@@ -173,10 +173,8 @@ def leaked_fds(arena: Arena) -> Outcome:
     Patch("cshim/init/main.c", "SYS(__NR_prctl, PR_SET_DUMPABLE, 0);", ""),
     Patch(
         "cshim/init/main.c",
-        "\tif (pid == 0)\n\t\treturn;\n\tint32_t number",
-        "\tif (pid == 0) {\n\t\tSYS(__NR_prctl, PR_SET_DUMPABLE, 1);\n\t\t"
-        + NAP
-        + "\n\t\treturn;\n\t}\n\tint32_t number",
+        "\t\tSYS(__NR_close, gate[0]);\n\t\treturn;",
+        "\t\tSYS(__NR_prctl, PR_SET_DUMPABLE, 1);\n\t\t" + NAP + "\n\t\treturn;",
     ),
 )
 def robbed_exec(arena: Arena) -> Outcome:
