@@ -71,6 +71,13 @@ static int open_in_upper(const struct init *in, int upper, const char *name)
 	return fd;
 }
 
+static void close_own(const int own[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (own[i] >= 0)
+			SYS(__NR_close, own[i]);
+}
+
 static uint32_t count_layers(const struct step *s)
 {
 	return s->n_strs - 3;
@@ -116,9 +123,7 @@ static int overlay_by_mount(const struct init *in, const struct step *layers, in
 	must(in, SYS(__NR_mount, "overlay", target, "overlay", 0, data), "overlay");
 	while (n)
 		SYS(__NR_close, fds[--n]);
-	for (int i = 0; i < 2; i++)
-		if (own[i] >= 0)
-			SYS(__NR_close, own[i]);
+	close_own(own);
 	int tree = open_directory(in, place);
 	must(in, set_attributes(tree, in->root_attributes, 0, 0, 0), place);
 	SYS(__NR_close, over);
@@ -148,14 +153,15 @@ static int overlay(const struct init *in, int over, int upper)
 	} else {
 		option_fd(in, fs, "lowerdir", over);
 	}
+	int own[2] = { -1, -1 };
 	for (int i = 0; upper >= 0 && i < 2; i++) {
-		int fd = open_in_upper(in, upper, OWN[i][1]);
-		option_fd(in, fs, OWN[i][0], fd);
-		SYS(__NR_close, fd);
+		own[i] = open_in_upper(in, upper, OWN[i][1]);
+		option_fd(in, fs, OWN[i][0], own[i]);
 	}
 	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 	if (r < 0)
 		fail_fs(in, fs, r, "overlay");
+	close_own(own); /* not before: until Linux 6.5 the paths are followed only now */
 	int tree = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, in->root_attributes);
 	if (tree < 0)
 		fail_fs(in, fs, tree, "overlay");
