@@ -14,7 +14,16 @@ from runtime.errors import ConfigError, HostError
 from runtime.host.cgroups import bus as bus_module
 from runtime.host.cgroups.bus import Bus, Refused, addresses
 from runtime.host.cgroups.gvariant import parse
-from runtime.host.cgroups.properties import UNLIMITED, annotated, cpu_mask, limit_properties, unit_properties
+from runtime.host.cgroups.properties import (
+    IDLE,
+    UNLIMITED,
+    Property,
+    annotated,
+    cpu_mask,
+    limit_properties,
+    unit_properties,
+)
+from runtime.host.cgroups.systemd import understood
 from runtime.plan.resources import plan_resources
 
 # --- values ---
@@ -119,6 +128,8 @@ def test_limits_as_properties() -> None:
         ("CPUQuotaPeriodUSec", ("t", 100_000)),
         ("CPUQuotaPerSecUSec", ("t", UNLIMITED)),
     ]
+    assert limit_properties(plan_resources({"cpu": {"idle": 1}})) == [IDLE]
+    assert limit_properties(plan_resources({"cpu": {"idle": 0}})) == [("CPUWeight", ("t", UNLIMITED))]
     assert cpu_mask("8") == b"\0\1"
 
 
@@ -261,6 +272,17 @@ def test_a_slice_is_no_scope_in_itself() -> None:
     names = [name for name, _ in unit_properties("a-b.slice", "a.slice", 1, "", [], [])]
     assert "Slice" not in names
     assert "Wants" in names
+
+
+@pytest.mark.parametrize(("version", "told"), [("251.4-2", []), ("v252", [IDLE]), ("257.8-1~deb13u2", [IDLE])])
+def test_what_an_older_systemd_refuses(systemd: Callable[..., FakeSystemd], version: str, told: list[Property]) -> None:
+    """Before 252 it has no word for idle, and is not told; it is only asked for its version where that matters."""
+    fake = systemd(lambda method, body: [("v", (("s", version),))])
+    other: Property = ("TasksMax", ("t", 9))
+    with Bus(user=True) as bus:
+        assert understood(bus, [other]) == [other]
+        assert fake.calls == []
+        assert understood(bus, [IDLE, other]) == [*told, other]
 
 
 def test_a_failed_job_is_told(systemd: Callable[..., FakeSystemd]) -> None:

@@ -328,5 +328,9 @@ def test_systemd_knows_the_limits(guest: Guest, guest_bundle: GuestBundles) -> N
     guest.ok("systemctl", "daemon-reload")
     read = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max cpuset.cpus"
     assert limited.inside(read).splitlines() == [str(48 * MIB), "30", "50000 100000", "0"]
+    for idle, weight in ((1, "0"), (0, "100")):
+        limited.update({"cpu": {"idle": idle}})
+        guest.ok("systemctl", "daemon-reload")
+        assert limited.inside("cd /sys/fs/cgroup; cat cpu.idle cpu.weight").splitlines() == [str(idle), weight]
     limited.stele("delete", "--force")
     assert guest.ok("systemctl", "list-units", "--all", "--no-legend", "known-limits.scope") == ""

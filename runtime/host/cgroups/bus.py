@@ -7,6 +7,7 @@ uses. Source: D-Bus specification, "Authentication Protocol"; org.freedesktop.sy
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 from runtime.errors import HostError
 
 NAME, PATH, MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
+VERSION = re.compile(r"\D*([0-9]{1,9})")  # of "252.39-1~deb12u2" or "v257-2"
 TIMEOUT = 30.0
 """Seconds for systemd to answer, and to start or stop a unit."""
 
@@ -185,6 +187,15 @@ class Bus:
                 raise HostError(f"systemd did not finish {method} of {unit} within {TIMEOUT:.0f} s: {e}") from e
             if message.header.message_type is MessageType.signal:
                 self.signals.append(message)
+
+    def version(self) -> int:
+        """systemd's, the number that comes first; 0 where it tells none."""
+        from jeepney import DBusAddress, Properties
+
+        address = DBusAddress(PATH, bus_name=NAME, interface=MANAGER)
+        (value,) = self._exchange(Properties(address).get("Version"), "its version")
+        number = VERSION.match(value[1])
+        return int(number[1]) if number else 0
 
     def unit_property(self, unit: str, interface: str, name: str) -> Any:
         """A property of a unit. Raises Refused where there is no such unit."""

@@ -29,6 +29,10 @@ NUMBERS = {
 MASKS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 NUMBER = re.compile(r"([0-9]+)([KMGT]?)", re.IGNORECASE)
 PLAIN_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
+IDLE: Property = ("CPUWeight", ("t", 0))
+"""systemd's word for cpu.idle."""
+IDLE_SINCE = 252
+"""The version of systemd that has it; an older one refuses it."""
 DEFAULT_PERIOD = 100_000
 STEP = 10_000
 """Microseconds in a second of CPU time that are 1 %: systemd keeps whole per cents."""
@@ -50,6 +54,8 @@ def _properties(file: str, value: str, otherwise: tuple[str, str] | None) -> Ite
             yield NUMBERS[file], ("t", number)
     elif file in MASKS and PLAIN_LIST.fullmatch(value):
         yield MASKS[file], ("ay", cpu_mask(value))
+    elif file == "cpu.idle":
+        yield IDLE if value == "1" else (IDLE[0], ("t", UNLIMITED))  # its word for "not set"
     elif file == "cpu.max":
         quota, _, rest = value.partition(" ")
         period = int(rest) if rest.isdecimal() else DEFAULT_PERIOD

@@ -18,7 +18,14 @@ from runtime.host.cgroups.bus import Bus, Refused
 from runtime.host.cgroups.cgroupfs import CgroupfsManager, open_below
 from runtime.host.cgroups.mount import cgroup_of, open_root
 from runtime.host.cgroups.paths import slice_path, systemd_unit
-from runtime.host.cgroups.properties import Property, annotated, limit_properties, unit_properties
+from runtime.host.cgroups.properties import (
+    IDLE,
+    IDLE_SINCE,
+    Property,
+    annotated,
+    limit_properties,
+    unit_properties,
+)
 from runtime.plan.resources import CgroupWrite
 
 RUNNING = "/run/systemd/system"
@@ -28,6 +35,13 @@ UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 def systemd_running() -> bool:
     """Whether systemd is this host's init (sd_booted(3))."""
     return os.path.isdir(RUNNING)
+
+
+def understood(bus: Bus, properties: list[Property]) -> list[Property]:
+    """Without what an older systemd refuses: there the cgroup's file alone says that it is idle."""
+    if IDLE in properties and bus.version() < IDLE_SINCE:
+        return [each for each in properties if each != IDLE]
+    return properties
 
 
 class SystemdManager(CgroupfsManager):
@@ -107,6 +121,7 @@ class SystemdManager(CgroupfsManager):
     def attach(self, pid: int) -> None:
         properties = unit_properties(self.unit, self.slice, pid, self._description(), self.writes, self.extra)
         with Bus(user=self.rootless) as bus:
+            properties = understood(bus, properties)
             try:
                 self._start(bus, properties)
             except Refused as e:
@@ -146,7 +161,7 @@ class SystemdManager(CgroupfsManager):
         properties = limit_properties(planned)
         if properties:
             with Bus(user=self.rootless) as bus:
-                bus.call("SetUnitProperties", "sba(sv)", (self.unit, True, properties))
+                bus.call("SetUnitProperties", "sba(sv)", (self.unit, True, understood(bus, properties)))
         super().apply(planned)
 
     def apply_devices(self, program: bytes) -> None:
