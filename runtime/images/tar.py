@@ -17,7 +17,7 @@ from runtime.oci.numbers import decimal
 BLOCK = 512
 MEMBERS_MAX = 10_000
 NAME_MAX = 4096
-EXTENSION_MAX = 1 << 20
+EXTENSION_MAX = 64 << 10
 SIZE_MAX = 1 << 50
 OCTAL = re.compile(rb"[0-7]*")
 
@@ -130,16 +130,17 @@ def _clean(name: str) -> str:
 def _records(data: bytes, what: str) -> dict[str, str]:
     """PAX records: "LENGTH KEY=VALUE\\n"."""
     found = {}
-    while data:
-        number, space, _ = data.partition(b" ")
-        length = int(number) if number.isdigit() and len(number) < 8 else 0
-        record = data[len(number) + 1 : length]
+    at = 0
+    while at < len(data):
+        number, space, _ = data[at : at + 8].partition(b" ")
+        length = int(number) if number.isdigit() else 0
+        record = data[at + len(number) + 1 : at + length]
         key, equals, value = record.partition(b"=")
-        if not space or length <= len(number) + 1 or length > len(data) or not equals or not record.endswith(b"\n"):
+        if not space or length <= len(number) + 1 or at + length > len(data) or not equals or record[-1:] != b"\n":
             raise ImageError(f"{what}: a PAX record in it is malformed")
         if key in (b"path", b"linkpath", b"size"):
             found[key.decode()] = _text(value[:-1], what)
-        data = data[length:]
+        at += length
     return found
 
 

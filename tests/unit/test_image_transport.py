@@ -197,6 +197,21 @@ def test_large_sizes() -> None:
     assert tarfile.TarInfo.frombuf(head, "utf-8", "strict").size == 9 << 30
 
 
+def extended(records: bytes) -> bytes:
+    """An archive whose only file has a PAX header of these records."""
+    head = bytearray(tar.header("h", len(records)))
+    head[156:157], head[148:156] = b"x", b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + records + tar.padding(len(records)) + tar.header("x", 0) + bytes(1024)
+
+
+def test_a_bomb_of_records() -> None:
+    """D11: a header of many records is read, but it is not long: an archive may have ten thousand such."""
+    assert indexed(extended(b"5 a=\n" * (12 << 10) + b"9 path=y\n")) == {"y": b""}
+    with pytest.raises(ImageError, match="a header of 65540 bytes; at most 65536 are taken"):
+        indexed(extended(b"5 a=\n" * (65540 // 5)))
+
+
 def test_twice() -> None:
     one = tar.header("x", 0)
     with pytest.raises(ImageError, match='it holds "x" twice'):
