@@ -18,6 +18,7 @@ from runtime.images.find import Image, find
 from runtime.images.merged import Merged
 from runtime.images.model import ImageError
 from runtime.images.overrides import Overrides
+from runtime.images.platforms import host_platform, runs_on
 from runtime.images.store import ImageStore
 from runtime.oci.load import check_config
 from runtime.plan.model import UPPER_DIRECTORY, ErofsFd, ImageRoot
@@ -37,6 +38,13 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
     store = ImageStore(options.images)
     try:
         image = find(store, _taken_in(store, values))
+        host = host_platform()
+        if not runs_on(host, image.platform):
+            options.log.warning(
+                f'image "{image.name}": its platform ({image.platform}) does not match the host\'s ({host}): its programs '
+                f"run only where an emulator for them is registered (binfmt_misc); `stele image pull --platform {host}` "
+                "gets the right one"
+            )
         layers = _layers(store, image)
         with Merged(layers) as merged:
             user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
@@ -130,13 +138,13 @@ def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
         return _pulled(store, text, values) if values["pull"] != "never" else text
     from runtime.images import policy
     from runtime.images.archives import import_images
-    from runtime.images.platforms import host_platform
     from runtime.images.progress import to_stderr
     from runtime.images.references import parse_place
 
     place = parse_place(text)
     if place is None:
         return text
+    store.check_writable()
     progress = to_stderr(quiet=True)
     try:
         found = import_images(store, place, "", host_platform(), progress, policy.load(values["signature_policy"]))
@@ -154,7 +162,6 @@ def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> str:
     from runtime.cli.images import fetched
     from runtime.images import policy, registries
     from runtime.images.naming import stored_name
-    from runtime.images.platforms import host_platform
     from runtime.images.progress import to_stderr
     from runtime.images.pull import How
 
@@ -199,6 +206,8 @@ def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Id
     for volume in wanted.volumes:
         if volume.kind != "volume":
             continue
+        if volume.source not in store.entries("volumes"):
+            store.check_writable()
         try:
             os.mkdir(volume.source, 0o700, dir_fd=store.directory("volumes"))
         except FileExistsError:

@@ -82,6 +82,7 @@ def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, pr
     """Pull, also for `run`: a signal ends all at once, as nothing but beginnings of blobs is made meanwhile."""
     from runtime.images.pull import pull as fetch
 
+    store.check_writable()
     ways: dict[signal.Signals, Any] = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
@@ -115,6 +116,7 @@ def take_in(options: Globals, values: dict[str, Any]) -> int:
     platform = parse_platform(values["platform"]) if values["platform"] else host_platform()
     name = str(given_name(values["name"])) if values["name"] else ""
     store = store_of(options)
+    store.check_writable()
     progress = to_stderr(quiet=values["quiet"])
     try:
         rules = policy.load(values["signature_policy"])
@@ -261,7 +263,7 @@ def remove(options: Globals, values: dict[str, Any]) -> int:
 
 
 def collect(options: Globals, values: dict[str, Any]) -> int:
-    report = store_of(options).gc(_seconds(values["grace_period"]))
+    report = store_of(options).gc(_seconds(values["grace_period"]), options.root)
     told = {
         "blobs": list(report.blobs),
         "layers": list(report.layers),

@@ -72,14 +72,17 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int) -> N
     Raises:
         ImageError: the store does not have the image any more. OSError.
     """
+    from runtime.images.collect import USE
     from runtime.images.store import ImageStore
 
-    ImageStore(image.store).hold(container_id, root, image.chain)
+    use = ImageStore(image.store).hold(container_id, root, image.chain)
     for name in (BUNDLE, f"{BUNDLE}/{ROOTFS}", f"{BUNDLE}/{FILES}"):
         os.mkdir(name, 0o755, dir_fd=directory)
     for name, content in image.files.items():
         _write(directory, f"{BUNDLE}/{FILES}/{name}", content)
     _write(directory, f"{BUNDLE}/config.json", json.dumps(image.config).encode())
+    if use:
+        _write(directory, USE, use)
 
 
 def release(store: str, container_id: str, root: str) -> None:

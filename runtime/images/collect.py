@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 NESTED_MAX = 3
+USE = "bundle/use.json"
+"""Of a container's state: what it uses of a store that was read-only when it was created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +80,39 @@ def needed(store: ImageStore) -> set[str]:
 
 def uses(store: ImageStore) -> dict[str, dict[str, Any]]:
     """File name to content of each container's use. A damaged one is an error: what it held is not known."""
-    directory = store.directory("uses")
-    found = {}
-    for name in os.listdir(directory):
-        if name.startswith("."):
-            continue
-        with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory), "rb") as file:
-            try:
-                use = json.loads(file.read().decode("utf-8"))
-                if not all(DIGEST.fullmatch(digest) for digest in use["chain"]):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
-                raise ImageError(
-                    f"{store.path}/uses/{name} is damaged; if its container is gone, remove the file"
-                ) from None
-            found[name] = use
+    names = [name for name in store.entries("uses") if not name.startswith(".")]
+    return {name: _use(f"{store.path}/uses/{name}") for name in names}
+
+
+def used_below(root: str, store: str) -> set[str]:
+    """Digests that the containers of a --root use of a store which was read-only when they were created."""
+    found: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(root):
+            path = f"{root}/{name}/{USE}"
+            if os.path.exists(path) and (use := _use(path))["store"] == store:
+                found.update(use["chain"])
     return found
 
 
-def collect(store: ImageStore, grace: float) -> GcReport:
-    """Remove what is not needed; the store's lock is held."""
+def _use(path: str) -> dict[str, Any]:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+            use: dict[str, Any] = json.loads(file.read().decode("utf-8"))
+        if not all(DIGEST.fullmatch(digest) for digest in use["chain"]):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise ImageError(f"{path} is damaged; if its container is gone, remove the file") from None
+    return use
+
+
+def collect(store: ImageStore, grace: float, root: str) -> GcReport:
+    """Remove what is not needed; the store's lock is held. root: see ImageStore.gc."""
     from runtime.images import erofs
 
     limit = time.time() - grace
     dropped = _drop_stale_uses(store, limit)
-    keep = needed(store)
+    keep = needed(store) | (used_below(root, store.path) if root else set())
     blobs, size = _collect_blobs(store, keep, limit)
     layers = _collect_layers(store, keep, limit)
     size += erofs.collect(store, keep, limit)
@@ -194,7 +205,7 @@ def verify(store: ImageStore, digest: str | None) -> list[Fault]:
     if digest is not None:
         return _verify_blob(store, digest)
     faults = []
-    for name in sorted(os.listdir(store.directory("blobs/sha256"))):
+    for name in sorted(store.entries("blobs/sha256")):
         faults += _verify_blob(store, f"sha256:{name}")
     bad = {fault.digest for fault in faults}
     for image, told in store.names().items():

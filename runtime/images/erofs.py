@@ -67,6 +67,9 @@ def seal(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Sealed:
         HostError: mkfs.erofs is missing or failed, or the disk is full; nothing of it is left. ImageError: a layer
         is broken.
     """
+    if store.read_only() and (known := sealed(store, config)):
+        return known
+    store.check_writable()
     place = store.directory(PLACE)
     with locked(place, "lock"):
         known = sealed(store, config)
@@ -144,8 +147,7 @@ def collect(store: ImageStore, keep: set[str], limit: float) -> int:
 def faults(store: ImageStore, config: ImageConfig | None = None) -> list[tuple[str, str]]:
     """Hash every file again, or that of one image: of those that are not what was made, the recorded digest and words."""
     found = []
-    place = store.directory(PLACE)
-    for name in sorted(n.removesuffix(".json") for n in os.listdir(place) if n.endswith(".json") and n[0] != "."):
+    for name in sorted(n.removesuffix(".json") for n in store.entries(PLACE) if n.endswith(".json") and n[0] != "."):
         if config is not None and name != name_of(config):
             continue
         path = f"{store.path}/{PLACE}/{name}"

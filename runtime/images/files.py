@@ -40,6 +40,19 @@ def open_dir(name: str, dir_fd: int | None = None) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
 
 
+def touch(name: str, directory: int) -> None:
+    """Say by its time that something is wanted now; nothing on a read-only file system, where nothing is removed.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    try:
+        os.utime(name, dir_fd=directory, follow_symlinks=False)
+    except OSError as e:
+        if e.errno != errno.EROFS:
+            raise
+
+
 def make_dirs(directory: int, path: str) -> int:
     """Make the directories of a relative path (0700) where they are missing; the last one's fd, the caller's."""
     at = os.dup(directory)

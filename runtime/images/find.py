@@ -21,6 +21,11 @@ class Image:
     config: ImageConfig
 
     @property
+    def platform(self) -> Platform:
+        """What its config says that it is for."""
+        return Platform(self.config.os, self.config.architecture, self.config.variant)
+
+    @property
     def chain(self) -> tuple[str, ...]:
         """All digests that a container of it needs kept."""
         return (self.digest, self.manifest.config.digest, *self.config.diff_ids)

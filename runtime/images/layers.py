@@ -7,6 +7,7 @@ The directory <hex> is the layer's lock. Its `new` is a tree that is being made 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -27,7 +28,7 @@ from runtime.host.unpack import (
     initial_user_namespace,
 )
 from runtime.images.budget import load
-from runtime.images.files import open_dir, remove_tree
+from runtime.images.files import open_dir, remove_tree, touch
 from runtime.images.flat import merge
 from runtime.images.model import Descriptor, ImageError, Manifest
 
@@ -50,6 +51,13 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
         HostError: the kernel or the disk refuses; the same.
     """
     diff_ids = store.config(manifest).diff_ids
+    lacking = [each for each in diff_ids if not os.path.isdir(tree_path(store, each))] if store.read_only() else []
+    if lacking:
+        raise HostError(
+            f"--store {store.path}: it is read-only, as its file system is, and {len(lacking)} of the image's layers are "
+            "not unpacked in it; do that where it is made, by `stele image pull --unpack` or `import --unpack`",
+            errno.EROFS,
+        )
     missing = {
         diff_id: layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True) if not _wanted(store, diff_id)
     }
@@ -171,7 +179,7 @@ def _locked(store: ImageStore, diff_id: str) -> Iterator[int]:
 def _wanted(store: ImageStore, diff_id: str) -> bool:
     """Whether a layer's tree is there; `gc` then leaves it for its grace period."""
     try:
-        os.utime(diff_id.removeprefix("sha256:"), dir_fd=store.directory(PLACE), follow_symlinks=False)
+        touch(diff_id.removeprefix("sha256:"), store.directory(PLACE))
     except FileNotFoundError:
         return False
     return os.path.isdir(tree_path(store, diff_id))

@@ -77,6 +77,15 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
     return None
 
 
+def runs_on(host: Platform, image: Platform) -> bool:
+    """Whether a host's processor executes the programs of an image. What that does not say is not held against it."""
+    if not image.os or not image.architecture:
+        return True
+    if host.architecture == "amd64":  # which of its variants a processor has is not looked up
+        return image.os == host.os and image.architecture in ("amd64", "386")
+    return rank(host, image) is not None
+
+
 def choose(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
     """The place of the best of the offered platforms; None if none serves. An offer of None is no image to run."""
     ranked = [

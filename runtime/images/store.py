@@ -6,10 +6,13 @@ Its directory is an OCI image layout, so that other tools can read it, and has b
   uses/<name>               what one container uses
   lock                      taken by all who change names or uses, and by gc
 Everything below is 0700: an image's setuid files cannot be reached by users of the host (CVE-2021-41103).
+On a read-only file system, as part of a host's own image, it is read and run from; nothing in it can go, so what a
+container uses is only told in the container's own state, for a store that can be written again later.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,7 +24,7 @@ from runtime.host.hashing import Sha256
 from runtime.images import collect, model
 from runtime.images.blobs import PIECE, BlobWriter
 from runtime.images.collect import GcReport
-from runtime.images.files import locked, make_dirs
+from runtime.images.files import locked, make_dirs, touch
 from runtime.images.model import DIGEST, DOCUMENT_MAX, ImageError, check_digest
 from runtime.oci.load import parse_document
 
@@ -63,11 +66,35 @@ class ImageStore:
                 else:
                     self._open()
             except OSError as e:
+                self.check_writable()
                 raise HostError(
                     f"--store {self.path}: cannot write there: {os.strerror(e.errno or 0)}; choose another with --store",
                     e.errno or 0,
                 ) from e
         return self._fds[path]
+
+    def read_only(self) -> bool:
+        """Whether it is on a read-only file system."""
+        try:
+            return bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
+        except OSError:  # who opens it will tell
+            return False
+
+    def check_writable(self) -> None:
+        """Raises: HostError: it is on a read-only file system."""
+        if self.read_only():
+            raise HostError(
+                f"--store {self.path}: it is read-only, as its file system is: nothing can be added, renamed or removed "
+                "there; choose another with --store",
+                errno.EROFS,
+            )
+
+    def entries(self, path: str) -> list[str]:
+        """The names in a directory of the store; none if it is missing."""
+        try:
+            return os.listdir(f"{self.path}/{path}")
+        except FileNotFoundError:
+            return []
 
     def _open(self) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -102,7 +129,7 @@ class ImageStore:
         """Whether a blob is there, whole. Who asks means to use it: `gc` then leaves it for its grace period."""
         name = check_digest(digest, "blob").removeprefix("sha256:")
         try:
-            os.utime(name, dir_fd=self.directory("blobs/sha256"), follow_symlinks=False)
+            touch(name, self.directory("blobs/sha256"))
         except FileNotFoundError:
             return False
         return True
@@ -248,23 +275,33 @@ class ImageStore:
 
     # ---- uses ----
 
-    def hold(self, container_id: str, root: str, chain: Sequence[str]) -> None:
+    def hold(self, container_id: str, root: str, chain: Sequence[str]) -> bytes:
         """Write down what a container uses; `gc` leaves it until `release`, or until the container's state is gone.
 
         Args:
             root: the --root that has the container's state, at <root>/<container_id>.
             chain: digests of manifest, config, and diff_ids of layers.
+        Returns:
+            what is to be kept as `collect.USE` of the container's state, because the store is read-only; else b"".
         Raises:
             ImageError: one of them is neither a blob nor an unpacked layer here any more.
         """
-        use = json.dumps({"id": container_id, "root": os.path.abspath(root), "chain": list(chain)}).encode()
+        use = {"id": container_id, "root": os.path.abspath(root), "chain": list(chain)}
+        if self.read_only():
+            self._check_chain(container_id, chain)
+            return json.dumps({**use, "store": self.path}).encode()
         with self._locked():
-            for digest in chain:
-                name = check_digest(digest, f"container {container_id}").removeprefix("sha256:")
-                if not self.has_blob(digest) and not os.path.isdir(f"{self.path}/layers/sha256/{name}/tree"):
-                    raise ImageError(f"{digest} is not in the store {self.path} any more; create the container again")
+            self._check_chain(container_id, chain)
             # A container does not outlive the host's crash, so neither need this; an fsync would be the half of a start.
-            replace(self.directory("uses"), _use_name(container_id, root), use, durable=False)
+            data = json.dumps(use).encode()
+            replace(self.directory("uses"), _use_name(container_id, root), data, durable=False)
+            return b""
+
+    def _check_chain(self, container_id: str, chain: Sequence[str]) -> None:
+        for digest in chain:
+            name = check_digest(digest, f"container {container_id}").removeprefix("sha256:")
+            if not self.has_blob(digest) and not os.path.isdir(f"{self.path}/layers/sha256/{name}/tree"):
+                raise ImageError(f"{digest} is not in the store {self.path} any more; create the container again")
 
     def release(self, container_id: str, root: str | None = None) -> None:
         """Forget what a container uses; nothing if nothing is known of it.
@@ -272,6 +309,8 @@ class ImageStore:
         Args:
             root: its --root; None for the containers of this id below any.
         """
+        if self.read_only():
+            return
         uses = self.directory("uses")
         with self._locked():
             if root is not None:
@@ -286,10 +325,14 @@ class ImageStore:
 
     # ---- care ----
 
-    def gc(self, grace_seconds: float = 3600) -> GcReport:
-        """Remove what no name and no container uses and nobody has asked for within the grace period."""
+    def gc(self, grace_seconds: float = 3600, root: str = "") -> GcReport:
+        """Remove what no name and no container uses and nobody has asked for within the grace period.
+
+        Args:
+            root: the --root whose containers may use what they got when the store was read-only.
+        """
         with self._locked():
-            return collect.collect(self, grace_seconds)
+            return collect.collect(self, grace_seconds, root)
 
     def verify(self, digest: str | None = None) -> list[collect.Fault]:
         """Hash again one blob, or all, and see that every named image is whole.
@@ -315,6 +358,7 @@ class ImageStore:
         return "sha256:" + found.hexdigest()
 
     def _locked(self) -> Any:
+        self.check_writable()
         return locked(self.directory(), "lock")
 
     def _names(self) -> dict[str, dict[str, Any]]:

@@ -33,8 +33,9 @@ def faults(store: ImageStore, images: Iterable[str], damaged: Iterable[str] = ()
     Returns:
         faults by diff_id.
     Raises:
-        HostError: the disk has no room for the largest layer once more.
+        HostError: the disk has no room for the largest layer once more, or is read-only.
     """
+    store.check_writable()  # each is unpacked once more there
     found: list[Fault] = []
     layers = {diff_id: layer for image in images for diff_id, layer in _layers(store, image)}
     bad = set(damaged)

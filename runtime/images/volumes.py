@@ -29,7 +29,7 @@ class Kept:
 def kept(store: ImageStore) -> list[Kept]:
     """All volumes, sorted by name. Raises: ImageError: it cannot be known what a container uses."""
     users = _users(store)
-    names = [name for name in os.listdir(store.directory(PLACE)) if VOLUME_NAME.fullmatch(name)]
+    names = [name for name in store.entries(PLACE) if VOLUME_NAME.fullmatch(name)]
     return [Kept(name, f"{store.path}/{PLACE}/{name}", tuple(users.get(name, ()))) for name in sorted(names)]
 
 
@@ -39,6 +39,7 @@ def remove(store: ImageStore, name: str) -> None:
     Raises:
         ImageError: there is none of this name. SteleError: a container has it.
     """
+    store.check_writable()
     place = store.directory(PLACE)
     with locked(store.directory(), "lock"):
         found = next((volume for volume in kept(store) if volume.name == name), None)
