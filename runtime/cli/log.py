@@ -11,6 +11,8 @@ from runtime.errors import HostError
 
 CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))} | {ord("\n"): " ", ord("\t"): " "}
 """Paths and what programs said come from strangers: nothing of it may move a terminal's cursor or end a line."""
+MESSAGE_MAX = 4096
+"""Characters: of a longer one the middle is left out, as where it quotes what no honest document has."""
 
 
 class Log:
@@ -63,6 +65,8 @@ class Log:
             traceback.print_exc()
 
     def _write(self, level: str, message: str, *, also_stderr: bool) -> None:
+        if len(message) > MESSAGE_MAX and level != "debug":
+            message = f"{message[: MESSAGE_MAX // 2]} ... {message[-MESSAGE_MAX // 2 :]}"
         message = message.translate(CONTROLS)
         line = self._line(level, message)
         if self.fd >= 0:

@@ -138,22 +138,24 @@ def mount(text: str) -> Volume:
         raise UsageError(f"{what}: destination= is missing")
     if kind == "tmpfs":
         given = [f"{key}={told[key]}" for key in ("size", "mode") if key in told]
-        return tmpfs(f"{told['destination']}:{','.join([*given, *options])}", what)
+        return _tmpfs(told["destination"], (*given, *options), what)
     source = told.get("source", "")
     if kind not in ("bind", "volume") or source.startswith("/") != (kind == "bind"):
         raise UsageError(f"{what}: type=bind needs source=/PATH, type=volume source=NAME; type=tmpfs has no source")
     return _volume(source, told["destination"], options, what)
 
 
-def tmpfs(text: str, what: str = "") -> Volume:
+def tmpfs(text: str) -> Volume:
     """--tmpfs DST[:OPTION,...].
 
     Raises:
         UsageError
     """
-    what = what or f'--tmpfs "{text}"'
     path, _, rest = text.partition(":")
-    options = tuple(o for o in rest.split(",") if o)
+    return _tmpfs(path, tuple(o for o in rest.split(",") if o), f'--tmpfs "{text}"')
+
+
+def _tmpfs(path: str, options: tuple[str, ...], what: str) -> Volume:
     for option in options:
         if option not in MOUNT_ATTRS and option.partition("=")[0] not in ("size", "mode", "uid", "gid", "nr_inodes"):
             raise UsageError(f'{what}: option "{option}" is not known; use size=, mode=, uid=, gid=, ro, exec, ...')

@@ -186,6 +186,16 @@ def test_every_failure_is_one_object_in_the_log(tmp_path: Path, words: list[str]
     assert log.stat().st_mode & 0o777 == 0o644
 
 
+def test_a_failure_is_told_shortly(tmp_path: Path) -> None:
+    """What it quotes may be of any length; its beginning and its end are what helps."""
+    log = tmp_path / "log.json"
+    done = run("--log", log, "--log-format", "json", "state", "/" * 100_000)
+    message = json.loads(log.read_text())["msg"]
+    assert message == done.stderr.strip()
+    assert message.startswith("invalid container ID format: '///")
+    assert " ... " in message and 4000 < len(message) < 4200
+
+
 def test_the_log_is_appended_to_as_text(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n")

@@ -289,6 +289,7 @@ def test_volumes_that_cannot_be_meant(text: str) -> None:
         ("source=v,target=/b", Volume("volume", "v", "/b")),
         ("type=tmpfs,destination=/t,tmpfs-size=1m,noexec", Volume("tmpfs", "", "/t", ("size=1m", "noexec"))),
         ("type=bind,source=/a,destination=/b,ro=false", Volume("bind", "/a", "/b", ("rw",))),
+        ("type=tmpfs,dst=/a:exec,size=1m", Volume("tmpfs", "", "/a:exec", ("size=1m",))),
     ],
 )
 def test_mounts_as_they_are_written(text: str, found: Volume) -> None:
