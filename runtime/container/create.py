@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from runtime.container import failure, from_image
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
 from runtime.container.hooks import run_hooks, run_poststop
+from runtime.container.limits import set_limits
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, process_stat, state_document
@@ -274,7 +274,9 @@ class Creation:
         elif what == model.SYNC_MAPPED:
             if plan.id_maps:
                 _write_id_maps(child.pid, plan.id_maps)
-            _set_limits(child.pid, plan)
+            set_limits(child.pid, plan.rlimits)
+            if plan.oom_score is not None:
+                _set_oom_score(child.pid, plan.oom_score)
         elif what == model.SYNC_NET_DEVICES:
             if plan.net_devices:
                 from runtime.host.network import move_devices
@@ -322,20 +324,9 @@ def _write_id_maps(pid: int, maps: model.IdMaps) -> None:
         ) from e
 
 
-def _set_limits(pid: int, plan: model.Plan) -> None:
-    """rlimits and the OOM score of a process that has lost the right to raise them in its user namespace."""
-    for limit in plan.rlimits:
-        infinity = (1 << 64) - 1
-        soft, hard = (resource.RLIM_INFINITY if v == infinity else v for v in (limit.soft, limit.hard))
-        try:
-            resource.prlimit(pid, limit.resource, (soft, hard))
-        except (OSError, ValueError) as e:
-            raise HostError(
-                f"process.rlimits[{limit.index}]: cannot set it to {limit.soft}:{limit.hard}: {e}; lower it, or give stele CAP_SYS_RESOURCE"
-            ) from e
-    if plan.oom_score is not None:
-        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as f:
-            f.write(str(plan.oom_score).encode())
+def _set_oom_score(pid: int, score: int) -> None:
+    with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as f:
+        f.write(str(score).encode())
 
 
 def _listener(directory: int) -> socket.socket:

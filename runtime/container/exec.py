@@ -12,6 +12,7 @@ from typing import Any
 from runtime.container import failure
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
+from runtime.container.limits import set_limits
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import ExecRequest, Started
 from runtime.container.start import send_listener
@@ -139,9 +140,12 @@ def _talk(
         if kind is model.Ready:
             ready = True
         elif kind is model.Sync:
-            from runtime.host import resctrl
+            if report.detail[0] == model.SYNC_RESCTRL:
+                from runtime.host import resctrl
 
-            resctrl.join(record.resctrl, child.pid)
+                resctrl.join(record.resctrl, child.pid)
+            else:
+                set_limits(child.pid, plan.rlimits)
             child.answer()
         elif kind is model.Fork:
             child.became(int.from_bytes(report.detail[:4], "little"))

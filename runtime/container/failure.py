@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from runtime.container.limits import refused
 from runtime.errors import HostError, SteleError
 from runtime.host.launch import Child, Report
 from runtime.plan import model, wire
@@ -57,6 +58,8 @@ def explain(report: Report, plan: model.Plan) -> SteleError:
     number, detail = report.error, report.text
     if number == errno.EBADMSG and kind is None:
         return HostError("init refused its plan; this is a bug of stele, please report it", number)
+    if isinstance(step, model.Rlimit):
+        return refused(step, number)
     return HostError(_sentence(kind, step, report.index, number, detail), number)
 
 
@@ -96,8 +99,6 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             )
         case model.Sysctl():
             return f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; correct or remove it'
-        case model.Rlimit():
-            return f"process.rlimits[{index}]: cannot set it to {step.soft}:{step.hard}: {why}; lower it, or give stele CAP_SYS_RESOURCE"
         case model.Scheduler():
             return f"process.scheduler: the kernel refuses it: {why}; correct its numbers, or give stele CAP_SYS_NICE"
         case model.IoPriority():

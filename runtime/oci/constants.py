@@ -122,8 +122,8 @@ PROPAGATION: dict[str, tuple[int, bool]] = {
 """mount(2): option -> (MS_* flag, whole tree)."""
 
 OTHER_MOUNT_OPTIONS: tuple[str, ...] = (
-    "async", "bind", "defaults", "dirsync", "idmap", "iversion", "lazytime", "loud", "mand", "noiversion", "nolazytime",
-    "nomand", "rbind", "remount", "ridmap", "silent", "src-nofollow", "sync", "tmpcopyup",
+    "acl", "async", "bind", "defaults", "dirsync", "idmap", "iversion", "lazytime", "loud", "mand", "noacl", "noiversion",
+    "nolazytime", "nomand", "rbind", "remount", "ridmap", "silent", "src-nofollow", "sync", "tmpcopyup",
 )  # fmt: skip
 """mount(8), config.md "Linux mount options", and crun's src-nofollow: what is neither an attribute nor propagation."""
 

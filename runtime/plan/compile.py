@@ -171,6 +171,8 @@ def compile_exec(
     )
     kinds = {kind for kind in NAMESPACES if spaces.has(kind)}
     early = _before_joining(planned)
+    on_host = "user" in kinds and not rootless
+    limits = tuple(step for step in planned.late if on_host and isinstance(step, model.Rlimit))
     resctrl = plan_resctrl(linux.get("intelRdt") or {}, container_id)
     steps: tuple[model.Step, ...] = (
         *_grouped(resctrl),
@@ -179,15 +181,17 @@ def compile_exec(
         model.JoinNamespace(0, namespaces.clone_flags(kinds)),
         *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
         model.Fork(),
+        *((model.Sync(model.SYNC_MAPPED),) if limits else ()),
         *plan_session(process, new_keyring=new_keyring),
         *(_console(process, mount=False) if process.get("terminal") else ()),
         *(step for step in planned.early if step not in early),
         model.Ready(False),
-        *planned.late,
+        *(step for step in planned.late if step not in limits),
     )
     return model.Plan(
         steps=steps,
         fds=(model.PidFd(),),
+        rlimits=limits,
         resctrl=resctrl,
         terminal=bool(process.get("terminal")),
         notes=planned.notes,

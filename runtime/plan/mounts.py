@@ -15,7 +15,11 @@ from runtime.plan.namespaces import Namespaces, mappings
 MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "nostrictatime", "tmpcopyup", "idmap", "ridmap",
-                     "async", "nomand", "nolazytime", "noiversion", "src-nofollow"})  # fmt: skip
+                     "async", "nomand", "nolazytime", "src-nofollow"})  # fmt: skip
+# Flags of mount(2) that no caller decides any more: whether there are ACLs and change counters is the file system's own.
+MOOT = frozenset({"acl", "noacl", "iversion", "noiversion"})
+# Flags of a file system: a bind mount has that of its source, and the kernel leaves it as it is (mount(2), MS_REMOUNT | MS_BIND).
+SUPERBLOCK = frozenset({"sync", "dirsync", "mand", "lazytime"})
 # What lxcfs and engines may lay over single files of a procfs; anything else there would hide what the kernel says.
 PROC_FILES = frozenset(
     f"/proc/{name}"
@@ -60,7 +64,7 @@ def parse_options(options: Sequence[str]) -> Options:
             o.bind, o.recursive = True, option == "rbind"
         elif option in ("idmap", "ridmap"):
             o.idmap = option
-        elif option not in IGNORED:
+        elif option not in IGNORED and option not in MOOT:
             o.data.append(option)
         o.copy_up |= option == "tmpcopyup"
         o.nofollow |= option == "src-nofollow"
@@ -191,10 +195,11 @@ def _plan_bind(
 ) -> model.BindMount:
     if not mount.get("source"):
         raise ConfigError(f"mounts[{index}].source", "is missing; a bind mount needs the host path to bind")
-    if options.data:
+    unknown = [option for option in options.data if option not in SUPERBLOCK]
+    if unknown:
         raise ConfigError(
             f"mounts[{index}].options",
-            f"{options.data[0]!r} is an option of a file system; a bind mount takes none, remove it",
+            f"{unknown[0]!r} is an option of a file system; a bind mount takes none, remove it",
         )
     source = posixpath.join(bundle, mount["source"])
     id_maps = _mount_id_maps(mount, options, index, own_maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -250,6 +251,23 @@ def test_a_source_that_is_a_link(stele: Runtime, bundle: BundleFactory, tree: Pa
     keep = {"destination": "/b", "source": str(tree / "link"), "options": ["bind", "src-nofollow"]}
     done = stele("run", "-b", bundle(say("readlink /b"), edit=add(keep)), stele.id())
     assert done.stdout == "file\n", done.stderr
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_each_option_that_is_offered_is_taken(stele: Runtime, bundle: BundleFactory, tree: Path, kind: str) -> None:
+    """What `features` lists, as an engine that asks it would pass it on."""
+    offered = json.loads(stele.ok("features"))["mountOptions"]
+    own = ["bind"] if kind == "bind" else []
+    ways = [option for option in offered if option not in ("bind", "rbind", "idmap", "ridmap")]
+    mounts = [
+        {"destination": f"/m/{option}", "type": kind, "source": str(tree), "options": [*own, option]} for option in ways
+    ]
+    done = stele("run", "-b", bundle(say("cat /proc/self/mountinfo"), edit=add(*mounts)), stele.id())
+    assert done.returncode == 0, done.stderr
+    made = {line.split()[4].rpartition("/")[2]: line.split() for line in done.stdout.splitlines() if " /m/" in line}
+    assert set(made) == set(ways)
+    assert made["ro"][5].startswith("ro,")
+    assert "sync" in made["sync"][-1].split(",") or kind == "bind"
 
 
 def test_file_system_options_of_a_bind_are_refused(stele: Runtime, bundle: BundleFactory, tree: Path) -> None:

@@ -146,6 +146,42 @@ def test_limits(inside: Inside) -> None:
     assert text.split() == ["77", "99", "0"]
 
 
+def in_user_namespace(config: dict[str, Any]) -> None:
+    """An edit: root inside is root outside, without its rights there."""
+    config["linux"]["namespaces"].append({"type": "user"})
+    for field in ("uidMappings", "gidMappings"):
+        config["linux"][field] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+
+
+@pytest.mark.parametrize("edit", [None, in_user_namespace], ids=["", "user namespace"])
+def test_limits_above_the_callers(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, edit: Callable[[dict[str, Any]], None] | None
+) -> None:
+    """The caller's rights count, in a user namespace too; without them it is told which limit, and what it could be."""
+    name = stele.detached(bundle(SLEEP, edit=edit))
+    process = json.loads(Path(stele.state(name)["bundle"], "config.json").read_text())["process"]
+    process |= {"args": ["sh", "-c", "ulimit -n; ulimit -Hn"]}
+
+    def asked(number: int) -> list[str]:
+        process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 300, "hard": number}]
+        (tmp_path / "process.json").write_text(json.dumps(process))
+        return stele.command("exec", "--process", tmp_path / "process.json", name)
+
+    assert subprocess.run(asked(400), capture_output=True, text=True, check=True).stdout.split() == ["300", "400"]
+    drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "prlimit", "--nofile=500:500"]
+    done = subprocess.run([*drop, *asked(501)], capture_output=True, text=True, check=False)
+    assert done.returncode == 255
+    words = "process.rlimits[0]: cannot set RLIMIT_NOFILE to 300:501: stele's own hard limit is 500"
+    assert done.stderr.count("\n") == 1 and words in done.stderr
+    folder = bundle(["true"], {"process": {"rlimits": process["rlimits"]}}, edit=edit)
+    done = subprocess.run(
+        [*drop, *stele.command("run", "-b", folder, stele.id())], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and words in done.stderr
+    stele.ok("delete", "--force", name)
+
+
 @pytest.mark.parametrize("field", ["apparmorProfile", "selinuxLabel"])
 def test_an_lsm_that_is_off_is_told_of_create_and_exec(
     stele: Runtime, bundle: BundleFactory, tmp_path: Path, field: str

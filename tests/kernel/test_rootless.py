@@ -132,6 +132,22 @@ def test_with_a_range_of_ids(theirs: Runtime, bundle_of: Make, user: User) -> No
     assert (made.st_uid, made.st_gid) == (RANGE + 32, RANGE + 43)
 
 
+def test_an_exec_that_wants_a_limit_above_the_users(theirs: Runtime, bundle_of: Make) -> None:
+    """Nobody can raise it for them: it is told which limit, and what it could be."""
+    folder = bundle_of(SLEEP)
+    name = theirs.detached(folder)
+    process = json.loads((folder / "config.json").read_text())["process"]
+    limit = {"type": "RLIMIT_CORE", "soft": 50, "hard": 100}
+    (folder / "process.json").write_text(json.dumps({**process, "args": ["true"], "rlimits": [limit]}))
+    prefix = ["prlimit", "--core=50:99"]
+    command = [*prefix, *theirs.command("exec", "--process", folder / "process.json", name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 255
+    words = "process.rlimits[0]: cannot set RLIMIT_CORE to 50:100: stele's own hard limit is 99"
+    assert done.stderr.count("\n") == 1 and words in done.stderr
+    theirs.ok("delete", "--force", name)
+
+
 def test_a_life(theirs: Runtime, bundle_of: Make) -> None:
     """Each command that needs no cgroup works as root's does."""
     name = theirs.create(bundle_of(SLEEP))

@@ -64,6 +64,11 @@ def mount(**fields: Any) -> dict[str, Any]:
             id="ro-bind",
         ),
         pytest.param(
+            mount(source="/s", options=["bind", "sync", "dirsync", "mand", "lazytime", "acl", "iversion"]),
+            model.BindMount(NO_SLOT, False, False, 0, 0, 0, 0, 0, "/s", "/d"),
+            id="a-bind-has-its-sources-superblock",
+        ),
+        pytest.param(
             mount(source="s", options=["rbind", "rro", "rslave"], type="none"),
             model.BindMount(NO_SLOT, True, False, 0, 0, 1, 0, 0x84000, "/b/s", "/d"),
             id="relative-source-recursive-ro",
@@ -87,6 +92,11 @@ def mount(**fields: Any) -> dict[str, Any]:
             mount(type="tmpfs", source="tmpfs", options=["nosuid", "size=1m", "mode=700"]),
             model.NewMount(2, 0, 0, False, False, "tmpfs", "tmpfs", "/d", "", ("size=1m", "mode=700")),
             id="tmpfs",
+        ),
+        pytest.param(
+            mount(type="tmpfs", source="tmpfs", options=["sync", "acl", "noacl", "iversion", "noiversion", "lazytime"]),
+            model.NewMount(0, 0, 0, False, False, "tmpfs", "tmpfs", "/d", "", ("sync", "lazytime")),
+            id="flags-that-nobody-decides-any-more",
         ),
         pytest.param(
             mount(type="tmpfs", options=["tmpcopyup"]),

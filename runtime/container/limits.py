@@ -1,0 +1,43 @@
+"""Resource limits of a process: set from the host's side where it may not raise them itself, and why that is refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+from runtime.errors import HostError
+from runtime.oci.constants import RLIMITS
+from runtime.plan import model
+
+INFINITY = (1 << 64) - 1
+
+
+def set_limits(pid: int, limits: tuple[model.Rlimit, ...]) -> None:
+    """Set the limits of a process of ours, which a user namespace has cost the right to raise them.
+
+    Raises:
+        HostError: names the limit.
+    """
+    for limit in limits:
+        soft, hard = (resource.RLIM_INFINITY if v == INFINITY else v for v in (limit.soft, limit.hard))
+        try:
+            resource.prlimit(pid, limit.resource, (soft, hard))
+        except (OSError, ValueError) as e:  # ValueError: EPERM in Python's words, the plan has no soft above hard
+            raise refused(limit, getattr(e, "errno", None) or errno.EPERM) from None
+
+
+def refused(limit: model.Rlimit, number: int) -> HostError:
+    """The error for a limit that the kernel does not set. number: its errno."""
+    name = next(name for name, known in RLIMITS.items() if known == limit.resource)
+    soft, hard = ("infinity" if v == INFINITY else v for v in (limit.soft, limit.hard))
+    what = f"process.rlimits[{limit.index}]: cannot set {name} to {soft}:{hard}"
+    most = resource.getrlimit(limit.resource)[1]
+    if number == errno.EPERM and most != resource.RLIM_INFINITY and limit.hard > most:
+        return HostError(
+            f"{what}: stele's own hard limit is {most}, and to go above it needs CAP_SYS_RESOURCE on the host, which the "
+            f"root of a user namespace has not; lower it to {most}, or raise the limit of who calls stele",
+            number,
+        )
+    why = os.strerror(number).lower()
+    return HostError(f"{what}: {why}; lower it, or give stele CAP_SYS_RESOURCE", number)
