@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import ExecRequest, Started
 from runtime.container.start import send_listener
 from runtime.container.state import Record, Store, is_alive
-from runtime.errors import StateError
+from runtime.errors import StateError, SteleError
 from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
 from runtime.host.processes import executed
@@ -54,11 +55,16 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             keep_fds=request.preserve_fds,
             new_keyring=not record.no_new_keyring,
         )
-        child = _launch(plan, request, manager, pidfd, record.pid)
         failed = undo.enter_context(contextlib.ExitStack())
-        failed.callback(child.close)
-        failed.callback(child.kill)
-        master = _talk(child, plan, request, record, failed)
+        try:
+            child = _launch(plan, request, manager, pidfd, record.pid)
+            failed.callback(child.close)
+            failed.callback(child.kill)
+            master = _talk(child, plan, request, record, failed)
+        except SteleError as e:
+            if _ended(pidfd, e):
+                raise _stopped(record) from e
+            raise
         if request.pid_file:
             write_pid_file(request.pid_file, child.pid)
         if request.pidfd_socket:
@@ -70,17 +76,30 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
 
 def _pidfd(record: Record) -> int:
     """A pidfd of the container's init, sure to be it: looked at once we hold it."""
-    stopped = StateError(f'cannot exec in a stopped container: container not running: "{record.id}"')
     if record.pid <= 0:
-        raise stopped
+        raise _stopped(record)
     try:
         pidfd = os.pidfd_open(record.pid)
     except ProcessLookupError:
-        raise stopped from None
+        raise _stopped(record) from None
     if not is_alive(record):
         os.close(pidfd)
-        raise stopped
+        raise _stopped(record)
     return pidfd
+
+
+def _stopped(record: Record) -> StateError:
+    return StateError(f'cannot exec in a stopped container: container not running: "{record.id}"')
+
+
+def _ended(pidfd: int, error: SteleError) -> bool:
+    """Whether the container's init has ended meanwhile, so that its namespaces and cgroup are not there to be joined.
+
+    One that has no namespaces any more (ESRCH, setns(2)) is about to be told as ended.
+    """
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(1000 if getattr(error, "errno", 0) == errno.ESRCH else 0))
 
 
 def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pidfd: int, pid: int) -> launch.Child:

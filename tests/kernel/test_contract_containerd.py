@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,24 @@ def test_the_errors_of_exec(shim: Any) -> None:
         assert words in one.last_error()
         assert not (one.folder / "e.pid").exists()
     assert one("delete", "--force", one.name).returncode == 0
+
+
+def test_an_exec_that_comes_too_late(shim: Any) -> None:
+    """A probe of Kubernetes', say: the container ends after exec has looked, and before it joins. That is what is told."""
+    one = shim(SLEEP)
+    one.create()
+    one("start", one.name)
+    os.mkfifo(one.folder / "process")
+    program = {"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    with ThreadPoolExecutor() as pool:
+        late = pool.submit(one, "exec", "--process", one.folder / "process", "--detach", one.name)
+        with (one.folder / "process").open("w") as process:  # which exec opens when it has found the container running
+            assert one("kill", one.name, "9").returncode == 0
+            os.waitpid(int((one.folder / "init.pid").read_text()), 0)
+            process.write(json.dumps(program))
+        assert late.result().returncode == 255
+    assert one.last_error() == f'exec failed: cannot exec in a stopped container: container not running: "{one.name}"'
+    assert one("delete", one.name).returncode == 0
 
 
 def test_restore_and_checkpoint_say_that_they_are_not_offered(shim: Any) -> None:

@@ -30,7 +30,7 @@ def kubelet(host: Guest) -> Iterator[Kubelet]:
         pods = ("-path", "*/kubepods*", "-not", "-name", "kubepods*", "-not", "-name", "pod*")
         assert host.ok("find", "/sys/fs/cgroup", "-type", "d", *pods) == "", "cgroups"
         host.ok("systemctl", "stop", "kubepods.slice")
-        host.ok("find", "/sys/fs/cgroup/kubepods", "-depth", "-type", "d", "-exec", "rmdir", "{}", ";")
+        host.ok("find", "/sys/fs/cgroup", "-depth", "-path", "*/kubepods*", "-type", "d", "-exec", "rmdir", "{}", ";")
 
 
 @pytest.fixture(scope="package")

@@ -101,3 +101,19 @@ def test_what_cannot_start(pod: Pod) -> None:
     assert (status["state"], status["exit_code"], status["reason"]) == ("CONTAINER_EXITED", 128, "StartError")
     assert "nothere" in status["message"]
     container.remove()
+
+
+def test_a_dead_shim(kubelet: Kubelet, host: Guest) -> None:
+    """It served the whole pod. containerd has all of it removed by `delete --force`, which asks systemd by itself."""
+    with kubelet.pod() as pod:
+        container = pod.start(LOOP)
+        pid = container.pid()
+        shim = host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1]
+        assert "containerd-shim" in host.read(f"/proc/{shim}/comm")
+        host.ok("kill", "-KILL", shim)
+        assert container.ended()["exit_code"] != 0
+        places = (f"/proc/{pid}", *(f"{ROOT}/{each}" for each in (container.id, pod.id)))
+        host.eventually("all is removed", lambda: not any(map(host.exists, places)))
+        assert pod.status()["state"] == "SANDBOX_NOTREADY"
+        units = host.ok("systemctl", "list-units", "--all", "--no-legend", "cri-containerd-*")
+        assert container.id not in units and pod.id not in units
