@@ -1,5 +1,5 @@
 # What is built: the virtual environment, init, the shim for development, and the one executable.
-.PHONY: venv init shim build
+.PHONY: venv init shim build reproducible
 
 venv: build/venv/bin/python
 build/venv/bin/python:
@@ -33,5 +33,9 @@ build/launcher/stele.bare: build-aux/link.py build/launcher/embedded.S build/sou
 		$(wildcard cshim/launcher/*.c cshim/launcher/*.h cshim/launcher/*.ld)
 	build/venv/bin/python build-aux/link.py build/launcher $@
 
-build/bin/stele: build/launcher/stele.bare build-aux/seal.py
+build/bin/stele: build/launcher/stele.bare build-aux/seal.py build-aux/alone.c build-aux/pause.c
 	build/venv/bin/python build-aux/seal.py $< $@
+
+# Two clones of HEAD, in folders of different names and depth, must give the same bytes.
+reproducible: build/sources/stamp
+	build-aux/reproducible.sh

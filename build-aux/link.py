@@ -42,7 +42,7 @@ CONSTANT = (".data.rel.ro", ".data.rel.ro.local")
 ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "liblzma", "libexpat")
 IMAGE_BASE = 0x4000_0000
 """Above the counters that Python keeps (a dict's version, for one), which seal.py would take for pointers."""
-CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-ffile-prefix-map=/=//", "-g0")
+CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-g0")
 STRICT = (
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",
 )  # fmt: skip
@@ -99,6 +99,8 @@ def main(argv: list[str]) -> int:
     objects.mkdir(parents=True, exist_ok=True)
     include = [f"-I{INCLUDE}", f"-I{INCLUDE}/internal"]
 
+    # Where this is built is not told: the same sources give the same bytes in any folder.
+    flags = [*CFLAGS, *(f"-ffile-prefix-map={folder}/=" for folder in (PROJECT, sources, out))]
     jobs: list[tuple[str, list[str | Path]]] = []
     # pyconfig.h says that the builder had bluetooth's headers; _ssl needs only to know a socket's first fields.
     plain = out / "plain.h"
@@ -123,7 +125,7 @@ def main(argv: list[str]) -> int:
 
     def compile_one(job: tuple[str, list[str | Path]]) -> Path:
         target = objects / f"{job[0]}.o"
-        run("gcc", *CFLAGS, *job[1], "-c", "-o", target)
+        run("gcc", *flags, *job[1], "-c", "-o", target)
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

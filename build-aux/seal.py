@@ -25,15 +25,16 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bundles import layout
 from bundles.config import docker_like
 
+HERE = Path(__file__).resolve().parent
 PAGE = 4096
 ARENA_BASE = 0x10000000000
 PRISTINE_BASE = 0x50000000
@@ -42,11 +43,14 @@ PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
 PF_W, PF_R = 2, 4
 ID_SIZE = 32
 HOT_MAX = 40
-ARENA_MAX = 256 << 20
-ATTEMPTS, CORRECTIONS = 60, 20
-TIMEOUT = 120  # seconds, for one recording
+CORRECTED = 2  # the launcher's exit status when its lessons were wrong
+CORRECTIONS = 20  # at most; usual are none or one
+TOGETHER, RECORDINGS = 2, 8  # at a time, at most
+TIMEOUT = 240  # seconds, for one step of a recording
 # Objects of libc's that the snapshot may point to: they are at the same place in every process of this executable.
 LIBC_OBJECTS = ("_IO_2_1_stdin_", "_IO_2_1_stdout_", "_IO_2_1_stderr_", "environ")
+# CPython's parser keeps a node there that it freed; it is only ever compared with NULL (_PyPegen_dummy_name).
+DANGLING = ("cache.0",)
 TINY = ("-Os", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-ffreestanding")
 
 
@@ -72,6 +76,18 @@ class Segment:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What the launcher told of itself."""
+
+    snapshot: bytes
+    pages: bytes
+    """For each page of pydata and pybss, how many of the usual commands write it."""
+    maps: str
+    """/proc/PID/maps of the process that was dumped; its addresses beside the snapshot's are not the same each time."""
+    modules: str
+
+
 def cut(elf: bytes, segments: list[Segment], start: int, end: int) -> bytes:
     """The bytes of a range of addresses."""
     for s in segments:
@@ -91,27 +107,51 @@ def symbols(elf: Path) -> dict[str, int]:
     }
 
 
-def dump(bare: Path, seed: int) -> tuple[bytes, str, bytes]:
-    """Let the launcher take its snapshot, with nothing of our environment.
+def surroundings(folder: Path) -> list[str | Path]:
+    """The words before a command, a path below the folder, that make all around it the same each time: see alone.c."""
+    alone = folder / "alone"
+    if not alone.exists():
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", alone, HERE / "alone.c"], check=True)
+        for place in ("proc", "sys/fs/cgroup", "dev"):
+            (folder / place).mkdir(parents=True)
+        (folder / "dev/null").touch()
+    return [alone, folder]
 
-    Returns:
-        the snapshot, its /proc/PID/maps, and for each page of pydata and pybss how many of the usual commands write it.
-    """
-    with tempfile.TemporaryDirectory(prefix="stele-build-") as folder:
-        target, lessons, usual = (Path(folder) / name for name in ("snapshot", "lessons", "commands"))
-        usual.write_text("".join("".join(f"{word}\n" for word in words) + "\n" for words in commands(Path(folder))))
-        options: dict[str, Any] = {"env": {"TZ": "UTC"}, "cwd": folder, "timeout": TIMEOUT}
-        for attempt in range(ATTEMPTS):
-            if attempt % CORRECTIONS == 0:  # what was learnt on a busy machine may not be what can be corrected
-                subprocess.run([bare, "--learn", lessons, str(seed), usual], check=True, **options)
-            done = subprocess.run([bare, "--dump", target, str(seed), usual, lessons], check=False, **options)
-            if done.returncode == 0:
-                bare.with_name("snapshot.txt").write_bytes((Path(folder) / "modules").read_bytes())
-                pages = lessons.with_suffix(".pages").read_bytes()
-                return target.read_bytes(), target.with_suffix(".maps").read_text(), pages
-            if done.returncode != 2:
-                raise SystemExit("seal: the launcher took no snapshot of itself")
-        raise SystemExit("seal: each snapshot of the launcher differs from the one before")
+
+def record(bare: Path, seed: int) -> Recording:
+    """Let the launcher take its snapshot, with nothing of our environment."""
+    with tempfile.TemporaryDirectory(prefix="stele-build-", dir="/tmp") as name:  # as deep in any build
+        folder = Path(name)
+        shutil.copy(bare, folder / "bare")
+        words = "".join("".join(f"{word}\n" for word in words) + "\n" for words in commands(folder))
+        (folder / "commands").write_text(words)
+
+        def launch(step: str, output: str) -> int:
+            return subprocess.run(
+                [*surroundings(folder), "./bare", step, output, str(seed), "commands", "lessons"],
+                env={"TZ": "UTC"}, stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=False, umask=0o022,
+            ).returncode  # fmt: skip
+
+        if launch("--dump", "snapshot") != CORRECTED:
+            raise SystemExit("seal: the launcher does not start")
+        for step, output in (("--learn", "pages"), ("--dump", "snapshot")):
+            status = next((s for _ in range(CORRECTIONS) if (s := launch(step, output)) != CORRECTED), CORRECTED)
+            if status:
+                raise SystemExit(f"seal: {step} of the launcher came to no end ({status})")
+        maps, modules = (folder / "snapshot.maps").read_text(), (folder / "modules").read_text()
+        return Recording((folder / "snapshot").read_bytes(), (folder / "pages").read_bytes(), maps, modules)
+
+
+def recorded(bare: Path, seed: int) -> Recording:
+    """The recording that comes out twice. On a busy machine a command may have to wait where it never waits else."""
+    seen: list[Recording] = []
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        while len(seen) < RECORDINGS:
+            for new in pool.map(lambda _: record(bare, seed), range(TOGETHER)):
+                if any((new.snapshot, new.pages) == (old.snapshot, old.pages) for old in seen):
+                    return new
+                seen.append(new)
+    raise SystemExit(f"seal: {len(seen)} snapshots of the launcher, and no two are the same")
 
 
 def commands(folder: Path) -> list[list[str]]:
@@ -119,14 +159,14 @@ def commands(folder: Path) -> list[list[str]]:
 
     The first word of each says whether it "must" succeed.
 
-    As root they really start containers, in no cgroup and under a --root in the folder. Else they fail where root is
-    needed first, and what comes behind is not laid out for speed.
+    As root they really start containers, in no cgroup and under a --root in the folder, which is where they run. Else
+    they fail where root is needed first, and what comes behind is not laid out for speed.
     """
     for name, words in (("ends", ["/pause", "end"]), ("waits", ["/pause"])):
         root = folder / name / "rootfs"
         for inside in ("proc", "dev", "sys"):
             (root / inside).mkdir(parents=True)
-        subprocess.run(["gcc", *TINY, "-o", root / "pause", Path(__file__).with_name("pause.c")], check=True)
+        subprocess.run(["gcc", *TINY, "-o", root / "pause", HERE / "pause.c"], check=True)
         config = docker_like(words)
         del config["linux"]["resources"]
         (folder / name / "config.json").write_text(json.dumps(config))
@@ -135,15 +175,15 @@ def commands(folder: Path) -> list[list[str]]:
     layer = hashlib.sha256(layout.layer_tar(root)).hexdigest()
     shutil.copytree(root, store / "layers/sha256" / layer / "tree")
     (folder / "state").mkdir(mode=0o700)
-    own = ["--root", str(folder / "state"), "--store", str(store), "--cgroup-manager", "disabled"]
-    ends, waits = (["--bundle", str(folder / name)] for name in ("ends", "waits"))
+    own = ["--root", "state", "--store", "store", "--cgroup-manager", "disabled"]
+    ends, waits = (["--bundle", name] for name in ("ends", "waits"))
     must, may = ("must" if os.geteuid() == 0 else "may"), "may"
     return [
         [must, "stele", "--version"],
         [must, "stele", "features"],
         [must, "stele", *own, "run", *ends, "one"],
         [must, "stele", *own, "run", "--image", "image", "three"],
-        [must, "stele", *own, "create", *waits, "--pid-file", str(folder / "pid"), "two"],
+        [must, "stele", *own, "create", *waits, "--pid-file", "pid", "two"],
         [must, "stele", *own, "state", "two"],
         [must, "stele", *own, "start", "two"],
         [must, "stele", *own, "exec", "two", "/pause", "end"],
@@ -156,11 +196,12 @@ def commands(folder: Path) -> list[list[str]]:
     ]
 
 
-def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], maps: str, names: dict[str, int]) -> None:
+def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], room: int, maps: str, names: dict[str, int]) -> None:
     """Stop if the snapshot points to memory that a later process does not have, or has with other contents.
 
     Args:
         kept: the address ranges whose contents are the snapshot, in its order.
+        room: bytes behind the last of them that are a later process's own.
         maps: /proc/PID/maps of the process that was dumped.
     A word that looks like an address is taken for one: better to look at one too many.
     """
@@ -175,7 +216,7 @@ def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], maps: str, name
         what = line.split(maxsplit=5)[5] if len(line.split()) > 5 else "anonymous"
         if what == "[heap]" or ("w" not in mode and not what.startswith("[")):
             continue  # brk is small and at low addresses, which much looks like; see copy_maps in snapshot.c
-        for start, end in [*kept, (ARENA_BASE, ARENA_BASE + ARENA_MAX)]:
+        for start, end in [*kept, (kept[-1][1], kept[-1][1] + room)]:
             if start <= low < end:
                 low = min(end, high)
             if low < start < high:
@@ -196,6 +237,8 @@ def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], maps: str, name
             at = bisect.bisect_right(starts, word) - 1
             if word < foreign[at][1] and word not in allowed:
                 near = by_address[max(0, bisect.bisect_right(by_address, (place, "~")) - 1)][1]
+                if near in DANGLING:
+                    continue
                 to = by_address[max(0, bisect.bisect_right(by_address, (word, "~")) - 1)][1]
                 found.append(f"  {place:#x} ({near}) holds {word:#x}: {foreign[at][2]} (after {to})")
     if found:
@@ -222,9 +265,15 @@ def hot_ranges(written: bytes, addresses: list[int]) -> list[tuple[int, int]]:
     return []
 
 
-def hash_seed() -> int:
-    """A fresh one for each build: who knows the sources does not know which keys collide."""
-    return int.from_bytes(os.urandom(4), "little") or 1
+def hash_seed(identity: bytes) -> int:
+    """It follows from what is built, so that the same sources give the same executable.
+
+    Everybody can know it, as they could read it in any executable that is published. With it one can look for names
+    that share some bits of their hashes, which makes a dict a few steps slower; for one that gets slow with its square,
+    names must share all 64 bits of SipHash, a search of 2**32 steps for the first two of them. And documents of
+    strangers are bounded in size (runtime/host/files.py, runtime/images/files.py).
+    """
+    return int.from_bytes(identity[:4], "little") or 1
 
 
 def main(argv: list[str]) -> int:
@@ -234,7 +283,9 @@ def main(argv: list[str]) -> int:
     size, count = struct.unpack_from("<HH", elf, 54)
     segments = [Segment(*struct.unpack_from(Segment.FORMAT, elf, table + i * size)) for i in range(count)]
     identity = hashlib.sha256(elf).digest()
-    snapshot, maps, pages = dump(bare.resolve(), hash_seed())
+    recording = recorded(bare.resolve(), hash_seed(identity))
+    snapshot = recording.snapshot
+    bare.with_name("snapshot.txt").write_text(recording.modules)
 
     at = symbols(bare)
     loads = [s for s in segments if s.kind == PT_LOAD and s.address < at["stele_coldtext_start"]]
@@ -259,17 +310,19 @@ def main(argv: list[str]) -> int:
 
     ranges = [(at[f"stele_{part}_start"], at[f"stele_{part}_end"]) for part in ("pydata", "pybss")]
     known = sum(end - start for start, end in ranges)
-    check_pointers(snapshot, [*ranges, (ARENA_BASE, ARENA_BASE + len(snapshot) - known)], maps, at)
+    arena = bytearray(snapshot[known:])
+    (room,) = struct.unpack_from("<Q", arena, ID_SIZE)
+    kept = [*ranges, (ARENA_BASE, ARENA_BASE + len(arena))]
+    check_pointers(snapshot, kept, room, recording.maps, at)
 
     data_size = at["stele_pydata_end"] - at["stele_pydata_start"]
     bss_size = at["stele_pybss_end"] - at["stele_pybss_start"]
     pristine = place("stele_pydata_start", "stele_pydata_end", snapshot[:data_size])
     place("stele_pybss_start", "stele_pybss_end", snapshot[data_size : data_size + bss_size])
-    arena = bytearray(snapshot[data_size + bss_size :])
     arena[:ID_SIZE] = identity
     pristine = zlib.compress(pristine, 9)
     places = (PRISTINE_BASE, PRISTINE_BASE + len(pristine), len(cold))
-    hot = hot_ranges(pages, [page for start, end in ranges for page in range(start, end, PAGE)])
+    hot = hot_ranges(recording.pages, [page for start, end in ranges for page in range(start, end, PAGE)])
     seal = struct.pack("<II32sQQQ", 1, len(pristine), identity, *places) + b"".join(struct.pack("<QQ", *r) for r in hot)
     struct_at = at["stele_seal"] - data.address
     memory[struct_at : struct_at + len(seal)] = seal
@@ -284,10 +337,9 @@ def main(argv: list[str]) -> int:
         return Segment(PT_LOAD, flags, offset, address, address, len(content), up(len(content)) + room, PAGE)
 
     loads.append(append(pristine + cold, PRISTINE_BASE, PF_R))
-    (room,) = struct.unpack_from("<Q", arena, ID_SIZE)
     loads.append(append(bytes(arena), ARENA_BASE, PF_R | PF_W, room))
-    kept = [s for s in segments if s.kind in (PT_TLS, PT_GNU_STACK, PT_GNU_RELRO)]
-    table_new = [*loads, *kept]
+    others = [s for s in segments if s.kind in (PT_TLS, PT_GNU_STACK, PT_GNU_RELRO)]
+    table_new = [*loads, *others]
     if len(table_new) > count:
         raise SystemExit("seal: no room for the program headers")
     for i, segment in enumerate(table_new):

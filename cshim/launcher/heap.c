@@ -6,7 +6,11 @@
  * bytes. Blocks that came with the snapshot may be read, written, reallocated and freed like any other.
  *
  * Most of a snapshot is never touched by a given command, so what usual commands touch is laid side by side: see
- * learn.c. A block is known by the number of its allocation, because the same start makes the same ones. */
+ * learn.c. A block is known by the number of its allocation, because the same start makes the same ones; where a start
+ * may differ, numbers begin anew (heap_mark).
+ *
+ * The same executable takes the same snapshot, byte for byte. So no address of what is kept depends on what comes and
+ * goes, which differs in its sizes by pids, clocks and counters of the kernel. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -28,7 +32,9 @@ int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 #define SMALL 512UL
 #define LISTS (SMALL / 16 + 2)
 #define CHUNK (1UL << 20)
-#define LARGE (128UL << 10)
+#define MARK (1UL << 14) /* of numbers between two marks; a command takes some thousands */
+#define NUMBERED 112UL
+#define ROOM (1UL << 20) /* behind the arena, for the first blocks of a later process */
 
 /* Memory given out from its start; what was given back is kept by size in units of 16 bytes, [0] has the rest. */
 struct region {
@@ -37,16 +43,27 @@ struct region {
 };
 
 /* What COMMANDS_MAX - n commands write is in part n, so that what each of them needs is together; no command writes
-   what is in READ. */
-enum part { READ = COMMANDS_MAX, REST, GONE, PARTS };
+   what is in READ. GONE is not in the snapshot: what no lesson knows, so what was freed again. */
+enum part { READ = COMMANDS_MAX, REST, ADDED, GONE, PARTS };
+
+/* Of what is in GONE, a small block has a place by its number, so that it is the same in each recording, whatever
+   sizes the blocks before it had: CPython's cache of attributes keeps names by their addresses. */
+struct passing {
+	uint32_t size; /* as it was asked for */
+	uint32_t live; /* 0: freed, or never there */
+	struct head head;
+	char block[NUMBERED];
+};
+_Static_assert(sizeof(struct passing) % 16 == 0, "blocks are aligned to 16 bytes");
 
 static enum { RUNNING, LEARNING, RECORDING } mode;
 static struct region running;      /* under Python's lock */
-static struct region parts[PARTS]; /* of the arena, side by side; GONE is behind all that is kept */
+static struct region parts[PARTS]; /* of the arena, side by side; GONE is far behind all that is kept */
+static char *gone_start;
+static struct passing *passing; /* LESSONS_MAX of them, before gone_start */
 static uint64_t number;            /* of the allocation, from 1 */
 static struct lesson *lessons;
-static uint64_t lessons_count;
-static bool settled;
+static bool known; /* whether there are any */
 static size_t arena_size; /* up to its top only: the kernel puts brk right behind the last segment, which is the arena */
 
 static bool in_arena(const void *block)
@@ -145,19 +162,7 @@ static enum part known_part(const struct lesson *lesson)
 {
 	if (lesson->written)
 		return (enum part)(COMMANDS_MAX - lesson->written);
-	return lesson->read ? READ : lesson->kept ? REST : GONE;
-}
-
-static enum part part_for(size_t size)
-{
-	if (settled)
-		return size < LARGE ? REST : GONE;
-	if (number >= lessons_count)
-		return REST;
-	const struct lesson *lesson = &lessons[number];
-	if (lesson->size != (uint32_t)size)
-		return REST; /* an object of another size this time: a number of the system's, as an inode's */
-	return known_part(lesson);
+	return lesson->read ? READ : lesson->kept == KEPT ? REST : ADDED;
 }
 
 static enum part part_of(const void *block)
@@ -168,25 +173,39 @@ static enum part part_of(const void *block)
 	return part;
 }
 
-/* At the end of a block in GONE, behind the link of free blocks: its number, 0 once it is freed. */
-static uint64_t *number_of(void *block)
+/* At the end of a block in GONE, behind the link of free blocks; zeros once it is freed. */
+struct tail {
+	uint32_t number, size;
+};
+
+static struct tail *tail_of(void *block)
 {
-	return (uint64_t *)((char *)block + head_of(block)->size) - 1;
+	return (struct tail *)((char *)block + head_of(block)->size) - 1;
+}
+
+static void *gone_take(size_t size)
+{
+	if (size <= NUMBERED) {
+		struct passing *place = &passing[number];
+		*place = (struct passing){.size = (uint32_t)size, .live = 1, .head = {NUMBERED}};
+		return place->block;
+	}
+	void *block = region_take(&parts[GONE], size + sizeof(void *) + sizeof(struct tail));
+	if (block)
+		*tail_of(block) = (struct tail){.number = (uint32_t)number, .size = (uint32_t)size};
+	return block;
 }
 
 static void *arena_take(size_t size)
 {
-	number++;
-	if (mode == LEARNING)
-		return learn_take(number, size);
-	enum part part = part_for(size);
-	if (part == GONE) {
-		void *block = region_take(&parts[GONE], size + sizeof(void *) + sizeof(number));
-		return block ? *number_of(block) = number, block : NULL;
-	}
-	void *block = region_take(&parts[part], size);
-	if (!block)
-		block = region_take(&parts[REST], size);
+	void *block = NULL;
+	const struct lesson *lesson = ++number < LESSONS_MAX ? &lessons[number] : NULL;
+	if (lesson && (!lesson->kept || lesson->size != size))
+		block = gone_take(size);
+	else if (lesson && mode == LEARNING)
+		block = learn_take(number, size);
+	else if (lesson)
+		block = region_take(&parts[known_part(lesson)], size);
 	if (!block)
 		errno = ENOMEM;
 	return block;
@@ -197,9 +216,9 @@ static void arena_give(void *block)
 	if (mode == RUNNING)
 		return;
 	memset(block, 0, head_of(block)->size); /* no stale pointer gets into the snapshot, and blocks are taken zeroed */
-	if (mode == LEARNING)
-		learn_give(block);
-	else
+	if ((char *)block >= (char *)passing && (char *)block < gone_start)
+		((struct passing *)((char *)block - offsetof(struct passing, block)))->live = 0;
+	else if (mode == RECORDING || (char *)block > gone_start)
 		region_give(&parts[part_of(block)], block);
 }
 
@@ -210,68 +229,85 @@ static int map_arena(size_t size, int fd)
 	return at == (void *)ARENA_BASE ? 0 : -1;
 }
 
-/* Opens the arena; what the lessons say of blocks 0..count-1 decides where they go. 0 or -1. */
-int heap_record(struct lesson *known, uint64_t count)
+static void open_gone(size_t arena)
+{
+	passing = (struct passing *)(ARENA_BASE + arena / 4);
+	gone_start = region_start((char *)ARENA_BASE + arena / 2);
+	parts[GONE] = (struct region){.at = gone_start, .end = (char *)ARENA_BASE + arena};
+}
+
+/* Opens the arena; what the lessons say decides where blocks go. 0 or -1. */
+int heap_record(struct lesson *all)
 {
 	if (map_arena(ARENA_MAX, -1) < 0)
 		return -1;
 	size_t sizes[PARTS] = {0};
 	uint8_t most = 1;
-	for (uint64_t i = 1; i < count; i++) {
-		sizes[known_part(&known[i])] += (known[i].size + sizeof(struct head) + 15) & ~15UL;
-		if (known[i].written > most)
-			most = known[i].written;
+	for (const struct lesson *lesson = all; lesson < all + LESSONS_MAX; lesson++) {
+		if (!lesson->kept)
+			continue;
+		known = true;
+		sizes[known_part(lesson)] += (lesson->size + sizeof(struct head) + 15) & ~15UL;
+		if (lesson->written > most)
+			most = lesson->written;
 	}
 	char *at = (char *)(ARENA + 1);
-	for (enum part part = 0; part < REST; part++) {
+	for (enum part part = 0; part < GONE; part++) {
 		parts[part].at = region_start(at);
 		at = parts[part].end = parts[part].at + sizes[part];
 		if (COMMANDS_MAX - (int)part > most * 2 / 3)
 			ARENA->hot = at;
 	}
-	parts[REST] = (struct region){.at = region_start(at), .end = (char *)ARENA_BASE + ARENA_MAX / 2};
-	parts[GONE] = (struct region){.at = region_start(parts[REST].end), .end = (char *)ARENA_BASE + ARENA_MAX};
+	open_gone(ARENA_MAX);
 	arena_size = ARENA_MAX;
-	lessons = known;
-	lessons_count = count;
+	lessons = all;
 	mode = RECORDING;
 	return 0;
 }
 
-/* Opens the arena on the file, each block on pages of its own. 0 or -1. */
-int heap_learn(int fd)
+/* Opens the arena on the file, each block that is kept on pages of its own. 0 or -1. */
+int heap_learn(struct lesson *all, int fd)
 {
 	if (map_arena(LEARN_MAX, fd) < 0)
 		return -1;
+	open_gone(LEARN_MAX);
+	parts[REST].end = gone_start;
 	arena_size = LEARN_MAX;
+	lessons = all;
+	known = true;
 	mode = LEARNING;
 	return 0;
 }
 
-/* What is allocated from now on is not the same each time: no lesson is for it, but large blocks are for a moment. */
-void heap_settle(void)
+/* The next allocation gets a number that it would also have if there had been some more or fewer before. */
+void heap_mark(void)
 {
-	settled = true;
+	number = (number / MARK + 1) * MARK;
 }
 
-/* No block comes from the arena any more. `room` bytes behind it are for the first blocks of a later process.
-   0, or how many blocks of a recording are still there though the lessons said they would be freed; the lessons are
-   corrected. The reason: CPython's cache of attributes keeps the names it holds, and what it holds depends on their
-   addresses. */
-uint64_t heap_close(size_t room)
+/* No block comes from the arena any more. 0, or how many blocks are still there though the lessons said they would be
+   freed; the lessons are corrected. The first recording has none, so all is a surprise to it; a later one may have some
+   because another layout makes another order of what hashes by address. */
+uint64_t heap_close(void)
 {
 	uint64_t surprises = 0;
+	uint8_t kept = mode == RECORDING && known ? LATE : KEPT;
+	for (uint64_t i = 0; i <= number; i++)
+		if (passing[i].live) {
+			lessons[i] = (struct lesson){.size = passing[i].size, .kept = kept};
+			surprises++;
+		}
+	for (char *block = gone_start + sizeof(struct head); block < parts[GONE].at; block += stride_of(block)) {
+		const struct tail *tail = tail_of(block);
+		if (tail->number) {
+			lessons[tail->number] = (struct lesson){.size = tail->size, .kept = kept};
+			surprises++;
+		}
+	}
 	if (mode == RECORDING) {
-		ARENA->top = (char *)(((uintptr_t)parts[REST].at + PAGE - 1) & ~(PAGE - 1));
-		ARENA->room = room;
+		ARENA->top = (char *)(((uintptr_t)parts[ADDED].end + PAGE - 1) & ~(PAGE - 1));
+		ARENA->room = ROOM;
 		arena_size = (size_t)(ARENA->top - (char *)ARENA_BASE);
-		char *first = region_start((char *)ARENA_BASE + ARENA_MAX / 2) + sizeof(struct head);
-		for (char *block = first; block < parts[GONE].at; block += head_of(block)->size + sizeof(struct head))
-			if (*number_of(block)) {
-				if (*number_of(block) < lessons_count)
-					lessons[*number_of(block)].kept = true;
-				surprises++;
-			}
 	}
 	mode = RUNNING;
 	return surprises;

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #define ARENA_BASE 0x10000000000UL /* far from the executable, brk, mmap and stack on x86-64 and arm64 */
-#define ARENA_MAX (256UL << 20)
-#define LEARN_MAX (64UL << 30) /* address space only */
+#define ARENA_MAX (4UL << 30)  /* address space only */
+#define LEARN_MAX (64UL << 30) /* the same, where blocks are on pages of their own */
 #define PAGE 4096UL
 #define ID_SIZE 32
 #define KEYS_MAX 8
@@ -73,26 +73,26 @@ static inline struct head *head_of(void *block)
 /* What is known of an allocation of the recording, by its number. */
 struct lesson {
 	uint32_t size;
-	uint8_t kept;          /* until the end of the recording */
+	uint8_t kept;          /* until the end of the recording: KEPT, or LATE if learning did not show it */
 	uint8_t written, read; /* by so many of the usual commands */
 	uint8_t unused;
 };
+enum { KEPT = 1, LATE };
+#define LESSONS_MAX (4UL << 20)
 
 /* heap.c */
-int heap_record(struct lesson *known, uint64_t count);
-int heap_learn(int fd);
-uint64_t heap_close(size_t room);
-void heap_settle(void);
+int heap_record(struct lesson *all);
+int heap_learn(struct lesson *all, int fd);
+void heap_mark(void);
+uint64_t heap_close(void);
 void heap_revive(void);
 void heap_python(void);
 int heap_restore_keys(void);
 
 /* learn.c */
-int learn_open(void);
+int learn_open(struct lesson *known);
 void *learn_take(uint64_t number, size_t size);
-void learn_give(void *block);
 int learn_from(int argc, char **argv, bool must, int (*command)(int, char **));
-const struct lesson *learn_all(uint64_t *ret_count);
 const uint8_t *learn_pages(size_t *ret_count);
 
 /* interpreter.c */
@@ -102,7 +102,7 @@ int interpreter_renew(int argc, char **argv);
 int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
 
 /* snapshot.c */
-int snapshot_learn(const char *path, const char *seed, const char *commands);
+int snapshot_learn(const char *path, const char *seed, const char *commands, const char *lessons);
 int snapshot_dump(const char *path, const char *seed, const char *commands, const char *lessons);
 bool snapshot_revive(int argc, char **argv);
 bool snapshot_forget(void);

@@ -16,7 +16,6 @@
 #define SLOT (64UL << 10)
 #define PRESENT (1ULL << 63)
 #define OF_FILE (1ULL << 61)
-#define LESSONS_MAX (32UL << 20)
 
 /* At the start of a slot, before the block's own head. */
 struct slot {
@@ -27,9 +26,7 @@ _Static_assert(sizeof(struct slot) == 16, "blocks are aligned to 16 bytes");
 
 static int memory = -1;
 static char *slots_end;
-static void *free_slots;
 static struct lesson *lessons; /* shared with the children */
-static uint64_t lessons_count;
 static uint8_t *pages_written; /* shared too: for each page of pydata, then pybss */
 
 static size_t pages_between(const char *start, const char *end)
@@ -44,56 +41,30 @@ const uint8_t *learn_pages(size_t *ret_count)
 	return pages_written;
 }
 
-/* 0 or -1. */
-int learn_open(void)
+/* known: the lessons to learn more for, in shared memory. 0 or -1. */
+int learn_open(struct lesson *known)
 {
 	size_t count;
 	learn_pages(&count);
 	pages_written = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (pages_written == MAP_FAILED)
-		return -1;
 	memory = memfd_create("learn", MFD_CLOEXEC);
-	lessons = mmap(NULL, LESSONS_MAX * sizeof(*lessons), PROT_READ | PROT_WRITE,
-	               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory < 0 || lessons == MAP_FAILED || ftruncate(memory, LEARN_MAX) < 0)
+	if (pages_written == MAP_FAILED || memory < 0 || ftruncate(memory, LEARN_MAX) < 0)
 		return -1;
+	lessons = known;
 	slots_end = (char *)ARENA_BASE + SLOT;
-	return heap_learn(memory);
+	return heap_learn(known, memory);
 }
 
 void *learn_take(uint64_t number, size_t size)
 {
-	if (number >= LESSONS_MAX)
+	size_t all = (size + sizeof(struct slot) + SLOT - 1) & ~(SLOT - 1);
+	if (all > LEARN_MAX / 2 - (size_t)(slots_end - (char *)ARENA_BASE))
 		return NULL;
-	lessons[number] = (struct lesson){.size = (uint32_t)size, .kept = true};
-	lessons_count = number + 1;
-	struct slot *slot;
-	if (size <= PAGE - sizeof(*slot) && free_slots) {
-		void *block = free_slots;
-		free_slots = *(void **)block;
-		*(void **)block = NULL;
-		slot = (struct slot *)block - 1;
-	} else {
-		size_t all = (size + sizeof(*slot) + SLOT - 1) & ~(SLOT - 1);
-		if (all > (size_t)((char *)ARENA_BASE + LEARN_MAX - slots_end))
-			return NULL;
-		slot = (struct slot *)slots_end;
-		slots_end += all;
-	}
+	struct slot *slot = (struct slot *)slots_end;
+	slots_end += all;
 	slot->number = number;
 	slot->head.size = (size + 7) & ~7UL;
 	return slot + 1;
-}
-
-void learn_give(void *block)
-{
-	struct slot *slot = (struct slot *)block - 1;
-	lessons[slot->number].kept = false;
-	slot->number = 0; /* no allocation has it */
-	if (slot->head.size <= PAGE - sizeof(*slot)) {
-		*(void **)block = free_slots;
-		free_slots = block;
-	}
 }
 
 /* In the child: puts a private mapping of a copy in the place of these pages, so that what is written can be told. */
@@ -185,11 +156,4 @@ int learn_from(int argc, char **argv, bool must, int (*command)(int, char **))
 		if (errno != EINTR)
 			return -1;
 	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -1;
-}
-
-/* The lessons, as heap_record takes them. */
-const struct lesson *learn_all(uint64_t *ret_count)
-{
-	*ret_count = lessons_count;
-	return lessons;
 }

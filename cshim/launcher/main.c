@@ -58,8 +58,8 @@ int main(int argc, char **argv)
 		/* Only as linked, in the builder's hands: what those ignore (a build in the background of a shell) is not ours. */
 		for (int number = 1; number < _NSIG; number++)
 			signal(number, SIG_DFL);
-		if (argc == 5 && !strcmp(argv[1], "--learn"))
-			return snapshot_learn(argv[2], argv[3], argv[4]) < 0;
+		if (argc == 6 && !strcmp(argv[1], "--learn"))
+			return abs(snapshot_learn(argv[2], argv[3], argv[4], argv[5]));
 		if (argc == 6 && !strcmp(argv[1], "--dump"))
 			return abs(snapshot_dump(argv[2], argv[3], argv[4], argv[5]));
 	}

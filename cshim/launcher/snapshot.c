@@ -24,13 +24,13 @@
 #include <internal/pycore_runtime.h>
 #pragma GCC diagnostic pop
 
-#define ROOM (1UL << 20)
 #define FRESH (16 * PAGE) /* that every command allocates */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
 #define WORDS_MAX 32
+#define ROUNDS 12 /* CPython specialises a function at its eighth call */
 
 /* The usual commands, to exercise and to learn from; of those that must succeed a failure teaches nothing. */
 struct commands {
@@ -87,16 +87,61 @@ static int plain_streams(void)
 	return dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0 || dup2(out[1], 2) < 0 ? -1 : 0;
 }
 
-static PyObject *command_list(const struct commands *commands)
+/* Gives fds 0, 1 and 2 nothing to say. 0 or -1. */
+static int silence(void)
 {
-	PyObject *list = PyList_New(0);
-	for (int i = 0; list && i < commands->count; i++) {
-		PyObject *words = arguments(commands->argc[i], commands->argv[i]);
-		if (!words || PyList_Append(list, words) < 0)
-			Py_CLEAR(list);
-		Py_XDECREF(words);
+	int nothing = open("/dev/null", O_RDWR);
+	if (nothing < 0 || dup2(nothing, 0) < 0 || dup2(nothing, 1) < 0 || dup2(nothing, 2) < 0)
+		return -1;
+	return close(nothing);
+}
+
+/* Runs the usual commands over and over: CPython then has specialised their code and filled its caches, and what they
+   import late is there. 0 or -1. */
+static int exercise(const struct commands *commands)
+{
+	for (int i = 0; i < ROUNDS * commands->count; i++) {
+		int which = i % commands->count;
+		if (!which)
+			PyType_ClearCache(); /* so in the end it holds what these commands look for, and nothing of the imports */
+		heap_mark();
+		PyObject *words = arguments(commands->argc[which] - 1, commands->argv[which] + 1);
+		PyObject *done = words ? PyObject_CallMethod(ARENA->start, "exercise", "N", words) : NULL;
+		if (!done)
+			return -1;
+		Py_DECREF(done);
 	}
-	return list;
+	heap_mark();
+	return 0;
+}
+
+#define WIPE(list, used) memset(&(list)[used], 0, sizeof(list) - (size_t)(used) * sizeof(*(list)))
+
+/* CPython's cache of attributes keeps names that nobody else has any more, so nobody can ask for them again. Which ones
+   they are depends on addresses, and so would the layout, which depends on what is kept. */
+static void drop_names(PyInterpreterState *python)
+{
+	for (size_t i = 0; i < sizeof(python->type_cache.hashtable) / sizeof(*python->type_cache.hashtable); i++) {
+		struct type_cache_entry *entry = &python->type_cache.hashtable[i];
+		if (!entry->name || Py_REFCNT(entry->name) != 1)
+			continue;
+		entry->version = 0;
+		entry->value = NULL;
+		Py_SETREF(entry->name, Py_NewRef(Py_None));
+	}
+}
+
+/* What was there before in places that are free now: behind the ends of Python's lists of free objects and on its stack
+   of frames. Nobody would read it, but it differs each time. */
+static void wipe_rests(PyThreadState *thread)
+{
+	PyInterpreterState *python = thread->interp;
+	WIPE(python->list.free_list, python->list.numfree);
+	WIPE(python->dict_state.free_list, python->dict_state.numfree);
+	WIPE(python->dict_state.keys_free_list, python->dict_state.keys_numfree);
+	WIPE(python->async_gen.value_freelist, python->async_gen.value_numfree);
+	WIPE(python->async_gen.asend_freelist, python->async_gen.asend_numfree);
+	memset(thread->datastack_top, 0, (size_t)((char *)thread->datastack_limit - (char *)thread->datastack_top));
 }
 
 /* Starts Python and warms the application, while the heap records. Leaves in ARENA what a later process needs. */
@@ -115,13 +160,8 @@ static int prepare(const char *seed, const struct commands *commands)
 		PyObject *posix = ARENA->main ? PyImport_ImportModule("posix") : NULL;
 		ARENA->environment = posix ? PyDict_GetItemString(PyModule_GetDict(posix), "environ") : NULL;
 	}
-	if (ARENA->environment) {
-		heap_settle();
-		PyObject *list = command_list(commands);
-		PyObject *exercised = list ? PyObject_CallMethod(ARENA->start, "exercise", "N", list) : NULL;
-		if (!exercised || !PyObject_CallMethod(ARENA->start, "settle", NULL))
-			ARENA->environment = NULL;
-	}
+	if (ARENA->environment && (silence() < 0 || exercise(commands) < 0 || !PyObject_CallMethod(ARENA->start, "settle", NULL)))
+		ARENA->environment = NULL;
 	dup2(messages, 1);
 	dup2(messages, 2);
 	close(messages);
@@ -134,7 +174,9 @@ static int prepare(const char *seed, const struct commands *commands)
 	sigaction(SIGINT, NULL, &old);
 	ARENA->interrupt = old.sa_handler;
 	PyThreadState *thread = ARENA->thread = PyThreadState_Get();
-	_PyRuntime.main_thread = thread->thread_id = 0; /* snapshot_revive sets them */
+	_PyRuntime.main_thread = thread->thread_id = thread->native_thread_id = 0; /* snapshot_revive sets them */
+	drop_names(thread->interp);
+	wipe_rests(thread);
 	return 0;
 }
 
@@ -145,50 +187,53 @@ static int create(const char *path)
 
 static int one_command(int argc, char **argv)
 {
-	int nothing = open("/dev/null", O_RDWR);
-	if (nothing < 0 || dup2(nothing, 0) < 0 || dup2(nothing, 1) < 0 || dup2(nothing, 2) < 0)
+	if (silence() < 0)
 		return -1;
 	PyThreadState *thread = ARENA->thread;
 	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident(); /* as snapshot_revive does */
 	return interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
 }
 
-/* Creates the file "PATH.KIND". */
-static int create_beside(const char *path, const char *kind)
+/* The file of lessons, which grows as numbers are used; NULL if it cannot be. */
+static struct lesson *open_lessons(const char *path)
 {
-	char name[4096];
-	return snprintf(name, sizeof(name), "%s.%s", path, kind) < (int)sizeof(name) ? create(name) : -1;
+	size_t size = LESSONS_MAX * sizeof(struct lesson);
+	int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (file < 0 || ftruncate(file, (off_t)size) < 0)
+		return NULL;
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	close(file);
+	return at == MAP_FAILED ? NULL : at;
 }
 
-/* First recording: writes what the commands touch, and beside it, one byte for each page of pydata and pybss, how many of
-   them write it. 0 or -1. */
-int snapshot_learn(const char *path, const char *seed, const char *commands)
+/* Adds to the lessons what the commands touch, and writes into the file, one byte for each page of pydata and pybss, how
+   many of them write it. 0, -1, or 2 if the lessons were wrong: they are corrected, and the same call may succeed. */
+int snapshot_learn(const char *path, const char *seed, const char *commands, const char *lessons)
 {
 	static struct commands usual;
+	struct lesson *known = open_lessons(lessons);
 	int file = create(path);
-	if (file < 0 || read_commands(commands, &usual) < 0 || learn_open() < 0 || prepare(seed, &usual) < 0)
+	if (!known || file < 0 || read_commands(commands, &usual) < 0 || learn_open(known) < 0 || prepare(seed, &usual) < 0)
 		return -1;
-	heap_close(0);
+	if (heap_close())
+		return 2;
 	for (int i = 0; i < usual.count; i++)
 		if (learn_from(usual.argc[i], usual.argv[i], usual.must[i], one_command) < 0) {
 			fprintf(stderr, "stele: cannot learn from the usual command %s (%d)\n", usual.argv[i][1], i);
 			return -1;
 		}
-	uint64_t count;
-	const struct lesson *all = learn_all(&count);
-	size_t page_count;
-	const char *pages = (const char *)learn_pages(&page_count);
-	int beside = create_beside(path, "pages");
-	return beside < 0 || write_all(beside, pages, pages + page_count) < 0 ||
-	       write_all(file, (const char *)all, (const char *)(all + count)) < 0 ? -1 : 0;
+	size_t count;
+	const char *pages = (const char *)learn_pages(&count);
+	return write_all(file, pages, pages + count);
 }
 
 /* Writes this process's memory map beside the file, for build-aux/seal.py to check pointers by. brk holds nothing but
    what libc made before main, as the thread's own block, which gets a line of its own. */
 static int copy_maps(const char *path)
 {
-	char text[4096];
-	int from = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), to = create_beside(path, "maps");
+	char text[4096], name[4096];
+	int length = snprintf(name, sizeof(name), "%s.maps", path);
+	int from = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), to = length < (int)sizeof(name) ? create(name) : -1;
 	ssize_t n = -1;
 	while (from >= 0 && to >= 0 && (n = read(from, text, sizeof(text))) > 0)
 		if (write_all(to, text, text + n) < 0)
@@ -197,24 +242,16 @@ static int copy_maps(const char *path)
 	return n < 0 ? -1 : 0;
 }
 
-/* Second recording: writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn wrote, or an empty
-   file. 0, -1, or 2 if the lessons were wrong: they are corrected, and the same call may succeed. */
+/* Writes pydata, pybss and the arena, in this order. lessons: what snapshot_learn left, or a file that is not there yet.
+   0, -1, or 2 as above. */
 int snapshot_dump(const char *path, const char *seed, const char *commands, const char *lessons)
 {
 	static struct commands usual;
-	int file = create(path), learnt = open(lessons, O_RDWR | O_CLOEXEC);
-	struct stat st;
-	if (file < 0 || learnt < 0 || fstat(learnt, &st) < 0 || read_commands(commands, &usual) < 0)
+	struct lesson *known = open_lessons(lessons);
+	int file = create(path);
+	if (!known || file < 0 || read_commands(commands, &usual) < 0 || heap_record(known) < 0 || prepare(seed, &usual) < 0)
 		return -1;
-	struct lesson *known = NULL;
-	if (st.st_size) {
-		known = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, learnt, 0);
-		if (known == MAP_FAILED)
-			return -1;
-	}
-	if (heap_record(known, (uint64_t)st.st_size / sizeof(*known)) < 0 || prepare(seed, &usual) < 0)
-		return -1;
-	if (heap_close(ROOM))
+	if (heap_close())
 		return 2;
 	if (copy_maps(path) < 0)
 		return -1;

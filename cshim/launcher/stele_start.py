@@ -23,7 +23,7 @@ COLD = ("runtime.cli.clicked", "runtime.cli.images", "runtime.cli.volumes", "run
 # Modules with a state that is of one process: seeds, keys, what was found in the environment.
 NEVER = ("_hashlib", "_ssl", "multiprocessing", "random", "ssl", "tempfile", "uuid")
 OPENSSL = ("_hashlib", "_ssl")
-ROUNDS = 12  # CPython specialises a function at its eighth call
+BUFFER = 8192  # bytes in that of a stream, at most
 
 _size = int.from_bytes(_stele_modules.bundle[:4], "little")
 _index = marshal.loads(_stele_modules.bundle[4 : 4 + _size])
@@ -102,6 +102,7 @@ def cold():
 
 def warm():
     """The application's main with every module of the application loaded: what the snapshot holds."""
+    import gc
     from importlib import import_module
 
     inspect = sys.modules["inspect"] = Late("inspect")
@@ -118,34 +119,27 @@ def warm():
         del sys.modules[name]
     forget()
     posix.environ.clear()
+    gc.collect()
+    gc.freeze()
     return cold()
 
 
-def exercise(commands):
-    """Run the usual commands over and over in the builder's process: CPython then has specialised their code and
-    filled its caches, and what they import late is there."""
+def exercise(command):
+    """Run a usual command in the builder's process. What it leaves behind, as its process ends anyway, is tidied up."""
+    import gc
     import signal
 
-    main = cold()
-    kept = [posix.dup(1), posix.dup(2)]
-    nothing = posix.open("/dev/null", posix.O_RDWR)
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    gc.disable()  # a collection's time depends on all that was allocated before
     try:
-        posix.dup2(nothing, 1)
-        posix.dup2(nothing, 2)
-        for _ in range(ROUNDS):
-            for command in commands:
-                try:
-                    main(command[1:])
-                except SystemExit:
-                    pass
+        cold()(command)
+    except SystemExit:
+        pass
     finally:
-        for number, fd in enumerate(kept, 1):
-            posix.dup2(fd, number)
-            posix.close(fd)
-        posix.close(nothing)
+        gc.collect()
+        gc.enable()
         signal.set_wakeup_fd(-1)
-        for number, handler in handlers.items():  # a command may leave its own behind, as its process ends anyway
+        for number, handler in handlers.items():
             if signal.getsignal(number) != handler:
                 signal.signal(number, handler)
 
@@ -176,8 +170,11 @@ def settle():
     wrong = [name for name in NEVER if name in sys.modules]
     if wrong:
         raise RuntimeError(f"the snapshot may not hold {', '.join(wrong)}: every process would start with the same")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        for _ in range(BUFFER):  # all at once would go past the buffer, which still has what the commands said
+            stream.buffer.write(b"\0")
+        stream.flush()
     threading = sys.modules.get("threading")
     if threading is not None:
         threading._active.clear()  # renew() puts this process's main thread there

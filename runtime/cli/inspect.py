@@ -12,7 +12,7 @@ from runtime.cli.main import Globals
 from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import HostError, StateError
-from runtime.host.processes import stat_fields
+from runtime.host.processes import stat_of
 
 
 def state(options: Globals, values: dict[str, Any]) -> int:
@@ -78,13 +78,13 @@ def _process(pid: int) -> list[str] | None:
         uid = os.stat(f"/proc/{pid}").st_uid
     except (FileNotFoundError, ProcessLookupError):
         return None
-    found = stat_fields(pid)
+    found = stat_of(pid)
     if found is None:
         return None
-    name, fields = found
-    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - int(found["start"]) / os.sysconf("SC_CLK_TCK")
     started = time.strftime("%H:%M", time.localtime(time.time() - since_boot))
-    return [str(uid), str(pid), fields[1].decode(), started, command or f"[{name.decode('utf-8', 'replace')}]"]
+    name = found["name"].decode("utf-8", "replace")
+    return [str(uid), str(pid), found["parent"].decode(), started, command or f"[{name}]"]
 
 
 def _host_ps(words: list[str], pids: list[int]) -> int:

@@ -22,7 +22,7 @@ from typing import Any
 
 from runtime.errors import AlreadyExists, HostError, NewerState, NotFound, StateError
 from runtime.host.files import replace, temporary
-from runtime.host.processes import INIT, stat_fields
+from runtime.host.processes import INIT, stat_of
 
 FORMAT = 1
 STATE_FILE = "state.json"
@@ -103,14 +103,14 @@ def boot_id() -> str:
 
 def process_stat(pid: int) -> tuple[str, int] | None:
     """State letter and start time of a process, from /proc/PID/stat (proc(5)); None when it is gone."""
-    found = stat_fields(pid)
-    return found and (found[1][0].decode(), int(found[1][19]))
+    found = stat_of(pid)
+    return found and (found["state"].decode(), int(found["start"]))
 
 
 def is_exiting(pid: int) -> bool:
     """Whether a process runs no code of its own any more: PF_EXITING in field 9 of /proc/PID/stat, or gone."""
-    found = stat_fields(pid)
-    return found is None or bool(int(found[1][6]) & PF_EXITING)
+    found = stat_of(pid)
+    return found is None or bool(int(found["flags"]) & PF_EXITING)
 
 
 def is_alive(record: Record) -> bool:

@@ -14,7 +14,7 @@ import select
 import socket
 import struct
 
-from runtime.host.processes import stat_fields
+from runtime.host.processes import stat_of
 
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
@@ -104,13 +104,10 @@ def _read_events(connector: socket.socket, pid: int, status: int | None) -> int 
 
 def _of_zombie(pid: int, start_time: int) -> int | None:
     """Field 52 of /proc/PID/stat (proc(5)), while the parent has not looked; of root only."""
-    found = stat_fields(pid)
-    if found is None:
+    found = stat_of(pid)
+    if found is None or found["state"] not in (b"Z", b"X") or int(found["start"]) != start_time:
         return None
-    _, fields = found
-    if fields[0] not in (b"Z", b"X") or int(fields[19]) != start_time:
-        return None
-    return int(fields[49])
+    return int(found["status"])
 
 
 def _remembered(pidfd: int) -> int | None:

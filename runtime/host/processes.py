@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 
 INIT = "stele-init"
 """init's name, and that of its memfd, which is what /proc/PID/exe shows until init has executed the user's program."""
 
 
-def stat_fields(pid: int) -> tuple[bytes, list[bytes]] | None:
-    """The name of a process, and the fields after it, of /proc/PID/stat (proc(5)); None when it is gone.
+_STAT = re.compile(
+    rb"\d+ \((?P<name>.*)\) (?P<state>\S) (?P<parent>\d+) (?:\S+ ){4}(?P<flags>\d+) (?:\S+ ){12}(?P<start>\d+) "
+    rb"(?:\S+ ){29}(?P<status>\d+)",
+    re.DOTALL,
+)
+"""proc(5), fields 2, 3, 4, 9, 22 and 52; the name may hold anything, ")" too. The counters between them are passed over:
+as objects they would be more or fewer by what they count, and the snapshot is to be the same each time."""
+
+
+def stat_of(pid: int) -> re.Match[bytes] | None:
+    """What /proc/PID/stat (proc(5)) tells of a process; None when it is gone.
 
     Returns:
-        the fields from the state letter on: the manual's number 3 is the first.
+        the groups name, state (a letter), parent, flags, start (time) and (wait) status.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:
-            text = f.read(4096)
+            return _STAT.match(f.read(4096))
     except (FileNotFoundError, ProcessLookupError):
         return None
-    end = text.rindex(b")")  # the name may hold anything, ")" too
-    return text[text.index(b"(") + 1 : end], text[end + 2 :].split()
 
 
 def executed(pid: int) -> bool:
@@ -28,8 +36,8 @@ def executed(pid: int) -> bool:
 
     A zombie has its name still, and no /proc/PID/exe. What lives has that before it has its new name (execve(2)).
     """
-    found = stat_fields(pid)
-    if found is None or found[0] != INIT.encode():
+    found = stat_of(pid)
+    if found is None or found["name"] != INIT.encode():
         return True
     try:
         return not os.readlink(f"/proc/{pid}/exe").startswith(f"/memfd:{INIT}")

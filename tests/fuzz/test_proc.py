@@ -34,15 +34,16 @@ def stat_of_hostile_names(rng: random.Random) -> None:
     """The kernel's own text, for this process: its state and start time are read whatever it calls itself."""
     comm = Path("/proc/self/comm")
     before = comm.read_bytes()
-    expected = processes.stat_fields(os.getpid())
+    expected = processes.stat_of(os.getpid())
     assert expected
     name = names(rng, 1, 15)
     try:
         comm.write_bytes(name)
-        seen = processes.stat_fields(os.getpid())
+        seen = processes.stat_of(os.getpid())
     finally:
         comm.write_bytes(before)
-    assert seen and seen[0] == name and seen[1][19] == expected[1][19] and seen[1][0] in (b"R", b"S", b"D"), name
+    assert seen, name
+    assert (seen["name"], seen["start"]) == (name, expected["start"]) and seen["state"] in (b"R", b"S", b"D"), name
 
 
 def mounts_of_hostile_names(rng: random.Random) -> None:
@@ -82,10 +83,8 @@ PARSERS: dict[str, Callable[[random.Random], None]] = {
 }
 PLANTED: dict[str, tuple[str, Any]] = {
     "stat_of_hostile_names": (
-        "runtime.host.processes.stat_fields",
-        lambda pid: (lambda t: (t.split(b"(")[1].split(b")")[0], t.split(b") ", 1)[1].split()))(
-            Path(f"/proc/{pid}/stat").read_bytes()
-        ),
+        "runtime.host.processes._STAT",
+        re.compile(rb"\d+ \((?P<name>[^)]*)\) (?P<state>\S) (?:\S+ ){18}(?P<start>\d+) ", re.DOTALL),
     ),
     "mounts_of_hostile_names": (
         "runtime.host.cgroups.mount.re",

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,17 @@ def test_containers_run_the_same_from_both_starts(
         done = stele("run", "--bundle", made, stele.id())
         said.append((done.returncode, done.stdout, done.stderr))
     assert said[0] == said[1] == (7, "/bin/sh said\n", "")
+
+
+def test_sealed_again_it_is_the_same(tmp_path: Path) -> None:
+    """Another recording, later and from another folder, gives the same executable; none is told where it was built."""
+    bare = tmp_path / "another folder" / "stele.bare"
+    bare.parent.mkdir()
+    shutil.copy(REPO / "build/launcher/stele.bare", bare)
+    subprocess.run([sys.executable, REPO / "build-aux/seal.py", bare, tmp_path / "stele"], check=True)
+    same = (tmp_path / "stele").read_bytes() == STELE.read_bytes()  # a message with both would help nobody
+    assert same, "sealed twice, the executables differ"
+    assert str(REPO).encode() not in bare.read_bytes()
 
 
 def test_ten_thousand_starts(tmp_path: Path) -> None:
