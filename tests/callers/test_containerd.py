@@ -9,6 +9,7 @@ import pytest
 
 from tests.callers.conftest import ARCHIVE, IMAGE, STELE, state
 from tests.callers.daemons import daemon
+from tests.vm.fixtures import BUSYBOX, GuestBundles
 from tests.vm.guest import Done, Guest
 
 LOOP = ("sh", "-c", "while :; do sleep 1; done")
@@ -125,3 +126,18 @@ def test_a_dead_shim(ctr: Ctr, host: Guest) -> None:
     host.eventually("the container is removed", lambda: not host.exists(f"{ROOT}/orphan"))
     assert not host.exists(f"/proc/{pid}"), "and its process ended"
     ctr("container", "delete", "orphan")
+
+
+def test_a_folder_as_root(ctr: Ctr, host: Guest, guest_bundle: GuestBundles) -> None:
+    """--rootfs: a folder of the host's; a checkpoint is refused in stele's words, and the container runs on."""
+    guest_bundle(["true"])  # makes the folder
+    ctr.done("run", f"--runc-binary={STELE}", "--detach", "--rootfs", "--read-only", BUSYBOX, "folder", *LOOP)
+    assert (
+        ctr("task", "exec", "--exec-id=look", "folder", "sh", "-c", "cd /bin; ls busybox; touch new || echo $?")
+        == "busybox\n1"
+    )
+    refused = ctr.done("task", "checkpoint", "--image-path=/var/lib/checkpoint", "folder", code=1)
+    assert "checkpoint and restore are not offered by stele" in refused.stderr
+    assert state(host, ROOT, "folder")["status"] == "running"
+    ctr("task", "delete", "--force", "folder")
+    ctr("container", "delete", "folder")
