@@ -472,6 +472,19 @@ def test_size() -> None:
     assert STELE.stat().st_size < 20_000_000
 
 
+def test_too_little_address_space_is_told() -> None:
+    """What the executable takes, and a little: too little to start with. Some more is enough."""
+    listing = subprocess.check_output(["readelf", "-lW", STELE], text=True)
+    sizes = [int(line.split()[5], 16) for line in listing.splitlines() if line.split()[:1] == ["LOAD"]]
+    for more, ended, words in ((1 << 20, 1, "the limit on address space"), (4 << 20, 0, "stele version")):
+        done = subprocess.run(
+            [STELE, "--version"], preexec_fn=_limit(resource.RLIMIT_AS, sum(sizes) + more),
+            env={}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == ended, done
+        assert words in done.stdout + done.stderr
+
+
 def test_needs_nothing() -> None:
     """Static: no interpreter of programs, no dynamic section, no writable code."""
     listing = subprocess.check_output(["readelf", "-lWd", STELE], text=True)
