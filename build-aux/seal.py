@@ -17,24 +17,15 @@ from __future__ import annotations
 import array
 import bisect
 import hashlib
-import json
-import os
-import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from recording import recorded
 
-from bundles import layout
-from bundles.config import docker_like
-
-HERE = Path(__file__).resolve().parent
 PAGE = 4096
 ARENA_BASE = 0x10000000000
 PRISTINE_BASE = 0x50000000
@@ -43,15 +34,10 @@ PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
 PF_W, PF_R = 2, 4
 ID_SIZE = 32
 HOT_MAX = 40
-CORRECTED = 2  # the launcher's exit status when its lessons were wrong
-CORRECTIONS = 20  # at most; usual are none or one
-TOGETHER, RECORDINGS = 2, 8  # at a time, at most
-TIMEOUT = 240  # seconds, for one step of a recording
 # Objects of libc's that the snapshot may point to: they are at the same place in every process of this executable.
 LIBC_OBJECTS = ("_IO_2_1_stdin_", "_IO_2_1_stdout_", "_IO_2_1_stderr_", "environ")
 # CPython's parser keeps a node there that it freed; it is only ever compared with NULL (_PyPegen_dummy_name).
 DANGLING = ("cache.0",)
-TINY = ("-Os", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-ffreestanding")
 
 
 @dataclass
@@ -76,18 +62,6 @@ class Segment:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What the launcher told of itself."""
-
-    snapshot: bytes
-    pages: bytes
-    """For each page of pydata and pybss, how many of the usual commands write it."""
-    maps: str
-    """/proc/PID/maps of the process that was dumped; its addresses beside the snapshot's are not the same each time."""
-    modules: str
-
-
 def cut(elf: bytes, segments: list[Segment], start: int, end: int) -> bytes:
     """The bytes of a range of addresses."""
     for s in segments:
@@ -105,95 +79,6 @@ def symbols(elf: Path) -> dict[str, int]:
     return {
         name: int(value, 16) for value, _, name in (line.split() for line in listing.splitlines() if line[0] != " ")
     }
-
-
-def surroundings(folder: Path) -> list[str | Path]:
-    """The words before a command, a path below the folder, that make all around it the same each time: see alone.c."""
-    alone = folder / "alone"
-    if not alone.exists():
-        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", alone, HERE / "alone.c"], check=True)
-        for place in ("proc", "sys/fs/cgroup", "dev"):
-            (folder / place).mkdir(parents=True)
-        (folder / "dev/null").touch()
-    return [alone, folder]
-
-
-def record(bare: Path, seed: int) -> Recording:
-    """Let the launcher take its snapshot, with nothing of our environment."""
-    with tempfile.TemporaryDirectory(prefix="stele-build-", dir="/tmp") as name:  # as deep in any build
-        folder = Path(name)
-        shutil.copy(bare, folder / "bare")
-        words = "".join("".join(f"{word}\n" for word in words) + "\n" for words in commands(folder))
-        (folder / "commands").write_text(words)
-
-        def launch(step: str, output: str) -> int:
-            return subprocess.run(
-                [*surroundings(folder), "./bare", step, output, str(seed), "commands", "lessons"],
-                env={"TZ": "UTC"}, stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=False, umask=0o022,
-            ).returncode  # fmt: skip
-
-        if launch("--dump", "snapshot") != CORRECTED:
-            raise SystemExit("seal: the launcher does not start")
-        for step, output in (("--learn", "pages"), ("--dump", "snapshot")):
-            status = next((s for _ in range(CORRECTIONS) if (s := launch(step, output)) != CORRECTED), CORRECTED)
-            if status:
-                raise SystemExit(f"seal: {step} of the launcher came to no end ({status})")
-        maps, modules = (folder / "snapshot.maps").read_text(), (folder / "modules").read_text()
-        return Recording((folder / "snapshot").read_bytes(), (folder / "pages").read_bytes(), maps, modules)
-
-
-def recorded(bare: Path, seed: int) -> Recording:
-    """The recording that comes out twice. On a busy machine a command may have to wait where it never waits else."""
-    seen: list[Recording] = []
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        while len(seen) < RECORDINGS:
-            for new in pool.map(lambda _: record(bare, seed), range(TOGETHER)):
-                if any((new.snapshot, new.pages) == (old.snapshot, old.pages) for old in seen):
-                    return new
-                seen.append(new)
-    raise SystemExit(f"seal: {len(seen)} snapshots of the launcher, and no two are the same")
-
-
-def commands(folder: Path) -> list[list[str]]:
-    """The usual commands, and what they run in the folder: bundles, and an image that is unpacked.
-
-    The first word of each says whether it "must" succeed.
-
-    As root they really start containers, in no cgroup and under a --root in the folder, which is where they run. Else
-    they fail where root is needed first, and what comes behind is not laid out for speed.
-    """
-    for name, words in (("ends", ["/pause", "end"]), ("waits", ["/pause"])):
-        root = folder / name / "rootfs"
-        for inside in ("proc", "dev", "sys"):
-            (root / inside).mkdir(parents=True)
-        subprocess.run(["gcc", *TINY, "-o", root / "pause", HERE / "pause.c"], check=True)
-        config = docker_like(words)
-        del config["linux"]["resources"]
-        (folder / name / "config.json").write_text(json.dumps(config))
-    root, store = folder / "ends/rootfs", folder / "store"
-    layout.write(root, store, "localhost/image:latest", {"Cmd": ["/pause", "end"]})
-    layer = hashlib.sha256(layout.layer_tar(root)).hexdigest()
-    shutil.copytree(root, store / "layers/sha256" / layer / "tree")
-    (folder / "state").mkdir(mode=0o700)
-    own = ["--root", "state", "--store", "store", "--cgroup-manager", "disabled"]
-    ends, waits = (["--bundle", name] for name in ("ends", "waits"))
-    must, may = ("must" if os.geteuid() == 0 else "may"), "may"
-    return [
-        [must, "stele", "--version"],
-        [must, "stele", "features"],
-        [must, "stele", *own, "run", *ends, "one"],
-        [must, "stele", *own, "run", "--image", "image", "three"],
-        [must, "stele", *own, "create", *waits, "--pid-file", "pid", "two"],
-        [must, "stele", *own, "state", "two"],
-        [must, "stele", *own, "start", "two"],
-        [must, "stele", *own, "exec", "two", "/pause", "end"],
-        [must, "stele", *own, "list"],
-        [must, "stele", *own, "ps", "two"],
-        [must, "stele", *own, "kill", "two", "KILL"],
-        [may, "stele", *own, "wait", "two"],
-        [must, "stele", *own, "delete", "--force", "two"],
-        [may, "stele", *own, "state", "two"],
-    ]
 
 
 def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], room: int, maps: str, names: dict[str, int]) -> None:
