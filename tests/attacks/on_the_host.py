@@ -140,6 +140,8 @@ def endless_output(arena: Arena) -> Outcome:
 
 
 STORM = 10_000
+ASKED = 100
+END_OF_FILE = b"\x04"
 
 
 @attack(
@@ -153,7 +155,7 @@ STORM = 10_000
     ),
 )
 def resize_storm(arena: Arena) -> Outcome:
-    script = "echo ready; read word; stty size; read word"
+    script = "echo ready; while read word; do stty size; done"
     bundle = arena.bundle(["sh", "-c", script], terminal=True)
     master, slave = pty.openpty()
     child = subprocess.Popen(
@@ -169,10 +171,12 @@ def resize_storm(arena: Arena) -> Outcome:
         for number in range(STORM):  # each sends SIGWINCH to the runtime, in the terminal's foreground
             fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 10 + number % 50, 20 + number % 70, 0, 0))
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 44, 0, 0))
-        os.write(master, b"\n")
-        said = _until(master, "33 44")
+        for _ in range(ASKED):  # the runtime may not have come to the last one yet
+            os.write(master, b"\n")
+            if "33 44" in (said := _until(master, "33 44", 0.1)):
+                break
         left, peak = _fds(child.pid) - before, _peak(child.pid)
-        os.write(master, b"\n")
+        os.write(master, END_OF_FILE)
         child.wait(30)
     finally:
         child.kill()
@@ -183,11 +187,11 @@ def resize_storm(arena: Arena) -> Outcome:
     return Outcome(HELD) if "33 44" in said else Outcome(UNKNOWN, said[-200:])
 
 
-def _until(master: int, word: str) -> str:
-    """What comes until a word was said, or for some time, or to the end."""
+def _until(master: int, word: str, silence: float = 10) -> str:
+    """What comes until a word was said, or nothing for so many seconds, or to the end."""
     said = b""
     with contextlib.suppress(OSError):
-        while word.encode() not in said and select.select([master], [], [], 10)[0]:
+        while word.encode() not in said and select.select([master], [], [], silence)[0]:
             said += os.read(master, 65536)
     return said.decode(errors="replace")
 
