@@ -23,15 +23,14 @@ PR_SET_CHILD_SUBREAPER = 36
 KEPT = {
     signal.SIGCHLD,
     signal.SIGURG,
-    signal.SIGWINCH,
     signal.SIGKILL,
     signal.SIGSTOP,
     signal.SIGTSTP,
     signal.SIGTTIN,
     signal.SIGTTOU,
 }
-"""Signals that are not passed on: they are about this process, or nobody can catch them."""
-PASSED_ON = sum(1 << number - 1 for number in signal.valid_signals() - KEPT)
+"""Signals that stay as they are: they are about this process, or nobody can catch them."""
+TAKEN = sum(1 << number - 1 for number in signal.valid_signals() - KEPT)
 SIGNAL_INFO = 128
 """Bytes of a struct signalfd_siginfo; the signal's number is its first field (signalfd(2))."""
 
@@ -93,6 +92,8 @@ def exit_code(status: int) -> int:
 class Forwarding:
     """Passes the signals that this process gets on to another one, from before that one can show that it lives.
 
+    SIGWINCH calls `resized` instead, one call after the other: as a handler it could come between another's two steps.
+
     They are blocked and read from a signalfd, which takes three system calls where handlers would take one for each
     signal twice. init unblocks all in its process.
     """
@@ -100,12 +101,13 @@ class Forwarding:
     def __init__(self) -> None:
         self.fd = self.pidfd = -1
         self.before = 0
+        self.resized: Callable[[], None] | None = None
 
     def __enter__(self) -> Forwarding:
-        self.before = lib.stele_block_signals(PASSED_ON)
-        if self.before & ~PASSED_ON:
-            lib.stele_block_signals(PASSED_ON | self.before)
-        self.fd = checked(lib.stele_signalfd(PASSED_ON), "signalfd")
+        self.before = lib.stele_block_signals(TAKEN)
+        if self.before & ~TAKEN:
+            lib.stele_block_signals(TAKEN | self.before)
+        self.fd = checked(lib.stele_signalfd(TAKEN), "signalfd")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,10 +125,14 @@ class Forwarding:
         """Pass on what has come."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                came = os.read(self.fd, SIGNAL_INFO)
+                number = int.from_bytes(os.read(self.fd, SIGNAL_INFO)[:4], "little")
+                if number == signal.SIGWINCH:
+                    if self.resized:
+                        self.resized()
+                    continue
                 with contextlib.suppress(ProcessLookupError):  # it has ended; its status is about to be read
                     if self.pidfd >= 0:
-                        signal.pidfd_send_signal(self.pidfd, int.from_bytes(came[:4], "little"))
+                        signal.pidfd_send_signal(self.pidfd, number)
 
     def wait(self) -> None:
         """Return when the process has ended."""

@@ -6,10 +6,10 @@ import errno
 import fcntl
 import os
 import select
-import signal
 import termios
 import tty
-from types import FrameType, TracebackType
+from collections.abc import Callable
+from types import TracebackType
 from typing import Protocol
 
 from runtime.host.files import write_all
@@ -18,9 +18,10 @@ CHUNK = 65536
 
 
 class Signals(Protocol):
-    """Signals for the process: an fd to poll, and what to do when it is readable."""
+    """Signals for the process: an fd to poll, what to do when it is readable, and what is done by that for SIGWINCH."""
 
     fd: int
+    resized: Callable[[], None] | None
 
     def pass_on(self) -> None: ...
 
@@ -35,25 +36,24 @@ class Relay:
     def __init__(self, master: int, pidfd: int, signals: Signals) -> None:
         self.master, self.pidfd, self.signals = master, pidfd, signals
         self.saved: list[object] | None = None
-        self.before: object = None
 
     def __enter__(self) -> Relay:
         if os.isatty(0):
             self.saved = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSANOW)  # at once: what was typed ahead is for the program
+            self.signals.resized = self._resize
             self._resize()
-            self.before = signal.signal(signal.SIGWINCH, self._resize)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.saved is not None:
+            self.signals.resized = None
             termios.tcsetattr(0, termios.TCSADRAIN, self.saved)  # type: ignore[arg-type]
-            signal.signal(signal.SIGWINCH, self.before or signal.SIG_DFL)  # type: ignore[arg-type]
         os.close(self.master)
 
-    def _resize(self, number: int = 0, frame: FrameType | None = None) -> None:
+    def _resize(self) -> None:
         size = fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
