@@ -1,4 +1,4 @@
-/* Runs a command of build-aux/seal.py in surroundings that are the same each time, as far as it may.
+/* Runs a command of build-aux/recording.py in surroundings that are the same each time, as far as it may.
  *
  * Usage: alone FOLDER COMMAND ARGUMENT...
  *   COMMAND is a path below FOLDER, which is its working folder. No signal is blocked, the stack has 8 MiB, and

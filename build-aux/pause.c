@@ -1,4 +1,4 @@
-/* What runs in the containers of build-aux/seal.py: waits for ever, or ends when it has an argument, but not before who
+/* What runs in the containers of build-aux/recording.py: waits for ever, or ends when it has an argument, but not before who
  * started it waits for that: what stele does would differ from time to time. */
 #include <asm/unistd.h>
 #include <linux/time_types.h>

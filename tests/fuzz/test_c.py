@@ -37,22 +37,25 @@ PLANTED = [
 """Faults that the target must find: a file of it, a piece of its text, and what is there instead."""
 
 
+def included(folder: Path, name: str, file: str, fault: tuple[str, str, str] | None) -> str:
+    """The flag by which a target includes a copy of a file of cshim as `name`, with the fault if that is in it."""
+    text = (
+        (REPO / file)
+        .read_text()
+        .replace('"init.h"', f'"{REPO}/cshim/init/init.h"')
+        .replace('"../plan.h"', f'"{REPO}/cshim/plan.h"')
+    )
+    if fault and fault[0] == name:
+        assert text.count(fault[1]) == 1, f"{file} has changed: plant the fault anew: {fault[1]!r}"
+        text = text.replace(fault[1], fault[2])
+    copy = folder / f"{name}.c"
+    copy.write_text(text)
+    return f'-D{name}="{copy}"'
+
+
 def build(target: str, folder: Path, fault: tuple[str, str, str] | None = None) -> Path:
     """Compile a target, with a fault or without, to the folder."""
-    defines = []
-    for name, file in TARGETS[target].items():
-        source = REPO / file
-        text = (
-            source.read_text()
-            .replace('"init.h"', f'"{REPO}/cshim/init/init.h"')
-            .replace('"../plan.h"', f'"{REPO}/cshim/plan.h"')
-        )
-        if fault and fault[0] == name:
-            assert text.count(fault[1]) == 1, f"{file} has changed: plant the fault anew: {fault[1]!r}"
-            text = text.replace(fault[1], fault[2])
-        copy = folder / f"{name}.c"
-        copy.write_text(text)
-        defines.append(f'-D{name}="{copy}"')
+    defines = [included(folder, name, file, fault) for name, file in TARGETS[target].items()]
     program = folder / target
     subprocess.run([*CLANG, *defines, "-o", program, HERE / f"{target}.c"], check=True)
     return program

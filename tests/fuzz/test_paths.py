@@ -19,7 +19,7 @@ from runtime.images import merged
 from runtime.images.merged import Merged
 from runtime.images.model import ImageError
 from tests.fuzz import SECONDS
-from tests.fuzz.test_c import CLANG, CORPUS, HERE, fuzz
+from tests.fuzz.test_c import CLANG, CORPUS, HERE, fuzz, included
 from tests.harness import cgroup2
 from tests.harness.runtime import REPO
 
@@ -49,20 +49,7 @@ OWN = {"paths.c": ("PATHS", "TEXT"), "paths_unpack.c": ("UNPACK",)}
 
 def compiled(folder: Path, file: str, fault: tuple[str, str, str] | None = None) -> Path:
     """One file of the target as an object, with a fault in what it includes or without."""
-    defines = []
-    for name in OWN[file]:
-        text = (
-            (REPO / SOURCES[name])
-            .read_text()
-            .replace('"init.h"', f'"{REPO}/cshim/init/init.h"')
-            .replace('"../plan.h"', f'"{REPO}/cshim/plan.h"')
-        )
-        if fault and fault[0] == name:
-            assert text.count(fault[1]) == 1, f"{SOURCES[name]} has changed: plant the fault anew: {fault[1]!r}"
-            text = text.replace(fault[1], fault[2])
-        copy = folder / f"{name}.h"
-        copy.write_text(text)
-        defines.append(f'-D{name}="{copy}"')
+    defines = [included(folder, name, SOURCES[name], fault) for name in OWN[file]]
     made = folder / f"{file}.o"
     subprocess.run([*FLAGS, *defines, "-c", "-o", made, HERE / file], check=True)
     return made
