@@ -22,7 +22,7 @@ from typing import Any
 
 from runtime.errors import AlreadyExists, HostError, NewerState, NotFound, StateError
 from runtime.host.files import replace, temporary
-from runtime.host.processes import INIT, stat_of
+from runtime.host.processes import is_init, stat_of
 
 FORMAT = 1
 STATE_FILE = "state.json"
@@ -291,7 +291,7 @@ class Store:
         if not os.path.exists(f"{self.path(record.id)}/{START_SOCKET}"):
             return True
         try:
-            return not os.readlink(f"/proc/{record.pid}/exe").startswith(f"/memfd:{INIT}")
+            return not is_init(record.pid)
         except OSError:  # not ours to look at, or just ended
             return False
 

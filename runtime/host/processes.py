@@ -31,6 +31,11 @@ def stat_of(pid: int) -> re.Match[bytes] | None:
         return None
 
 
+def is_init(pid: int) -> bool:
+    """Whether a process has init's executable still, not the user's. Raises OSError: it is not ours to look at, or a zombie."""
+    return os.readlink(f"/proc/{pid}/exe").startswith(f"/memfd:{INIT}")
+
+
 def executed(pid: int) -> bool:
     """Whether init has executed the user's program in a process that told its end or that; True if nobody knows any more.
 
@@ -40,7 +45,7 @@ def executed(pid: int) -> bool:
     if found is None or found["name"] != INIT.encode():
         return True
     try:
-        return not os.readlink(f"/proc/{pid}/exe").startswith(f"/memfd:{INIT}")
+        return not is_init(pid)
     except PermissionError:
         return True
     except OSError:
