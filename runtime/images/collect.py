@@ -185,18 +185,18 @@ def _collect_transfers(store: ImageStore, limit: float) -> tuple[int, int]:
     directory = store.directory("ingest")
     count = size = 0
     for name in os.listdir(directory):
-        fd = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = os.fstat(fd)
-            if found.st_mtime < limit:
-                os.unlink(name, dir_fd=directory)
-                count += 1
-                size += found.st_size
-        except (BlockingIOError, FileNotFoundError):
-            pass  # somebody writes it, or has just finished it
-        finally:
-            os.close(fd)
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # somebody writes it, or has just finished it
+            fd = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found = os.fstat(fd)
+                there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if found.st_mtime < limit and there.st_ino == found.st_ino:  # else it is a later writer's
+                    os.unlink(name, dir_fd=directory)
+                    count += 1
+                    size += found.st_size
+            finally:
+                os.close(fd)
     return count, size
 
 

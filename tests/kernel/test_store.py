@@ -247,6 +247,41 @@ def test_gc_beside_writers(tmp_path: Path) -> None:
     assert store.gc(-1).blobs == ()
 
 
+@pytest.mark.parametrize("moment", ["listed", "opened"])
+def test_gc_meets_a_transfer_that_ends(store: ImageStore, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """One that ends once gc has listed it is no fault of gc's; one of its name that has begun since is not gc's to take."""
+    data = b"all of it"
+    digest = sha256(data)
+    with store.writer(digest, len(data)) as writer:
+        writer.write(data[:3])
+    ingest, plain_open = store.directory("ingest"), os.open
+
+    def finish() -> None:
+        with store.writer(digest, len(data)) as writer:
+            writer.write(data[3:])
+            writer.commit()
+        if moment == "opened":
+            os.unlink(digest.removeprefix("sha256:"), dir_fd=store.directory("blobs/sha256"))
+            with store.writer(digest, len(data)) as writer:
+                writer.write(data[:5])
+
+    def open_late(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if dir_fd != ingest:
+            return plain_open(path, flags, mode, dir_fd=dir_fd)
+        monkeypatch.setattr(os, "open", plain_open)
+        if moment == "listed":
+            finish()
+        fd = plain_open(path, flags, mode, dir_fd=dir_fd)
+        if moment == "opened":
+            finish()
+        return fd
+
+    monkeypatch.setattr(os, "open", open_late)
+    assert store.gc(-1).transfers == 0
+    left = {"listed": [], "opened": [digest.removeprefix("sha256:")]}
+    assert os.listdir(ingest) == left[moment]
+
+
 def test_killed_while_writing(tmp_path: Path) -> None:
     """kill -9 at any byte: nothing is believed, what came is used again, and no lock stays."""
     data = os.urandom(1_000_000)
