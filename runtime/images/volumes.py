@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.errors import SteleError
 from runtime.images.collect import uses
@@ -11,7 +15,6 @@ from runtime.images.files import locked, remove_tree
 from runtime.images.model import ImageError
 from runtime.images.overrides import VOLUME_NAME
 from runtime.images.store import ImageStore
-from runtime.oci.load import load_document
 
 PLACE = "volumes"
 GONE = ".gone-"
@@ -59,12 +62,23 @@ def _users(store: ImageStore) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     place = os.path.realpath(f"{store.path}/{PLACE}")
     for use in sorted(uses(store).values(), key=lambda use: str(use["id"])):
-        try:
-            config = load_document(f"{use['root']}/{use['id']}/bundle/config.json", advice="")
-        except SteleError:
-            continue  # the container is gone, as after a reboot, or it is not made yet
-        for mount in config.get("mounts", ()):
+        for mount in _mounts(f"{use['root']}/{use['id']}/bundle/config.json"):
             folder, _, name = str(mount.get("source", "")).rpartition("/")
             if folder and os.path.realpath(folder) == place:
                 found.setdefault(name, []).append(use["id"])
     return found
+
+
+def _mounts(path: str) -> Iterator[dict[str, Any]]:
+    """Those of a container's config.json, which is as stele wrote it: bytes that are no UTF-8 stand in it as surrogates.
+
+    Raises:
+        ImageError: it cannot be read, so what the container has is not known.
+    """
+    # Else the container is gone, as after a reboot, or it is not made yet.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            with open(path, "rb") as file:
+                yield from json.load(file)["mounts"]
+        except (ValueError, KeyError, TypeError):
+            raise ImageError(f"{path} is damaged, so it is not known what volumes its container has; delete that container") from None
