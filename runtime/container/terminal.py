@@ -12,9 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from runtime.host.files import write_all
-
 CHUNK = 65536
+END_OF_FILE = b"\x04"
+"""As a terminal says it."""
 
 
 class Signals(Protocol):
@@ -36,6 +36,8 @@ class Relay:
     def __init__(self, master: int, pidfd: int, signals: Signals) -> None:
         self.master, self.pidfd, self.signals = master, pidfd, signals
         self.saved: list[object] | None = None
+        self.typed = self.shown = b""  # on its way to the program, and from it
+        self.input_ended = False
 
     def __enter__(self) -> Relay:
         if os.isatty(0):
@@ -58,35 +60,77 @@ class Relay:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
     def run(self) -> None:
-        """Copy until the terminal has no other end, or the process is over and its output read."""
-        poller = select.poll()
-        poller.register(self.master, select.POLLIN)
-        poller.register(self.pidfd, select.POLLIN)
-        poller.register(0, select.POLLIN)
-        poller.register(self.signals.fd, select.POLLIN)
+        """Copy until the terminal has no other end, or the process is over and its output read.
+
+        Nothing here waits for one side alone: a program that writes before it reads what was pasted would wait for us.
+        """
+        os.set_blocking(self.master, False)
         ended = False
         while True:
-            ready = dict(poller.poll(0 if ended else None))
-            if self.master in ready:
-                if not self._copy(self.master, 1):
-                    return
-            elif ended:
-                return
-            if 0 in ready and not self._copy(0, self.master):
-                poller.unregister(0)
-                os.write(self.master, b"\x04")  # end of file, as a terminal says it
+            ready = self._ready(ended=ended)
             if self.signals.fd in ready:
                 self.signals.pass_on()
-            if self.pidfd in ready:
-                ended = True
+            if 1 in ready:
+                self.shown = _put(1, self.shown)
+            if self.master in ready:
+                if not self._exchange():
+                    return
+            elif ended and not self.shown:
+                return
+            if 0 in ready:
+                self._read_input()
+            ended = ended or self.pidfd in ready
 
-    @staticmethod
-    def _copy(source: int, target: int) -> bool:
+    def _ready(self, *, ended: bool) -> set[int]:
+        """Wait; which of our fds can do what is wanted of them, or have an error to tell."""
+        poller = select.poll()
+        poller.register(self.signals.fd, select.POLLIN)
+        if not ended:
+            poller.register(self.pidfd, select.POLLIN)
+        wanted = (0 if self.shown else select.POLLIN) | (select.POLLOUT if self.typed else 0)
+        if wanted:
+            poller.register(self.master, wanted)
+        if self.shown:
+            poller.register(1, select.POLLOUT)
+        if not self.typed and not self.input_ended:
+            poller.register(0, select.POLLIN)
+        return {fd for fd, _ in poller.poll(0 if ended and not self.shown else None)}
+
+    def _exchange(self) -> bool:
+        """With the master, which does not block; False when the last slave of it was closed and its output read."""
+        if self.typed:
+            self.typed = _put(self.master, self.typed)
+        if self.shown:
+            return True
         try:
-            data = os.read(source, CHUNK)
+            self.shown = os.read(self.master, CHUNK)
+        except BlockingIOError:
+            return True
         except OSError as e:
-            if e.errno == errno.EIO:  # the last slave of a pty was closed
-                return False
+            if e.errno != errno.EIO:
+                raise
+        return bool(self.shown)
+
+    def _read_input(self) -> None:
+        try:
+            self.typed = os.read(0, CHUNK)
+        except BlockingIOError:
+            return  # another who has it, too, was quicker
+        except OSError as e:
+            if e.errno != errno.EIO:  # of a terminal that was hung up
+                raise
+        if not self.typed:
+            self.input_ended = True
+            self.typed = END_OF_FILE
+
+
+def _put(fd: int, data: bytes) -> bytes:
+    """Write what fd takes now; what is left. PIPE_BUF bytes do not block what poll(2) called ready."""
+    try:
+        return data[os.write(fd, data[: select.PIPE_BUF]) :]
+    except BlockingIOError:  # our caller may have made it so
+        return data
+    except OSError as e:
+        if e.errno != errno.EIO:
             raise
-        write_all(target, data)
-        return bool(data)
+        return b""  # a terminal whose other end was closed: nobody is left to read it

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -73,6 +75,48 @@ def test_signals_are_passed_on_beside_a_terminal(stele: Runtime, bundle: BundleF
         seen = b""
     assert process.wait(30) == 9
     os.close(master)
+
+
+LINES = "".join(f"{n:08} {'z' * 60}\n" for n in range(4000))
+
+
+def test_what_is_pasted_may_be_more_than_a_terminal_holds(stele: Runtime, bundle: BundleFactory) -> None:
+    """The program writes what it reads, and neither side waits for the other."""
+    made = bundle(["/bin/sh", "-c", "stty -echo -onlcr; echo; cat"], terminal=True)
+    done = stele("run", "--bundle", made, stele.id(), input=LINES)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(LINES[-len(LINES) // 2 :])  # what came before stty is echoed, too
+
+
+def test_a_program_that_does_not_read_is_still_heard(stele: Runtime, bundle: BundleFactory, output: Output) -> None:
+    """More is typed than anybody takes; output and signals go on."""
+    script = "stty raw -echo; trap 'exit 7' USR1; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done; echo end; while :; do sleep 0.02; done"
+    words = stele.command("run", "--bundle", bundle(["/bin/sh", "-c", script], terminal=True), stele.id())
+    typed, ours = os.pipe()
+    os.set_blocking(ours, False)
+    process = subprocess.Popen(words, stdin=typed, stdout=output.write_fd)
+    os.close(typed)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(ours, b"x" * 4096)
+    output.until("20000")
+    output.until("end")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(30) == 7
+    os.close(ours)
+
+
+def test_a_callers_output_may_not_block(stele: Runtime, bundle: BundleFactory, output: Output) -> None:
+    """With O_NONBLOCK, as some have made the terminal that they share with us: what it cannot take at once waits."""
+    script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo $i; done; exit 7"
+    made = bundle(["/bin/sh", "-c", script], terminal=True)
+    os.set_blocking(output.write_fd, False)
+    fcntl.fcntl(output.write_fd, fcntl.F_SETPIPE_SZ, 4096)  # so it is full nearly always
+    process = subprocess.Popen(
+        stele.command("run", "--bundle", made, stele.id()), stdin=subprocess.DEVNULL, stdout=output.write_fd
+    )
+    output.until("30000")
+    assert process.wait(30) == 7
 
 
 def test_a_caller_may_ignore_the_end_of_its_children(stele: Runtime, bundle: BundleFactory) -> None:
