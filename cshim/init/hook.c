@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
+#include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/signal.h>
@@ -12,6 +13,7 @@
 #include <linux/wait.h>
 
 #define TAIL 160 /* how much of the hook's stderr goes into the error */
+#define PIPE_SIZE (1 << 16)
 
 struct tail {
 	char text[TAIL];
@@ -70,74 +72,73 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Wait for the end of the process, reading its output meanwhile; 0 when the time is over. */
+/* Wait for the end of the process, reading its output meanwhile; 0 when the time is over. Of what others that have its
+ * output write after its end, no more is read than a pipe holds. */
 static int wait_for(int pidfd, int output, int64_t timeout_ms, struct tail *tail)
 {
 	int64_t end = now_ms() + timeout_ms;
-	for (;;) {
+	char bytes[512];
+	for (size_t after = 0;;) {
 		struct { int fd; short events, revents; } polled[2] = { { pidfd, POLLIN, 0 }, { output, POLLIN, 0 } };
 		int64_t left = end - now_ms();
 		struct __kernel_timespec t = { left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0 };
-		long n = SYS(__NR_ppoll, polled, 2, timeout_ms ? &t : NULL, NULL, 8);
-		if (n == 0)
-			return 0;
-		char bytes[512];
+		SYS(__NR_ppoll, polled, 2, timeout_ms ? &t : NULL, NULL, 8);
 		long got = polled[1].revents ? SYS(__NR_read, output, bytes, sizeof(bytes)) : 0;
 		if (got > 0)
 			keep_tail(tail, bytes, (uint32_t)got);
-		if (polled[0].revents && got <= 0)
+		if (polled[0].revents && (got <= 0 || (after += (size_t)got) > PIPE_SIZE))
 			return 1;
+		if (!polled[0].revents && timeout_ms && left <= 0)
+			return 0;
 		if (polled[1].revents && got == 0)
 			output = -1;
 	}
 }
 
-static void feed_state(const struct init *in, const struct step *s, int input)
+/* The state document as a file in memory, as the hooks of the host's side get it: a hook need not read it, and a pipe
+ * holds less than annotations may have. */
+static int state_file(const struct init *in, const struct step *s)
 {
 	char number[24];
 	/* Our pid as this namespace sees it; the kernel's answer, not a cached one. */
 	append_number(number, number + sizeof(number), (uint64_t)SYS(__NR_getpid));
 	const char *parts[3] = { step_string(s, 1, NULL), number, step_string(s, 2, NULL) };
+	int fd = (int)SYS(__NR_memfd_create, "state", MFD_CLOEXEC);
+	must(in, fd, "state");
 	for (int i = 0; i < 3; i++) {
 		size_t n = strlen(parts[i]);
 		while (n > 0) {
-			long w = SYS(__NR_write, input, parts[i], n);
-			if (w == -EINTR)
-				continue;
-			if (w <= 0)
-				return; /* the hook does not read its state: its right */
+			long w = SYS(__NR_write, fd, parts[i], n);
+			must(in, w, "state");
 			parts[i] += w;
 			n -= (size_t)w;
 		}
 	}
-	(void)in;
+	must(in, SYS(__NR_lseek, fd, 0, 0 /* SEEK_SET */), "state");
+	return fd;
 }
 
 void do_hook(struct init *in, const struct step *s)
 {
 	const char *path = step_string(s, 0, NULL);
-	int input[2], output[2], pidfd = -1;
+	int output[2], pidfd = -1;
 	if (s->ints[1] > s->n_strs - 3)
 		fail(in, -EINVAL, path);
-	must(in, SYS(__NR_pipe2, input, O_CLOEXEC), path);
-	must(in, SYS(__NR_pipe2, output, O_CLOEXEC | O_NONBLOCK), path);
+	int input = state_file(in, s);
+	must(in, SYS(__NR_pipe2, output, O_CLOEXEC), path);
+	must(in, SYS(__NR_fcntl, output[0], F_SETFL, O_NONBLOCK), path); /* ours: the hook's own blocks, as programs expect */
 	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD };
 	long pid = SYS(__NR_clone3, &args, sizeof(args));
 	must(in, pid, path);
 	if (pid == 0)
-		child(in, s, input[0], output[1]);
-	SYS(__NR_close, input[0]);
+		child(in, s, input, output[1]);
+	SYS(__NR_close, input);
 	SYS(__NR_close, output[1]);
-	/* A state document is far below a pipe's 64 KiB unless its annotations are huge; SIGPIPE would end us. */
-	struct { unsigned long handler, flags, restorer, mask; } ignore = { 1, 0, 0, 0 }, plain = { 0 };
-	SYS(__NR_rt_sigaction, SIGPIPE, &ignore, NULL, 8);
-	feed_state(in, s, input[1]);
-	SYS(__NR_rt_sigaction, SIGPIPE, &plain, NULL, 8);
-	SYS(__NR_close, input[1]);
 	struct tail tail = { .length = 0 };
 	int ended = wait_for(pidfd, output[0], (int64_t)s->ints[0] * 1000, &tail);
 	if (!ended)
-		SYS(__NR_kill, -pid, SIGKILL);
+		for (int all = 0; all < 2; all++) /* it may not have come to its setsid(2) yet */
+			SYS(__NR_kill, all ? -pid : pid, SIGKILL);
 	int status = 0;
 	while (SYS(__NR_wait4, pid, &status, 0, NULL) == -EINTR)
 		;
@@ -145,11 +146,12 @@ void do_hook(struct init *in, const struct step *s)
 	SYS(__NR_close, output[0]);
 	if (ended && status == 0)
 		return;
+	if (!ended)
+		fail(in, -ETIME, tail.text);
 	char text[240];
-	char *end = text + sizeof(text), *at = append(text, end, ended ? (status & 0x7f ? "signal " : "exit status ") : "");
-	if (ended)
-		at = append_number(at, end, (uint64_t)(status & 0x7f ? status & 0x7f : status >> 8));
+	char *end = text + sizeof(text), *at = append(text, end, status & 0x7f ? "signal " : "exit status ");
+	at = append_number(at, end, (uint64_t)(status & 0x7f ? status & 0x7f : status >> 8));
 	if (tail.length)
 		at = append(append(at, end, ": "), end, tail.text);
-	fail(in, ended ? -ECHILD : -ETIME, at ? text : tail.text);
+	fail(in, -ECHILD, at ? text : tail.text);
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from runtime.container.limits import refused
 from runtime.errors import HostError, SteleError
@@ -159,15 +160,16 @@ def _bind(step: model.BindMount, number: int, detail: str, why: str) -> str:
 
 
 def _hook(step: model.Hook, index: int, number: int, detail: str) -> str:
-    what = f"hook {step.path} (index {index})"
+    what, said = f"hook {step.path} (index {index})", detail.strip()
     if number == errno.ETIME:
-        return f"{what} did not end within its timeout of {step.timeout} s and was killed" + (
-            f": {detail}" if detail else ""
-        )
-    _, unable, code = detail.strip().partition("it could not be executed, errno ")
+        ended = f"{what} did not end within its timeout of {step.timeout} s and was killed"
+        return f"{ended}: {said}" if said else ended
+    if number != errno.ECHILD:
+        return f"{what}: cannot start it: {words(number)}"
+    unable = re.search(r"it could not be executed, errno (\d{1,3})$", said)
     if unable:
-        return f"{what}: cannot execute it: {words(int(code))}; install it or correct its path"
-    return f"{what} failed: {detail.strip()}"
+        return f"{what}: cannot execute it: {words(int(unable[1]))}; install it or correct its path"
+    return f"{what} failed: {said}"
 
 
 def _program(number: int, detail: str) -> str:

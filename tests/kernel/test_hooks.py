@@ -112,6 +112,48 @@ def test_a_hook_that_does_not_end_is_killed_with_its_children(
     assert leftovers.left() == []
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["yes | head -c 1000000", "head -c 300000 >/dev/null", "exec <&-; true"],
+    ids=["more than a pipe holds", "all of a long state", "none of it"],
+)
+@pytest.mark.parametrize("kind", KINDS[:5])
+def test_a_hook_may_read_and_write_as_it_likes(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, kind: str, script: str
+) -> None:
+    changes = {"hooks": {kind: [shell(script, timeout=20)]}, "annotations": {"long": "x" * 200_000}}
+    done = stele("run", "-b", bundle(["true"], changes), stele.id(), stdout=-3)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_hook_may_leave_a_process_that_writes_on(stele: Runtime, bundle: BundleFactory) -> None:
+    made = bundle(["true"], {"hooks": {"startContainer": [shell("yes & true")]}})
+    done = stele("run", "-b", made, stele.id(), stdout=-3, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", ["exec yes", "exec sleep 1000"])
+@pytest.mark.parametrize("kind", KINDS[:5])
+def test_whatever_a_hook_does_its_timeout_holds(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, kind: str, script: str
+) -> None:
+    """It writes without end, or leaves a state document unread that is longer than a pipe holds."""
+    changes = {"hooks": {kind: [shell(script, timeout=1)]}, "annotations": {"long": "x" * 200_000}}
+    done = stele("run", "-b", bundle(["true"], changes), stele.id(), stdout=-3, timeout=20)
+    assert done.returncode == 1
+    assert "did not end within its timeout of 1 s and was killed" in done.stderr
+    assert "killed: : " not in done.stderr
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize("number", ["x", "9" * 30])
+def test_a_hook_may_say_what_it_likes(stele: Runtime, bundle: BundleFactory, number: str) -> None:
+    words = f"it could not be executed, errno {number}"
+    made = bundle(["true"], {"hooks": {"startContainer": [shell(f"echo {words}; exit 3")]}})
+    done = stele("run", "-b", made, stele.id(), stdout=-3)
+    assert done.stderr == f"stele run failed: hook /bin/sh (index 0) failed: exit status 3: {words}\n"
+
+
 def test_a_hook_within_its_timeout_is_not_killed(stele: Runtime, bundle: BundleFactory, log: Path) -> None:
     hooks = {k: [shell(f"echo {k} >> {log}" if k != "startContainer" else "true", timeout=60)] for k in KINDS}
     assert stele("run", "-b", bundle(["true"], {"hooks": hooks}), stele.id()).returncode == 0
