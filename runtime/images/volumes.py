@@ -81,4 +81,6 @@ def _mounts(path: str) -> Iterator[dict[str, Any]]:
             with open(path, "rb") as file:
                 yield from json.load(file)["mounts"]
         except (ValueError, KeyError, TypeError):
-            raise ImageError(f"{path} is damaged, so it is not known what volumes its container has; delete that container") from None
+            raise ImageError(
+                f"{path} is damaged, so it is not known what volumes its container has; delete that container"
+            ) from None
