@@ -13,10 +13,8 @@ build/stele.raw: build/bin/stele build-aux/sysext.sh
 # Boots the host and drives it from here: there is no Python in it. The exit code is that of the tests. Where all is
 # emulated a test may take minutes.
 VM_READY = build vm-image sysext
-# Kubernetes comes last: after it, test_notify of test_systemd was at times red, and why is not known yet.
-CALLERS = $(sort $(wildcard tests/callers/test_*.py)) tests/callers/kubernetes
 vm-test: $(VM_READY)
-	$(PYTEST) -o faulthandler_timeout=600 --durations=15 tests/vm $(CALLERS)
+	$(PYTEST) -o faulthandler_timeout=600 --durations=15 tests/vm tests/callers
 
 # Fifty cuts of power instead of the few of vm-test, with quick boots: some 15 minutes.
 power-cuts: $(VM_READY)

@@ -88,15 +88,18 @@ class Bus:
         )
 
     def _authenticate(self) -> None:
-        """By the socket's credentials alone: in a user namespace we do not know the uid that systemd sees."""
-        self.socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+        """By the socket's credentials alone: in a user namespace we do not know the uid that systemd sees.
+
+        All lines go at once, as systemd's own clients send them. Were BEGIN sent after the answer, a busy systemd would
+        read it together with our first call, and not look at that before something else comes.
+        """
+        self.socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
         said = b""
         while b"OK " not in said or not said.endswith(b"\r\n"):
             more = self.socket.recv(512)
             said += more
             if not more or b"REJECTED" in said or b"ERROR" in said:
                 raise EOFError(f"authentication failed: {said.decode('ascii', 'replace').strip() or 'no answer'}")
-        self.socket.sendall(b"BEGIN\r\n")
 
     def __enter__(self) -> Bus:
         return self
