@@ -35,6 +35,8 @@ def execute(options: Globals, values: dict[str, Any]) -> int:
         os.close(started.pidfd)
         _tell(started, options)
         return 0
+    with store.locked(container_id):
+        pass  # whoever has it is waited for here: from the next line on, signals are for the program
     with Forwarding() as forwarding:
         started = execute_in(store, container_id, request)
         forwarding.to(started.pidfd)

@@ -167,8 +167,7 @@ class Creation:
         )
         self.store.write(self.directory, self.record)
         if request.image:  # after the record: whoever finds it knows what else there is
-            self.undo.callback(from_image.release, request.image.store, self.container_id, self.store.root)
-            from_image.prepare(request.image, self.container_id, self.store.root, self.directory)
+            from_image.prepare(request.image, self.container_id, self.store.root, self.directory, self.undo)
         self.undo.callback(self._destroy_cgroup)
         self.manager.prepare(self.plan.writes)
         if self.plan.device_program:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from runtime.container.requests import FromImage
 from runtime.container.state import Store, is_alive
 from runtime.errors import HostError, SteleError
+from runtime.host.interrupt import waiting
 from runtime.plan.model import UPPER_DIRECTORY
 
 BUNDLE, FILES, ROOTFS = "bundle", "files", "rootfs"
@@ -42,7 +43,8 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
             f'--upper "{path}": {os.strerror(e.errno or 0)}; name a directory that exists', e.errno or 0
         ) from e
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        with waiting():
+            fcntl.flock(fd, fcntl.LOCK_EX)
         found = os.fstat(fd)
         upper = f"{found.st_dev}:{found.st_ino}"
         for other in store.ids():
@@ -63,12 +65,13 @@ class InUse(Exception):
     """A container has the upper layer."""
 
 
-def prepare(image: FromImage, container_id: str, root: str, directory: int) -> None:
+def prepare(image: FromImage, container_id: str, root: str, directory: int, undo: contextlib.ExitStack) -> None:
     """Hold the image, and write the bundle into the container's state directory.
 
     Args:
         root: the --root that the container is below.
         directory: the state directory's fd.
+        undo: is told how to let go of the image, once it is held: where that is waited for, to let go is to wait, too.
     Raises:
         ImageError: the store does not have the image any more. OSError.
     """
@@ -76,6 +79,7 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int) -> N
     from runtime.images.store import ImageStore
 
     use = ImageStore(image.store).hold(container_id, root, image.chain)
+    undo.callback(release, image.store, container_id, root)
     for name in (BUNDLE, f"{BUNDLE}/{ROOTFS}", f"{BUNDLE}/{FILES}"):
         os.mkdir(name, 0o755, dir_fd=directory)
     for name, content in image.files.items():

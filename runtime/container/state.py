@@ -22,6 +22,7 @@ from typing import Any
 
 from runtime.errors import AlreadyExists, HostError, NewerState, NotFound, StateError
 from runtime.host.files import replace, temporary
+from runtime.host.interrupt import waiting
 from runtime.host.processes import is_init, stat_of
 
 FORMAT = 1
@@ -202,7 +203,7 @@ class Store:
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
+            except BaseException:
                 os.close(fd)
                 raise
             # Deleted, and perhaps made again, while we waited: then this fd locks nothing.
@@ -213,8 +214,9 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, container_id: str) -> Iterator[int]:
-        """`lock` for a with statement."""
-        fd = self.lock(container_id)
+        """`lock` for a with statement. Raises SteleError: a signal ended the wait (`runtime.host.interrupt`)."""
+        with waiting():
+            fd = self.lock(container_id)
         try:
             yield fd
         finally:

@@ -71,7 +71,7 @@ def seal(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Sealed:
         return known
     store.check_writable()
     place = store.directory(PLACE)
-    with locked(place, "lock"):
+    with locked(place, "lock", stoppable=True):
         known = sealed(store, config)
         if known and os.path.exists(known.path):
             return known

@@ -11,14 +11,17 @@ import stat
 from collections.abc import Iterator
 
 from runtime.errors import HostError
+from runtime.host.interrupt import waiting
 
 
 @contextlib.contextmanager
-def locked(directory: int, name: str, *, shared: bool = False) -> Iterator[None]:
+def locked(directory: int, name: str, *, shared: bool = False, stoppable: bool = False) -> Iterator[None]:
     """Hold a lock file, made if it is not there; it is never removed, so its name stands for one lock.
 
+    Args:
+        stoppable: a signal ends the wait; not for what takes something back.
     Raises:
-        HostError: it cannot be written, as on a read-only file system.
+        HostError: it cannot be written, as on a read-only file system. SteleError: a signal ended the wait.
     """
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
@@ -29,7 +32,8 @@ def locked(directory: int, name: str, *, shared: bool = False) -> Iterator[None]
             e.errno or 0,
         ) from e
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        with waiting() if stoppable else contextlib.nullcontext():
+            fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)

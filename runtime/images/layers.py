@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.errors import HostError
+from runtime.host.interrupt import waiting
 from runtime.host.unpack import (
     LOWEST,
     OVERLAY,
@@ -218,36 +219,38 @@ def all_at_once(jobs: list[tuple[int, Callable[[Work], None]]]) -> None:
     In threads even if there is one job: a signal's handler runs in the main thread, and only outside of C.
     """
     work, failures = Work(), list[BaseException]()
-    waiting: SimpleQueue[Callable[[Work], None]] = SimpleQueue()
+    left: SimpleQueue[Callable[[Work], None]] = SimpleQueue()
     for _, job in sorted(jobs, key=lambda job: -job[0]):
-        waiting.put(job)
-    # Not Thread.join: once a signal's handler has raised in it, it takes the thread for ended (bpo-45274).
-    ended: SimpleQueue[None] = SimpleQueue()
+        left.put(job)
+    # Not Thread.join: once a signal's handler has raised in it, it takes the thread for ended (bpo-45274). And counted by
+    # those that end: a handler may also raise when what one of them said is already taken off the queue.
+    ended, over = SimpleQueue[None](), list[None]()
 
     def worker() -> None:
         try:
             while not failures:
-                waiting.get_nowait()(work)
+                left.get_nowait()(work)
         except Empty:
             pass
         except BaseException as e:
             failures.append(e)
             work.stop()
         finally:
+            over.append(None)
             ended.put(None)
 
-    left = 0
+    started = 0
     try:
         for _ in range(min(len(jobs), len(os.sched_getaffinity(0)))):
             threading.Thread(target=worker).start()
-            left += 1
-        while left:
-            ended.get()
-            left -= 1
+            started += 1
+        with waiting():
+            for _ in range(started):
+                ended.get()
     except BaseException:
         failures.append(KeyboardInterrupt())  # no other job begins
         work.stop()
-        for _ in range(left):
+        while len(over) < started:
             ended.get()
         raise
     if failures:

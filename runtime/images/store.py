@@ -290,7 +290,7 @@ class ImageStore:
         if self.read_only():
             self._check_chain(container_id, chain)
             return json.dumps({**use, "store": self.path}).encode()
-        with self._locked():
+        with self._locked(stoppable=True):
             self._check_chain(container_id, chain)
             # A container does not outlive the host's crash, so neither need this; an fsync would be the half of a start.
             data = json.dumps(use).encode()
@@ -357,9 +357,9 @@ class ImageStore:
             os.close(fd)
         return "sha256:" + found.hexdigest()
 
-    def _locked(self) -> Any:
+    def _locked(self, *, stoppable: bool = False) -> Any:
         self.check_writable()
-        return locked(self.directory(), "lock")
+        return locked(self.directory(), "lock", stoppable=stoppable)
 
     def _names(self) -> dict[str, dict[str, Any]]:
         try:
