@@ -29,6 +29,8 @@ FORMAT = 1
 STATE_FILE = "state.json"
 CGROUP_FILE = "cgroup"
 START_SOCKET = "start"
+CACHE = ".cache"
+"""Beside the containers below --root: what may be removed at any time."""
 ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 STATE_MAX = 16 << 20
 PF_EXITING = 0x4
@@ -81,11 +83,12 @@ def check_id(container_id: str) -> str:
     """Return a well-formed id.
 
     Raises:
-        StateError: it has other characters than runc allows.
+        StateError: it has other characters than runc allows, or is a name of stele's own.
     """
-    if not ID.fullmatch(container_id) or container_id in (".", ".."):
+    if not ID.fullmatch(container_id) or container_id in (".", "..", CACHE):
         raise StateError(
-            f"invalid container ID format: {container_id!r}; use letters, digits and _ + . - only, at most 255 of them"
+            f"invalid container ID format: {container_id!r}; use letters, digits and _ + . - only, at most 255 of them, "
+            f"and not {CACHE}"
         )
     return container_id
 
@@ -156,12 +159,13 @@ class Store:
         return f"{self.root}/{check_id(container_id)}"
 
     def ids(self) -> list[str]:
-        """All ids, sorted; [] when nothing was ever created."""
+        """All ids, sorted; [] when nothing was ever created. What is no directory is no container."""
         try:
-            names = os.listdir(self.root)
+            with os.scandir(self.root) as entries:
+                names = [e.name for e in entries if ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
-        return sorted(n for n in names if ID.fullmatch(n) and not n.startswith("."))
+        return sorted(name for name in names if name != CACHE)
 
     def make(self, container_id: str) -> int:
         """Make the container's directory and lock it; returns its fd, which holds the lock until closed.
@@ -172,9 +176,12 @@ class Store:
         path = self.path(container_id)
         try:
             # Sticky: what tidies up an $XDG_RUNTIME_DIR leaves such a directory alone (XDG Base Directory Specification).
-            os.makedirs(self.root, mode=0o1700, exist_ok=True)
+            if not os.path.isdir(self.root):
+                os.makedirs(self.root, mode=0o1700, exist_ok=True)
             os.mkdir(path, 0o700)
-        except FileExistsError:
+        except FileExistsError as e:
+            if e.filename == self.root:
+                raise HostError(f"--root {self.root}: it is no directory; choose another with --root") from None
             raise AlreadyExists(
                 f'container with given ID already exists: "{container_id}"; choose another id or delete it'
             ) from None
@@ -199,7 +206,9 @@ class Store:
         while True:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except FileNotFoundError:
+            except OSError as e:
+                if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -236,7 +245,7 @@ class Store:
         path = self.path(container_id)
         try:
             content = _content(f"{path}/{STATE_FILE}")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not os.path.isdir(path):
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
             raise StateError(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runtime.container.lifecycle import delete, listing
-from runtime.container.state import Record, Store
-from runtime.errors import NewerState, StateError
+from runtime.container.state import CACHE, Record, Store
+from runtime.errors import HostError, NewerState, NotFound, StateError
 
 CGROUP = {"manager": "disabled"}
 
@@ -95,3 +95,25 @@ def test_what_is_being_removed_does_not_exist(store: Store) -> None:
     os.unlink(f"{store.path('c')}/state.json")
     with pytest.raises(StateError, match=r'"c" does not exist: it is being created or removed; .*delete --force'):
         store.read("c")
+
+
+def test_what_is_no_directory_is_no_container(store: Store) -> None:
+    """Somebody's file below --root neither hides the containers nor is one; a name that begins with a dot is as good as others."""
+    os.close(store.make(".d"))
+    Path(store.root, "file").touch()
+    Path(store.root, "link").symlink_to("c")
+    Path(store.root, CACHE).mkdir()
+    assert statuses(store) == [(".d", "stopped"), ("c", "stopped")]
+    for name in ("file", "link"):
+        with pytest.raises(NotFound):
+            store.read("file")
+        with pytest.raises(NotFound):
+            store.lock(name)
+    with pytest.raises(StateError, match="invalid container ID"):
+        store.path(CACHE)
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "root").touch()
+    with pytest.raises(HostError, match="root: it is no directory; choose another with --root"):
+        Store(f"{tmp_path}/root").make("c")
