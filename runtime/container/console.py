@@ -10,6 +10,7 @@ import struct
 from runtime.errors import HostError, UsageError
 from runtime.host.interrupt import waiting
 
+LONG = "the path of a unix socket can have 107 bytes"  # unix(7); Python tells this one without an errno
 TIMEOUT = 5.0
 """Seconds to wait for a peer that does not take what it asked for."""
 
@@ -39,7 +40,7 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
             if sent < len(message):  # sending nothing fails, too, where the peer has what it wants and is gone
                 connection.sendall(message[sent:])
     except OSError as e:
-        reason = os.strerror(e.errno or 0) if e.errno != errno.EAGAIN else "it did not answer in time"
+        reason = "it did not answer in time" if e.errno == errno.EAGAIN else e.strerror or LONG
         raise HostError(f'{field} "{path}": cannot hand over the file descriptor: {reason}', e.errno or 0) from e
     finally:
         os.close(fd)

@@ -20,6 +20,9 @@ from runtime.plan.model import HostHook
 CATCHABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """A hook gets them all as they are by default, whatever our caller ignores."""
 
+WEEKS = 3 * 7 * 24 * 3600
+"""Seconds; more would be more milliseconds than poll(2) takes."""
+
 TAIL = 500
 """How many bytes of a failed hook's stderr its error quotes."""
 
@@ -95,12 +98,12 @@ def _memory(name: str) -> IO[bytes]:
 
 
 def _ended(pid: int, timeout: int) -> bool:
-    """Wait for the end of a child without reaping it; False when the time is over. 0 waits for ever."""
+    """Wait for the end of a child without reaping it; False when the time is over. 0 waits for ever, and so do three weeks."""
     pidfd = os.pidfd_open(pid)
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         with waiting():
-            return bool(poller.poll(timeout * 1000 if timeout else None))
+            return bool(poller.poll(timeout * 1000 if 0 < timeout < WEEKS else None))
     finally:
         os.close(pidfd)

@@ -20,7 +20,7 @@ def set_limits(pid: int, limits: tuple[model.Rlimit, ...]) -> None:
         HostError: names the limit.
     """
     for limit in limits:
-        soft, hard = (resource.RLIM_INFINITY if v == INFINITY else v for v in (limit.soft, limit.hard))
+        soft, hard = (v - (1 << 64) if v >> 63 else v for v in (limit.soft, limit.hard))  # the module's are signed
         try:
             resource.prlimit(pid, limit.resource, (soft, hard))
         except (OSError, ValueError) as e:  # ValueError: EPERM in Python's words, the plan has no soft above hard

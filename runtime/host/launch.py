@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from runtime.errors import HostError
 from runtime.host.files import write_all
 from runtime.host.interrupt import waiting
-from runtime.host.processes import INIT
+from runtime.host.processes import INIT, signal_name
 from runtime.host.shim import ffi, lib
 from runtime.plan import model, wire
 
@@ -136,14 +136,12 @@ class Child:
 
     def ending(self) -> str:
         """How init ended, which has closed its end of the talk: "ended", "was killed by SIGKILL"; it is not reaped."""
-        import signal
-
         try:
             how = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:  # `start` is not its parent
             return "ended"
         killed = how and how.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
-        return f"was killed by {signal.Signals(how.si_status).name}" if how and killed else "ended"
+        return f"was killed by {signal_name(how.si_status)}" if how and killed else "ended"
 
     def reap_forked(self) -> None:
         """Wait for the stages that are over; they end right after their Fork step."""

@@ -31,6 +31,16 @@ def stat_of(pid: int) -> re.Match[bytes] | None:
         return None
 
 
+def signal_name(number: int) -> str:
+    """As "SIGKILL"; of real-time signals, which have no name of their own, as "SIGRTMIN+6"."""
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
 def is_init(pid: int) -> bool:
     """Whether a process has init's executable still, not the user's. Raises OSError: it is not ours to look at, or a zombie."""
     return os.readlink(f"/proc/{pid}/exe").startswith(f"/memfd:{INIT}")

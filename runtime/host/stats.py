@@ -16,6 +16,8 @@ NANOSECONDS = 1000
 """In a microsecond: the kernel counts CPU time in the one, runc prints the other."""
 
 UNLIMITED = (1 << 64) - 1
+LONGEST = 24 * 3600.0
+"""Seconds that are waited at a time: poll(2) takes milliseconds up to 2**31."""
 NO_CGROUP = "the container has no cgroup of its own, so there are no statistics of it"
 
 
@@ -238,7 +240,7 @@ def oom_events(manager: HasCgroup, *, interval: float | None = None) -> Iterator
             if interval is not None and time.monotonic() >= due:
                 due = max(due + interval, time.monotonic())
                 yield 0
-            poller.poll(None if interval is None else max(0.0, due - time.monotonic()) * 1000)
+            poller.poll(None if interval is None else min(max(0.0, due - time.monotonic()), LONGEST) * 1000)
     finally:
         for each in (fd, events, memory):
             if each >= 0:

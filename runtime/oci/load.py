@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -13,6 +14,10 @@ from runtime.oci import rules, validate
 
 MAX_DOCUMENT = 4 << 20
 """Bytes. A document is held in memory and hashed with a seed that is fixed when stele is built."""
+
+
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""In JSON, where a backslash may stand for itself."""
 
 
 def load_config(bundle: str) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def load_document(path: str, *, advice: str, pipe: bool = False) -> dict[str, An
     """A JSON object from a regular file of bounded size, or from a pipe where that may be.
 
     Raises:
-        HostError: it cannot be read. ConfigError: it is no JSON object.
+        HostError: it cannot be read. ConfigError: it is no JSON object, or has a NUL character.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK))
@@ -47,6 +52,12 @@ def load_document(path: str, *, advice: str, pipe: bool = False) -> dict[str, An
         raise HostError(f'"{path}" is not a regular file; {advice}')
     with os.fdopen(fd, "rb") as f:
         content = f.read(MAX_DOCUMENT + 1)
+    nul = NUL.search(content) if b"\\u0000" in content else None
+    if nul:
+        line = content.count(b"\n", 0, nul.start()) + 1
+        raise ConfigError(
+            "", f'"{path}" has a NUL character (\\u0000) in line {line}; nothing in it can hold one: remove it'
+        )
     return parse_document(content, path)
 
 
@@ -61,6 +72,7 @@ def parse_document(content: bytes, name: str) -> dict[str, Any]:
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
         json.dumps(value, ensure_ascii=False).encode("utf-8")
+        value = without_nulls(value) if b"null" in content else value
     except json.JSONDecodeError as e:
         raise ConfigError(
             "", f'"{name}" is not valid JSON: {e.msg} at line {e.lineno} column {e.colno}; correct it'
@@ -69,7 +81,7 @@ def parse_document(content: bytes, name: str) -> dict[str, Any]:
         raise ConfigError("", f'"{name}" is not valid JSON: {e}; correct it') from None
     if not isinstance(value, dict):
         raise ConfigError("", f'"{name}" must hold a JSON object, not {type(value).__name__}')
-    return without_nulls(value) if b"null" in content else value
+    return value
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -96,6 +96,11 @@ def _hooks(hooks: Mapping[str, Any]) -> Iterator[Fault]:
         for i, hook in enumerate(listed if kind in HOOKS else ()):
             if not hook["path"].startswith("/"):
                 yield Fault(f"hooks.{kind}[{i}].path", f"{hook['path']!r} is not absolute; begin it with /")
+            if hook.get("args") and not hook["args"][0]:
+                yield Fault(f"hooks.{kind}[{i}].args[0]", "is empty; it is the program's own name")
+            for j, entry in enumerate(hook.get("env") or ()):
+                if entry[:1] in ("", "="):
+                    yield Fault(f"hooks.{kind}[{i}].env[{j}]", f"{entry!r} is not NAME=VALUE")
 
 
 def _sysctls(config: Mapping[str, Any], sysctls: Mapping[str, str], kinds: set[str]) -> Iterator[Fault]:

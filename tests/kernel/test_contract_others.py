@@ -166,12 +166,15 @@ def test_events_stats(stele: Runtime, bundle: BundleFactory) -> None:
     stele.ok("delete", "-f", name)
 
 
-def test_events_come_at_their_interval_until_the_end(stele: Runtime, bundle: BundleFactory) -> None:
+@pytest.mark.parametrize(("interval", "seen"), [("50ms", 3), ("1000h", 1)])
+def test_events_come_at_their_interval_until_the_end(
+    stele: Runtime, bundle: BundleFactory, interval: str, seen: int
+) -> None:
     name = stele.detached(bundle(SLEEP))
-    events = subprocess.Popen(stele.command("events", "--interval", "50ms", name), stdout=subprocess.PIPE, text=True)
+    events = subprocess.Popen(stele.command("events", "--interval", interval, name), stdout=subprocess.PIPE, text=True)
     assert events.stdout is not None
-    lines = [events.stdout.readline() for _ in range(3)]
-    assert [json.loads(line)["type"] for line in lines] == ["stats"] * 3
+    lines = [events.stdout.readline() for _ in range(seen)]
+    assert [json.loads(line)["type"] for line in lines] == ["stats"] * seen
     stele.ok("delete", "-f", name)
     events.stdout.read()
     events.stdout.close()

@@ -177,8 +177,10 @@ def test_a_hook_that_is_not_there(stele: Runtime, bundle: BundleFactory, leftove
         ({"path": "/bin/sh", "timeout": 0}, ".timeout: 0 is out of range"),
         ({"path": "/bin/sh", "timeout": -1}, ".timeout"),
         ({"args": ["x"]}, ".path"),
+        ({"path": "/bin/sh", "args": ["", "-c", "true"]}, ".args[0]: is empty"),
+        ({"path": "/bin/sh", "env": ["A=1", "=2"]}, ".env[1]: '=2' is not NAME=VALUE"),
     ],
-    ids=["relative", "timeout-0", "timeout-negative", "no-path"],
+    ids=["relative", "timeout-0", "timeout-negative", "no-path", "no-name", "no-variable"],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hook_that_cannot_be_meant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -227,3 +228,22 @@ def test_null_is_not_set() -> None:
 def test_rules_list_every_fault() -> None:
     document = config(process__args=[], process__cwd="x", linux__sysctl={"vm.swappiness": "1"})
     assert [f.path for f in rules.faults(document)] == ["process.args", "process.cwd", "linux.sysctl.vm.swappiness"]
+
+
+@pytest.mark.parametrize("text", ['{"a": "x\\u0000"}', '{"a\\u0000": 1}', '{"a":\n"\\\\\\u0000"}'])
+def test_a_nul_is_refused_before_anything_is_done(tmp_path: Path, text: str) -> None:
+    """No string that the kernel takes can hold one, and Python's calls fail on it in many ways."""
+    (tmp_path / "d").write_text(text)
+    with pytest.raises(ConfigError, match=rf"has a NUL character \(\\u0000\) in line {text.count(chr(10)) + 1}"):
+        load.load_document(str(tmp_path / "d"), advice="")
+
+
+def test_what_looks_like_a_nul_is_none(tmp_path: Path) -> None:
+    (tmp_path / "d").write_text('{"a": "\\\\u0000"}')
+    assert load.load_document(str(tmp_path / "d"), advice="") == {"a": "\\u0000"}
+
+
+def test_nesting_is_bounded_with_nulls_in_it() -> None:
+    for depth in range(100, 1200, 50):
+        with contextlib.suppress(ConfigError):
+            load.parse_document(b'{"a":' + b"[" * depth + b"null" + b"]" * depth + b"}", "x")

@@ -1,0 +1,48 @@
+"""Numbers and names that the kernel takes and Python's own modules do not, as they come."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runtime.container.console import send_fd
+from runtime.container.hooks import run_hooks
+from runtime.container.limits import set_limits
+from runtime.errors import HostError
+from runtime.host.launch import Child
+from runtime.plan.model import HostHook, Rlimit
+
+
+def test_a_limit_above_2_to_63() -> None:
+    child = subprocess.Popen(["sleep", "1000"])
+    try:
+        set_limits(child.pid, (Rlimit(resource.RLIMIT_FSIZE, (1 << 63) - 1, (1 << 63) + 4096),))
+        words = Path(f"/proc/{child.pid}/limits").read_text().partition("Max file size")[2].split()
+        assert words[:2] == [str((1 << 63) - 1), str((1 << 63) + 4096)]
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(40, "SIGRTMIN+6"), (signal.SIGRTMAX, "SIGRTMAX"), (signal.SIGKILL, "SIGKILL")]
+)
+def test_signals_without_a_name(number: int, name: str) -> None:
+    child = subprocess.Popen(["sh", "-c", f"kill -{int(number)} $$"])
+    with socket.socket() as talk:
+        assert Child(child.pid, -1, talk).ending() == f"was killed by {name}"
+    child.wait()
+
+
+def test_a_hook_may_take_longer_than_poll_can_wait() -> None:
+    run_hooks([HostHook("poststop", "/bin/true", ("true",), (), 10**9, 0)], {})
+
+
+def test_a_path_that_is_too_long_for_a_socket() -> None:
+    with socket.socket() as ours, pytest.raises(HostError, match="can have 107 bytes"):
+        send_fd("/" + "x" * 120, ours.detach(), b"", field="--console-socket")
