@@ -149,7 +149,7 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
             f'cannot delete container "{container_id}" that is not stopped: {now}; kill it first, or use --force'
         )
     manager = manager_of(record)
-    _end(record, manager)
+    end(record, manager)
     manager.destroy()
     if record.resctrl:
         from runtime.host import resctrl
@@ -166,8 +166,8 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
     return warnings
 
 
-def _end(record: Record, manager: cgroups.Manager) -> None:
-    """Kill everything; also a process that is not in the cgroup, or whose cgroup is gone."""
+def end(record: Record, manager: cgroups.Manager) -> None:
+    """Kill everything, and wait for it; also a process that is not in the cgroup, or whose cgroup is gone."""
     manager.kill()
     if is_alive(record):
         with contextlib.suppress(ProcessLookupError):

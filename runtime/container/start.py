@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.container import failure
 from runtime.container.hooks import run_hooks
+from runtime.container.lifecycle import end, manager_of
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, is_alive, state_document
 from runtime.errors import HostError, StateError, SteleError
@@ -60,6 +61,9 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
                 raise StateError(f'cannot start an already running container: "{container_id}"') from None
             try:
                 _talk(record, talk)
+            except SteleError:
+                end(record, manager_of(record))  # of itself, init ends some time after it has told what failed
+                raise
             finally:  # whatever came between: it is no longer one that waits
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(START_SOCKET, dir_fd=directory)
@@ -67,7 +71,7 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
         run_hooks(host_hooks(record.config, "poststart"), state_document(record, "running", record.pid))
     except SteleError:
         # "If any poststart hook fails ... the runtime MUST stop the container" (runtime.md "Lifecycle", 1.3).
-        cgroups.from_record(dict(record.cgroup)).kill()
+        end(record, manager_of(record))
         raise
     if listener and background:
         import threading

@@ -61,6 +61,19 @@ def test_a_hook_that_fails_at_start(stele: Runtime, bundle: BundleFactory, log: 
     assert log.read_text().split()[-1] == "poststop"
 
 
+def test_a_poststart_hook_that_fails_ends_what_has_no_cgroup(stele: Runtime, bundle: BundleFactory, log: Path) -> None:
+    """As in Podman's --cgroups=disabled: the program is killed all the same."""
+
+    def edit(config: dict[str, Any]) -> None:
+        del config["linux"]["resources"]
+
+    stele.argv += ["--cgroup-manager=disabled"]
+    name = stele.create(bundle(["sleep", "1000"], logging(log, "poststart"), edit=edit))
+    assert "exit status 3" in stele("start", name).stderr
+    assert stele.state(name)["status"] == "stopped"
+    stele.ok("delete", name)
+
+
 @pytest.mark.parametrize("kind", KINDS[:5])
 def test_run_does_all_of_it(
     stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, log: Path, kind: str
@@ -106,7 +119,7 @@ def test_a_hook_that_does_not_end_is_killed_with_its_children(
     stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, kind: str
 ) -> None:
     hooks = {kind: [shell("trap '' TERM; sleep 1000 & sleep 1000", timeout=1)]}
-    done = stele("run", "-b", bundle(["sleep", "1000"], {"hooks": hooks}), stele.id(), stdout=-3, timeout=20)
+    done = stele("run", "-b", bundle(["sleep", "1000"], {"hooks": hooks}), stele.id(), stdout=-3)
     assert done.returncode == 1
     assert "did not end within its timeout of 1 s and was killed" in done.stderr
     assert leftovers.left() == []

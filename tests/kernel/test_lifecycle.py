@@ -536,11 +536,21 @@ def test_what_fails_at_start_is_told_by_its_field(
         },
     )
     name = stele.create(folder)
-    done = stele("start", name)
+    # init ends after it has told what failed; here it takes a second for that.
+    slowly = [
+        "strace",
+        "-etrace=exit_group",
+        "--inject=exit_group:delay_enter=1000000",
+        f"-p{stele.state(name)['pid']}",
+    ]
+    with subprocess.Popen(slowly, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr and "attached" in tracer.stderr.readline()
+        done = stele("start", name)
+        status = stele.state(name)["status"]
     assert done.returncode == 1
     assert "process.user 0:0" in done.stderr
     assert "map these ids" in done.stderr
-    assert json.loads(stele.ok("state", name))["status"] == "stopped"
+    assert status == "stopped"
     stele.ok("delete", name)
     assert leftovers.left() == []
 
