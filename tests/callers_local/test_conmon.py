@@ -64,7 +64,12 @@ def test_attach_carries_input_and_output(stele: Runtime, bundle: BundleFactory, 
 def test_a_terminal_is_handed_over_and_resized(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     """conmon gets the console by --console-socket: the size it sets is seen inside, and what is typed is echoed."""
     name = stele.id()
-    shell = ["/bin/sh", "-c", "tty; stty size; read word; echo got $word; exit 5"]
+    # conmon sets the size when it comes to it.
+    shell = [
+        "/bin/sh",
+        "-c",
+        "tty; until stty size | grep '21 77'; do sleep 0.02; done; read word; echo got $word; exit 5",
+    ]
     monitor = conmon.start(stele, bundle(shell, terminal=True), name, folder=tmp_path / "c", terminal=True, stdin=True)
     assert monitor.pid > 0, monitor.message
     attached = monitor.attach()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
-import socket
+import re
 import ssl
 import subprocess
 import threading
@@ -17,12 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 BINARY = "/usr/bin/docker-registry"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+LISTENING = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
 
 
 def certificate(folder: Path, *hosts: str) -> tuple[Path, Path]:
@@ -44,15 +38,13 @@ class DockerRegistry:
         self, folder: Path, *, users: dict[str, str] | None = None, tls: tuple[Path, Path] | None = None
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
         self.users = users or {}
-        http: dict[str, Any] = {"addr": self.address}
+        http: dict[str, Any] = {"addr": "127.0.0.1:0"}  # a free port, which its log then tells
         if tls:
             http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
         config: dict[str, Any] = {
             "version": 0.1,
-            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "log": {"level": "info", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
             "http": http,
         }
@@ -71,14 +63,13 @@ class DockerRegistry:
         self.process = subprocess.Popen(
             [BINARY, "serve", str(folder / "config.yml")], stdout=self.log, stderr=subprocess.STDOUT
         )
-        deadline = time.monotonic() + 20
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+        deadline = time.monotonic() + 60
+        while not (told := LISTENING.search((folder / "log").read_text())):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"docker-registry did not start: {(folder / 'log').read_text()}")
-            select.select([], [], [], 0.02)
+            time.sleep(0.02)
+        self.port = int(told[1])
+        self.address = f"127.0.0.1:{self.port}"
 
     def push(self, source: str, name: str, *options: str) -> None:
         """Copy an image there by skopeo. source: as skopeo names it."""
@@ -87,7 +78,7 @@ class DockerRegistry:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         self.log.close()
 
 

@@ -17,6 +17,7 @@ from tests.harness.output import Output
 from tests.harness.runtime import REPO, Runtime
 
 Built = Callable[[str], tuple[Path, Path]]
+CLONE_NEWNET = 0x4000_0000
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,20 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(autouse=True)
 def _private_cgroup2(cgroup2_root: Path) -> None:
     """Enter the private mount namespace before anything of a test runs."""
+
+
+@pytest.fixture
+def own_network() -> Iterator[None]:
+    """A network namespace of this process's own: the machine's devices, routes and firewall are neither met nor changed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    machines = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    try:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield
+    finally:
+        assert libc.setns(machines, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        os.close(machines)
 
 
 @pytest.fixture

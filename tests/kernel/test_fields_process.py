@@ -258,15 +258,13 @@ def test_huge_pages(stele: Runtime, bundle: BundleFactory) -> None:
 
 
 @pytest.fixture
-def veth() -> Iterator[tuple[str, str]]:
-    """A pair of network devices of the host; the first has an address."""
-    names = (f"st{os.getpid() % 10000}a", f"st{os.getpid() % 10000}b")
+def veth(own_network: None) -> tuple[str, str]:
+    """A pair of network devices of the host's; the first has an address."""
+    names = ("host0", "host1")
     subprocess.run(["ip", "link", "add", names[0], "type", "veth", "peer", "name", names[1]], check=True)
     subprocess.run(["ip", "address", "add", "10.99.1.2/24", "dev", names[0]], check=True)
     subprocess.run(["ip", "link", "set", names[1], "up"], check=True)
-    yield names
-    for name in names:
-        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
+    return names
 
 
 @pytest.mark.parametrize("name", ["", "eth7"])

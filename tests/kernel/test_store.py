@@ -236,7 +236,7 @@ def test_gc_beside_writers(tmp_path: Path) -> None:
         mine = ImageStore(store.path)
         for each in range(8):
             if number == 0:
-                mine.gc(2)
+                mine.gc(60)
             else:
                 content = f"{number} {each}".encode().ljust(512, b"\0") * 2
                 mine.tag(f"n{number}:{each}", add_image(mine, content))

@@ -207,7 +207,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     yield start
     for fake in started:
-        fake.join(5)
+        fake.join(60)
         assert not fake.is_alive()
         fake.listener.close()
 
@@ -304,8 +304,12 @@ def test_a_refusal_keeps_systemds_words(systemd: Callable[..., FakeSystemd]) -> 
 
 def test_a_job_that_never_ends(systemd: Callable[..., FakeSystemd], monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd's silence has an end."""
-    monkeypatch.setattr(bus_module, "TIMEOUT", 0.2)
-    systemd(lambda method, body: [("o", (JOB,))])
+
+    def answer(method: str, body: tuple[Any, ...]) -> list[tuple[str, Any]]:
+        monkeypatch.setattr(bus_module, "TIMEOUT", 0.2)  # of what follows the answer
+        return [("o", (JOB,))]
+
+    systemd(answer)
     with Bus(user=True) as bus, pytest.raises(HostError, match=r"did not finish StopUnit of c\.scope"):
         bus.job("StopUnit", "ss", ("c.scope", "replace"), "c.scope")
 
