@@ -17,7 +17,7 @@ AT_MOST = 600 << 20
 
 
 def measured(
-    arena: Arena, *args: str | Path, bounded: bool = True, timeout: float = 30, stdout: Any = subprocess.PIPE
+    arena: Arena, *args: str | Path, bounded: bool = True, timeout: float = 90, stdout: Any = subprocess.PIPE
 ) -> tuple[Ran, int]:
     """Run a command of the runtime; how it ended, and the most memory that it or a child of it had, in bytes."""
     limit = str(AT_MOST if bounded else 0)

@@ -12,6 +12,7 @@ import select
 import struct
 import subprocess
 import termios
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def _opened(files: Sequence[Path]) -> Iterator[list[str]]:
 )
 def libraries_of_the_image(arena: Arena) -> Outcome:
     """In run and exec of a static program, which has none of its own."""
-    bundle = arena.bundle(["/bin/payload", "thief", "60"])
+    bundle = arena.bundle(["/bin/payload", "thief"])
     for trap in TRAPS:
         path = bundle / "rootfs" / trap
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,8 +140,7 @@ def endless_output(arena: Arena) -> Outcome:
     return ran.outcome(hit, "payload ran")
 
 
-STORM = 10_000
-ASKED = 100
+STORMS, STORM = 20, 500
 END_OF_FILE = b"\x04"
 
 
@@ -168,13 +168,14 @@ def resize_storm(arena: Arena) -> Outcome:
         if "ready" not in (said := _until(master, "ready")):
             return Outcome(REFUSED if child.wait(30) else UNKNOWN, said[-200:])
         before = _fds(child.pid)
-        for number in range(STORM):  # each sends SIGWINCH to the runtime, in the terminal's foreground
-            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 10 + number % 50, 20 + number % 70, 0, 0))
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 44, 0, 0))
-        for _ in range(ASKED):  # the runtime may not have come to the last one yet
-            os.write(master, b"\n")
-            if "33 44" in (said := _until(master, "33 44", 0.1)):
-                break
+        for last in range(STORMS):  # each of its resizes sends SIGWINCH to the runtime, in the terminal's foreground
+            for number in range(STORM):
+                fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 10 + number % 50, 20 + number % 70, 0, 0))
+            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 100 + last, 44, 0, 0))
+            if child.poll() is not None:
+                return Outcome(BROKEN, "it has ended")
+            if not _has_size(master, f"{100 + last} 44"):
+                return Outcome(UNKNOWN, "the last size did not come")
         left, peak = _fds(child.pid) - before, _peak(child.pid)
         os.write(master, END_OF_FILE)
         child.wait(30)
@@ -184,10 +185,20 @@ def resize_storm(arena: Arena) -> Outcome:
         os.close(master)
     if left > 8 or peak > MUCH:
         return Outcome(BROKEN, f"{left} file descriptors more, {peak >> 20} MiB")
-    return Outcome(HELD) if "33 44" in said else Outcome(UNKNOWN, said[-200:])
+    return Outcome(HELD)
 
 
-def _until(master: int, word: str, silence: float = 10) -> str:
+def _has_size(master: int, size: str) -> bool:
+    """Ask the program in it for its terminal's size until it is that: the runtime may not have come to it yet."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        os.write(master, b"\n")
+        if size in _until(master, size, 0.1):
+            return True
+    return False
+
+
+def _until(master: int, word: str, silence: float = 30) -> str:
     """What comes until a word was said, or nothing for so many seconds, or to the end."""
     said = b""
     with contextlib.suppress(OSError):

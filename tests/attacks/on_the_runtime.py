@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def overwritten_executable(arena: Arena) -> Outcome:
         shutil.copy(original, program)
     before = _digests(own)
     arena.runtime.argv = [str(program)]
-    bundle = arena.bundle(["/bin/payload", "thief", "4"])
+    bundle = arena.bundle(["/bin/payload", "thief"])
     script = bundle / "rootfs/bin/evil"
     script.write_text("#!/proc/self/exe\n")
     script.chmod(0o755)
@@ -66,6 +67,9 @@ def overwritten_executable(arena: Arena) -> Outcome:
     output.until("watching")
     for _ in range(12):
         arena.runtime("exec", name, "/bin/evil", timeout=90, errors="replace")
+        if _digests(own) != before:
+            break
+    (bundle / "rootfs/stop").touch()
     said = output.rest()
     output.close()
     changed = [path for path, digest in _digests(own).items() if before.get(path) != digest]
@@ -187,9 +191,11 @@ def robbed_exec(arena: Arena) -> Outcome:
         config["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
         config["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
-    bundle = arena.bundle(["/bin/payload", "thief", "4"], edit=edit)
+    bundle = arena.bundle(["/bin/payload", "thief"], edit=edit)
     for folder in (arena.folder, bundle, arena.runtime.root, *arena.folder.parents):
-        if folder.stat().st_uid == os.geteuid() and str(folder).startswith(("/tmp/", str(arena.folder))):
+        if folder.stat().st_uid == os.geteuid() and str(folder).startswith(
+            (f"{tempfile.gettempdir()}/", str(arena.folder))
+        ):
             folder.chmod(folder.stat().st_mode | 0o011)
     output = Output()
     name = arena.runtime.id()
@@ -199,6 +205,7 @@ def robbed_exec(arena: Arena) -> Outcome:
     output.until("watching")
     for _ in range(10):
         arena.runtime("exec", name, "/bin/true", timeout=90)
+    (bundle / "rootfs/stop").touch()
     said = output.rest()
     output.close()
     robbed = _lines(said, "exe of", "open to us", "WROTE")

