@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.fuzz import going_on
+
 ODD: list[Any] = [
     0, 1, -1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64, -(2**63), 1.5, 1e300, True, False, None, "",
     "0", "-1", "/", "..", "../x", "a" * 5000, "é\u202e", "\x7f", "a\nb", "\0", "/proc", "/proc/self/fd/3", "/dev/null",
@@ -90,9 +92,9 @@ def search(judge: Callable[[bytes], object], seeds: Sequence[Any], seconds: floa
     """Judge random documents; how many there were, and of how many something was made: the judge gave not None."""
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
-    end = time.monotonic() + seconds
+    start = time.monotonic()
     tried = made = 0
-    while time.monotonic() < end:
+    while going_on(start, seconds, 0 < made < tried):
         text = mutated(rng, seeds)
         begin = time.process_time()
         try:

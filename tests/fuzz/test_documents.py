@@ -14,7 +14,7 @@ from runtime.oci.load import check_config, parse_document
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
 from runtime.plan import explain, model, wire
-from tests.fuzz import SECONDS
+from tests.fuzz import LONG, SECONDS
 from tests.fuzz.mutate import SLOW, search
 
 FACTS = model.Facts()
@@ -87,4 +87,4 @@ def test_finds_what_was_planted(fault: str, monkeypatch: pytest.MonkeyPatch) -> 
     """With a check taken out, the same search ends with a finding."""
     monkeypatch.setattr(*PLANTED[fault])
     with pytest.raises(AssertionError, match="seed"):
-        search(plan, SEEDS, 60)
+        search(plan, SEEDS, LONG)

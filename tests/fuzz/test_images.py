@@ -16,7 +16,7 @@ from runtime.images.references import HOST, REPOSITORY, parse
 from runtime.oci.load import check_config, parse_document
 from runtime.plan import compile as planning
 from runtime.plan import model as plan_model
-from tests.fuzz import SECONDS
+from tests.fuzz import LONG, SECONDS
 from tests.fuzz.mutate import search
 
 D = "sha256:" + "ab" * 32
@@ -214,4 +214,4 @@ def test_finds_what_was_planted(fault: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(target, broken)
     judge, seed = JUDGES[kind]
     with pytest.raises(AssertionError, match="seed"):
-        search(refusing(judge), [seed], 60)
+        search(refusing(judge), [seed], LONG)

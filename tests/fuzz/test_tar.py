@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import SECONDS
+from tests.fuzz import LONG, SECONDS
 from tests.fuzz.test_c import CORPUS, HERE, fuzz
 from tests.harness.layers import base256, entry, folder, hardlink, layer, pax, symlink
 from tests.harness.runtime import REPO
@@ -76,6 +76,6 @@ def test_finds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", PLANTED, ids=lambda f: f[2][:24])
 def test_finds_what_was_planted(fault: tuple[str, str, str], tmp_path: Path) -> None:
     """With a check taken out, it must end with a finding."""
-    done = fuzz(build(tmp_path, fault), seeds(tmp_path / "corpus"), tmp_path, 60)
+    done = fuzz(build(tmp_path, fault), seeds(tmp_path / "corpus"), tmp_path, LONG)
     assert done.returncode != 0, f"nothing found in {fault}"
     shutil.rmtree(tmp_path / "corpus")
