@@ -30,7 +30,7 @@ check-c:
 	@$(MAKE) --no-print-directory offered-c-test
 
 # A test that hangs is told, with every thread's stack, and ends the run.
-PYTEST = $(PY) -m pytest --durations=5 -o faulthandler_timeout=240 -o faulthandler_exit_on_timeout=true
+PYTEST = $(PY) -m pytest --durations=5 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 test-unit:
 	$(PYTEST) tests/unit
 

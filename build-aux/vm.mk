@@ -14,7 +14,7 @@ build/stele.raw: build/bin/stele build-aux/sysext.sh
 # emulated a test may take minutes.
 VM_READY = build vm-image sysext
 vm-test: $(VM_READY)
-	$(PYTEST) -o faulthandler_timeout=600 --durations=15 tests/vm tests/callers
+	$(PYTEST) -o faulthandler_timeout=1800 --durations=15 tests/vm tests/callers
 
 # Fifty cuts of power instead of the few of vm-test, with quick boots: some 15 minutes.
 power-cuts: $(VM_READY)
