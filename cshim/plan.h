@@ -33,7 +33,7 @@
 	X(ROOTFS, 14, 2, 1, 0, 0)         \
 	X(PRIVATE_LAYER, 15, 1, 0, 1, 0)  \
 	X(BIND_MOUNT, 16, 8, 2, 0, 0)     \
-	X(NEW_MOUNT, 17, 5, 4, 1, 0)      \
+	X(NEW_MOUNT, 17, 6, 4, 1, 0)      \
 	X(DEVICE, 18, 6, 1, 0, 0)         \
 	X(SYMLINK, 19, 0, 2, 0, 0)        \
 	X(CONSOLE, 20, 4, 0, 0, 0)        \
@@ -60,7 +60,8 @@
 	X(MOUNT_ATTRIBUTES, 41, 1, 1, 0, 0) \
 	X(TRACE, 42, 1, 0, 0, 0)          \
 	X(LAYERED_ROOT, 43, 4, 3, 1, 0)   \
-	X(DIRECTORY, 44, 0, 1, 0, 0)
+	X(DIRECTORY, 44, 0, 1, 0, 0)      \
+	X(STREAMS, 45, 1, 0, 0, 0)
 
 #define X(name, number, ints, strs, list, binary) STEP_##name = number,
 enum step_kind { STEP_NONE = 0, STEPS(X) STEP_COUNT };

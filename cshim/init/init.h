@@ -24,6 +24,7 @@ struct init {
 	int mask;                  /* the mounted empty directory that masks directories; -1 until needed */
 	int null;                  /* the host's null device, checked; -1 until needed */
 	int traced;                /* by the last TRACE: tell how long each step takes */
+	int arrived;               /* the last WORKING_DIRECTORY got there */
 	int root_readonly;         /* PRIVATE_LAYER found the root's own file system read-only */
 	uint64_t root_attributes;  /* MOUNT_ATTR_* of what is mounted over the root */
 	const struct step *layers; /* the LAYERED_ROOT step, if there was one: what the root is made of */
@@ -93,6 +94,7 @@ void do_hook(struct init *in, const struct step *s);
 
 /* process.c */
 void do_find_program(struct init *in, const struct step *s);
+void do_streams(const struct step *s);
 void do_credentials(struct init *in, const struct step *s);
 void do_seccomp(struct init *in, const struct step *s);
 void do_scheduler(struct init *in, const struct step *s);

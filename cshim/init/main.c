@@ -266,6 +266,7 @@ static void do_step(struct init *in, const struct step *s)
 	case STEP_MEMORY_POLICY: do_mask(in, s, 1); break;
 	case STEP_PERSONALITY: must(in, SYS(__NR_personality, s->ints[0]), ""); break;
 	case STEP_UMASK: SYS(__NR_umask, s->ints[0]); break;
+	case STEP_STREAMS: do_streams(s); break;
 	case STEP_LABEL: do_label(in, s); break;
 	case STEP_NO_NEW_PRIVS: must(in, SYS(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1), ""); break;
 	case STEP_SECCOMP: do_seccomp(in, s); break;

@@ -144,19 +144,27 @@ static void label_root(const struct init *in, int tree, const char *label, const
 
 void do_new_mount(struct init *in, const struct step *s)
 {
-	const uint64_t *v = s->ints; /* attr_set, rec_set, propagation, strict, copy_up */
+	const uint64_t *v = s->ints; /* attr_set, rec_set, propagation, strict, copy_up, copy_mode */
 	const char *type = step_string(s, 0, NULL), *target = step_string(s, 2, NULL);
-	int fd = target_of(in, target, 1, v[3] != 0);
+	uint64_t attributes = v[0] | v[1];
+	struct statx st;
+	int fd = v[5] ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT, copied = v[4] || fd >= 0;
+	if (fd == -ENOENT)
+		fd = target_of(in, target, 1, v[3] != 0);
 	must(in, fd, target);
-	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 4, s->n_strs - 4, v[4] ? 0 : v[0] | v[1]);
+	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 4, s->n_strs - 4, copied ? 0 : attributes);
 	label_root(in, tree, step_string(s, 3, NULL), target);
 	if (v[4]) {
 		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);
 		must(in, from, target);
 		must(in, copy_tree(from, tree, 0), target);
 		SYS(__NR_close, from);
-		must(in, set_attributes(tree, v[0] | v[1], 0, 0, 0), target);
+	} else if (copied) {
+		must(in, stat_fd(fd, &st), target);
+		must(in, SYS(__NR_fchmodat, tree, ".", st.stx_mode & 07777), target);
 	}
+	if (copied) /* now that it is written */
+		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0), target);
 	attach(in, tree, fd, v[2], target);
 	SYS(__NR_close, tree);
 }

@@ -140,6 +140,20 @@ void do_find_program(struct init *in, const struct step *s)
 
 /* --- identity --- */
 
+/* /dev/stdout and such are opened anew by name, which is for the owner to do. A device is not touched: it is the host's,
+ * and others' too. Nor is an input file, which nobody expects to change. Where we have not the right, the user has it not
+ * either, and hears so at the open. */
+void do_streams(const struct step *s)
+{
+	struct statx st;
+	for (int fd = 0; fd < 3; fd++) {
+		if (SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0 || st.stx_uid == s->ints[0])
+			continue;
+		if (S_ISFIFO(st.stx_mode) || S_ISSOCK(st.stx_mode) || (S_ISREG(st.stx_mode) && fd > 0))
+			SYS(__NR_fchown, fd, s->ints[0], -1);
+	}
+}
+
 void do_credentials(struct init *in, const struct step *s)
 {
 	const uint64_t *v = s->ints; /* uid, gid, bounding, permitted, effective, inheritable, ambient, groups */
@@ -208,7 +222,10 @@ void do_working_directory(struct init *in, const struct step *s)
 {
 	char cwd[PATH_MAX];
 	const char *path = step_string(s, 0, NULL);
+	if (s->ints[0] && in->arrived) /* perhaps where the user may not go */
+		return;
 	long r = SYS(__NR_chdir, path);
+	in->arrived = r == 0;
 	if (r == -EACCES && !s->ints[0])
 		return;
 	must(in, r, path);

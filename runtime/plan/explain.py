@@ -68,7 +68,9 @@ def words(step: model.Step) -> str:
             )
         case model.NewMount():
             return f"mount {step.fstype} on {step.target}" + _options(
-                _bits(step.attr_set | step.rec_set, ATTRIBUTES), *step.options, "copy up" if step.copy_up else ""
+                _bits(step.attr_set | step.rec_set, ATTRIBUTES),
+                *step.options,
+                "copy up" if step.copy_up else "the mode of what is there" if step.copy_mode else "",
             )
         case model.Device():
             kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(step.mode), "p")
@@ -114,6 +116,8 @@ def words(step: model.Step) -> str:
             return f"oom_score_adj {step.score - 1000}"
         case model.Umask():
             return f"umask {step.umask:04o}"
+        case model.Streams():
+            return f"standard streams: pipes, sockets and output files belong to uid {step.uid}"
         case model.Seccomp():
             return f"load a seccomp filter of {len(step.program) // 8} instructions" + (
                 " with a listener" if step.notify else ""
@@ -132,7 +136,7 @@ def words(step: model.Step) -> str:
                 "every CPU the cgroup allows" if every else f"mask {step.mask[::-1].hex().lstrip('0')}"
             )
         case model.WorkingDirectory():
-            return f"working directory {step.path}" + (" (again, as the user)" if step.last else "")
+            return f"working directory {step.path}" + (" (as the user, if it is not yet)" if step.last else "")
         case model.Trace():
             return f"from here on, tell {'the' if step.on else 'no'} time of each step"
         case model.Execute():

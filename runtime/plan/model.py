@@ -254,6 +254,7 @@ class NewMount(Step):
     options: fsconfig(2) strings "key=value" or flags "key".
     strict: the target must be a real directory, no symbolic link anywhere in its path (proc, sysfs).
     copy_up: copy what the target held into the new mount (tmpfs with tmpcopyup).
+    copy_mode: its root gets the mode of the target, if that was there (tmpfs without mode=).
     label: for SELinux, of its root, where no option can give it; "" for none.
     """
 
@@ -262,6 +263,7 @@ class NewMount(Step):
     propagation: int
     strict: bool
     copy_up: bool
+    copy_mode: bool
     fstype: str
     source: str
     target: str
@@ -464,6 +466,14 @@ class Umask(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Streams(Step):
+    """Give the standard streams that are pipes, sockets or files for output to `uid`, where that may be done."""
+
+    uid: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Label(Step):
     """Write `label` to /proc/self/attr/`file` ("apparmor/exec", "exec" or "keycreate")."""
 
@@ -510,7 +520,7 @@ class Credentials(Step):
 class WorkingDirectory(Step):
     """chdir(2) and make sure that it is inside the root (CVE-2024-21626).
 
-    last: after the user's ids are taken; before that, EACCES is left for the second try.
+    last: after the user's ids are taken, if it could not be done before; there EACCES is left for this second try.
     """
 
     last: bool

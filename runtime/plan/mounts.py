@@ -247,6 +247,7 @@ def _plan_new(
         propagation=options.propagation,
         strict=kind in ("proc", "sysfs"),
         copy_up=options.copy_up,
+        copy_mode=kind == "tmpfs" and not options.copy_up and not any(o.startswith("mode=") for o in data),
         fstype=kind,
         source=mount.get("source") or kind,
         target=target,

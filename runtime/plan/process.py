@@ -87,6 +87,7 @@ def plan_process(
         *_memory_policy(linux.get("memoryPolicy")),
         *_personality(linux.get("personality")),
         model.Umask((process.get("user") or {}).get("umask", 0o022)),
+        model.Streams(credentials.uid),
         *_labels(process, facts),
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that is still there now (seccomp(2)).
         *(filters if not no_new_privs else ()),

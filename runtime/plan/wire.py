@@ -78,6 +78,7 @@ KINDS: dict[int, type[model.Step]] = dict(
             model.Trace,
             model.LayeredRoot,
             model.Directory,
+            model.Streams,
         ),
         start=1,
     )

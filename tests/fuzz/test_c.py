@@ -68,7 +68,7 @@ def seeds(folder: Path) -> Path:
         model.Sync(1),
         model.Hostname("name"),
         model.PrivateLayer(True, ("/a", "/proc")),
-        model.NewMount(1, 2, 3, False, True, "tmpfs", "source", "/t", "label", ("size=1", "mode=7")),
+        model.NewMount(1, 2, 3, False, True, True, "tmpfs", "source", "/t", "label", ("size=1", "mode=7")),
         model.Seccomp(0, False, b"\6\0\0\0\0\0\377\177"),
         model.Execute(1, 0, "/bin", ("sh", "A=b")),
     )

@@ -77,6 +77,24 @@ def test_a_cwd_that_cannot_be_made(stele: Runtime, bundle: BundleFactory, tmp_pa
     assert done.stderr.startswith('stele run failed: process.cwd "/data/new": cannot make it: read-only file system')
 
 
+def no_capabilities(config: dict[str, Any]) -> None:
+    """An edit of config.json."""
+    del config["process"]["capabilities"]
+
+
+def test_a_cwd_that_its_user_may_not_see(stele: Runtime, bundle: BundleFactory) -> None:
+    """As an image's WORKDIR /root, run with another user: the program begins there, as callers know it of runc."""
+    process = {"cwd": "/root", "user": {"uid": 1000, "gid": 1000}}
+    folder = bundle(say("readlink /proc/self/cwd; cd /root"), {"process": process}, edit=no_capabilities)
+    (folder / "rootfs/root").chmod(0o700)
+    done = stele("run", "-b", folder, stele.id())
+    assert (done.stdout, "can't cd to /root: Permission denied" in done.stderr) == ("/root\n", True), done
+    name = stele.detached(bundle(["sleep", "1000"], edit=no_capabilities))
+    (bundle.folder / "bundle2/rootfs/root").chmod(0o700)
+    assert stele.ok("exec", "--user", "1000", "--cwd", "/root", name, "readlink", "/proc/self/cwd") == "/root\n"
+    stele.ok("delete", "-f", name)
+
+
 def test_a_cwd_that_only_its_user_may_see(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     """As on NFS, where root is nobody: here root lacks CAP_DAC_OVERRIDE, and the directory is another user's."""
     tmp_path.chmod(0o755)

@@ -174,6 +174,33 @@ def test_tmpfs_has_its_data(stele: Runtime, bundle: BundleFactory) -> None:
     assert second.split()[:2] == ["name", "64"]
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        pytest.param([], "2750 0", id="that-of-the-directory"),
+        pytest.param(["noatime", "nodev", "uid=5"], "2750 5", id="attributes-and-an-owner-beside"),
+        pytest.param(["mode=1777"], "1777 0", id="the-one-that-is-asked-for"),
+        pytest.param(["tmpcopyup", "strictatime"], "2750 1000", id="a-copy-has-the-owner-too"),
+    ],
+)
+def test_a_tmpfs_has_the_mode_of_the_directory_below(
+    stele: Runtime, bundle: BundleFactory, options: list[str], shown: str
+) -> None:
+    """As callers know it of runc: what only some may enter is not open to all because it is in memory now."""
+    mount = {"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": options}
+    new = {**mount, "destination": "/new"}
+    folder = bundle(say("stat -c '%a %u' /data; stat -c %a /new; grep ' /data ' /proc/mounts"), edit=add(mount, new))
+    (folder / "rootfs/data").mkdir()
+    os.chown(folder / "rootfs/data", 1000, 0)
+    (folder / "rootfs/data").chmod(0o2750)
+    below, made, line = stele.ok("run", "-b", folder, stele.id()).splitlines()
+    assert (below, made) == (shown, "755" if "tmpcopyup" in options else "1777")
+    assert ("noatime" in line, "relatime" in line) == (
+        "noatime" in options,
+        not {"noatime", "strictatime"} & {*options},
+    )
+
+
 def test_tmpcopyup_keeps_owners_modes_and_links(stele: Runtime, bundle: BundleFactory) -> None:
     mount = {"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "mode=755"]}
     folder = bundle(say("stat -c '%n %a %u %F' /data/d /data/d/f; readlink /data/l; echo > /data/new"), edit=add(mount))

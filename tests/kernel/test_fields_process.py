@@ -57,6 +57,26 @@ def test_umask(inside: Inside) -> None:
     assert inside("umask", {"user": {"uid": 0, "gid": 0, "umask": 0o007}}) == "0007\n"
 
 
+def test_a_user_can_open_its_streams_by_name(inside: Inside) -> None:
+    """As programs do that log to /dev/stdout. The pipes are root's, who called us."""
+    script = "echo opened >/dev/stdout && echo also >/dev/stderr && stat -L -c %u /dev/stdout"
+    assert inside(script, {"user": {"uid": 1000, "gid": 1000}}) == "opened\n1000\n"
+
+
+def test_what_of_the_streams_is_not_the_users(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """Files for output become so; an input file does not, nor a terminal or /dev/null, which are the host's."""
+    (tmp_path / "in").touch()
+    master, slave = pty.openpty()
+    folder = bundle(["true"], {"process": {"user": {"uid": 1000, "gid": 1000}}})
+    with (tmp_path / "in").open() as given, (tmp_path / "out").open("w") as taken:
+        stele.ok("run", "-b", folder, stele.id(), stdin=given, stdout=taken, stderr=slave)
+        assert [os.fstat(fd).st_uid for fd in (given.fileno(), taken.fileno(), slave)] == [0, 1000, 0]
+    os.close(master)
+    os.close(slave)
+    stele.ok("run", "-b", folder, stele.id())
+    assert os.stat("/dev/null").st_uid == 0
+
+
 @pytest.mark.parametrize(
     ("scheduler", "policy", "nice"),
     [

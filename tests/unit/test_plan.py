@@ -90,32 +90,32 @@ def mount(**fields: Any) -> dict[str, Any]:
         ),
         pytest.param(
             mount(type="tmpfs", source="tmpfs", options=["nosuid", "size=1m", "mode=700"]),
-            model.NewMount(2, 0, 0, False, False, "tmpfs", "tmpfs", "/d", "", ("size=1m", "mode=700")),
+            model.NewMount(2, 0, 0, False, False, False, "tmpfs", "tmpfs", "/d", "", ("size=1m", "mode=700")),
             id="tmpfs",
         ),
         pytest.param(
             mount(type="tmpfs", source="tmpfs", options=["sync", "acl", "noacl", "iversion", "noiversion", "lazytime"]),
-            model.NewMount(0, 0, 0, False, False, "tmpfs", "tmpfs", "/d", "", ("sync", "lazytime")),
+            model.NewMount(0, 0, 0, False, False, True, "tmpfs", "tmpfs", "/d", "", ("sync", "lazytime")),
             id="flags-that-nobody-decides-any-more",
         ),
         pytest.param(
             mount(type="tmpfs", options=["tmpcopyup"]),
-            model.NewMount(0, 0, 0, False, True, "tmpfs", "tmpfs", "/d", "", ()),
+            model.NewMount(0, 0, 0, False, True, False, "tmpfs", "tmpfs", "/d", "", ()),
             id="tmpcopyup",
         ),
         pytest.param(
             mount(type="overlay", source="o", options=["lowerdir=/a:/b"]),
-            model.NewMount(0, 0, 0, False, False, "overlay", "o", "/d", "", ("lowerdir=/a:/b",)),
+            model.NewMount(0, 0, 0, False, False, False, "overlay", "o", "/d", "", ("lowerdir=/a:/b",)),
             id="overlay",
         ),
         pytest.param(
             mount(type="sysfs", source="sysfs", options=["ro"]),
-            model.NewMount(1, 0, 0, True, False, "sysfs", "sysfs", "/d", "", ()),
+            model.NewMount(1, 0, 0, True, False, False, "sysfs", "sysfs", "/d", "", ()),
             id="sysfs-is-strict",
         ),
         pytest.param(
             mount(type="cgroup", source="cgroup", options=["ro"]),
-            model.NewMount(1, 0, 0, False, False, "cgroup2", "cgroup", "/d", "", ()),
+            model.NewMount(1, 0, 0, False, False, False, "cgroup2", "cgroup", "/d", "", ()),
             id="cgroup-with-its-namespace",
         ),
     ],
