@@ -80,7 +80,7 @@ def plan_create(
     compile_seccomp: Callable[[SeccompRules], bytes],
 ) -> model.Plan:
     """The plan that `create` would carry out; `stele plan` prints it."""
-    record = Record(container_id, bundle, "", now(), facts.euid, config, {})
+    record = Record(container_id, bundle, _rootfs(config, bundle), now(), facts.euid, config, {})
     return planning.compile_create(
         config,
         planning.Request(
@@ -99,6 +99,10 @@ def plan_create(
         facts,
         compile_seccomp,
     )
+
+
+def _rootfs(config: Mapping[str, Any], bundle: str) -> str:
+    return os.path.normpath(os.path.join(bundle, config["root"]["path"]))
 
 
 class Creation:
@@ -154,7 +158,7 @@ class Creation:
         self.record = Record(
             id=self.container_id,
             bundle=self.bundle,
-            rootfs=os.path.normpath(os.path.join(self.bundle, self.config["root"]["path"])),
+            rootfs=_rootfs(self.config, self.bundle),
             created=now(),
             owner=os.geteuid(),
             config=self.config,

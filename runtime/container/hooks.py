@@ -1,15 +1,17 @@
 """Hooks that run in the host's namespaces: prestart, createRuntime, poststart, poststop (config.md "POSIX-platform Hooks").
 
-Their environment is the hook's own: nothing of the image or of the caller gets into it (CVE-2025-23266).
+Their environment is the hook's own: nothing of the image or of the caller gets into it (CVE-2025-23266). They begin in the
+bundle, as callers know it of runc.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from runtime.errors import HostError
@@ -37,7 +39,7 @@ def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:
     """
     document = json.dumps(state).encode()
     for hook in hooks:
-        _run(hook, document)
+        _run(hook, document, state["bundle"])
 
 
 def run_poststop(config: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
@@ -51,26 +53,40 @@ def run_poststop(config: Mapping[str, Any], state: Mapping[str, Any]) -> list[st
     return failed
 
 
-def _run(hook: HostHook, document: bytes) -> None:
+@contextlib.contextmanager
+def _inside(directory: str) -> Iterator[None]:
+    """The working directory for a moment; one that is gone by now (poststop) is not missed."""
+    before = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.chdir(directory)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+def _run(hook: HostHook, document: bytes, bundle: str) -> None:
     what = f"hooks.{hook.kind}[{hook.index}] {hook.path}"
     # Files in memory as stdin and stderr: neither can block us, whatever the hook does with them.
     with _memory("state") as stdin, _memory("stderr") as stderr:
         stdin.write(document)
         stdin.seek(0)
         try:
-            pid = os.posix_spawn(
-                hook.path,
-                list(hook.args),
-                dict(e.partition("=")[::2] for e in hook.env),
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, stdin.fileno(), 0),
-                    (os.POSIX_SPAWN_DUP2, stderr.fileno(), 1),
-                    (os.POSIX_SPAWN_DUP2, stderr.fileno(), 2),
-                ],
-                setsid=True,
-                setsigmask=[],
-                setsigdef=CATCHABLE,
-            )
+            with _inside(bundle):
+                pid = os.posix_spawn(
+                    hook.path,
+                    list(hook.args),
+                    dict(e.partition("=")[::2] for e in hook.env),
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, stdin.fileno(), 0),
+                        (os.POSIX_SPAWN_DUP2, stderr.fileno(), 1),
+                        (os.POSIX_SPAWN_DUP2, stderr.fileno(), 2),
+                    ],
+                    setsid=True,
+                    setsigmask=[],
+                    setsigdef=CATCHABLE,
+                )
         except OSError as e:
             raise HostError(
                 f"{what}: cannot execute it: {os.strerror(e.errno or 0)}; install it or correct its path"

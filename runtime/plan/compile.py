@@ -95,8 +95,10 @@ def compile_create(
         *root,
         *planned.early,
         model.Ready(True),
-        *container_hooks(config, "startContainer", request.state),
         *planned.late,
+        # The image's programs: they are confined as its process is.
+        *container_hooks(config, "startContainer", request.state),
+        planned.execute,
     )
     _check_host(linux, facts)
     resources = linux.get("resources") or {}
@@ -187,6 +189,7 @@ def compile_exec(
         *(step for step in planned.early if step not in early),
         model.Ready(False),
         *(step for step in planned.late if step not in limits),
+        planned.execute,
     )
     return model.Plan(
         steps=steps,
@@ -256,7 +259,7 @@ def _root(
             model.Rootfs(model.NO_SLOT, False, path),
             *sync_hooks,
             *sysctls,
-            *container_hooks(config, "createContainer", request.state),
+            *_create_hooks(config, request),
             model.EnterRoot(model.CHROOT),
         )
     slot = model.NO_SLOT
@@ -300,13 +303,19 @@ def _root(
         *(_console(process, mount=True) if process.get("terminal") else ()),
         *sync_hooks,
         *sysctls,
-        *container_hooks(config, "createContainer", request.state),
+        *_create_hooks(config, request),
         *mounts.late,
         *(model.ReadonlyPath(p, i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
         *(model.MaskPath(p, mask, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
         model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
         model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
     )
+
+
+def _create_hooks(config: Mapping[str, Any], request: Request) -> tuple[model.Step, ...]:
+    """The createContainer hooks, with the usual umask: init's own is 0."""
+    hooks = container_hooks(config, "createContainer", request.state)
+    return (model.Umask(0o022), *hooks, model.Umask(0)) if hooks else ()
 
 
 def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None:

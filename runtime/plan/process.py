@@ -29,13 +29,14 @@ CPUS_MAX = 8191
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlan:
-    """early: while the container is created; late: after `start`, up to execve(2).
+    """early: while the container is created; late: after `start`, up to execve(2), which is `execute`.
 
     rlimits, oom_score: for the host side (see `model.Plan`).
     """
 
     early: tuple[model.Step, ...]
     late: tuple[model.Step, ...]
+    execute: model.Execute
     rlimits: tuple[model.Rlimit, ...]
     oom_score: int | None
     notes: tuple[str, ...]
@@ -96,9 +97,9 @@ def plan_process(
         *((model.NoNewPrivs(),) if no_new_privs else ()),
         model.WorkingDirectory(True, cwd),
         *(filters if no_new_privs else ()),
-        model.Execute(len(args), keep_fds, path, (*args, *env)),
     )
-    return ProcessPlan(early, late, limits if on_host else (), score if on_host else None, notes)
+    execute = model.Execute(len(args), keep_fds, path, (*args, *env))
+    return ProcessPlan(early, late, execute, limits if on_host else (), score if on_host else None, notes)
 
 
 def plan_session(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[model.Step, ...]:

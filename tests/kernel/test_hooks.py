@@ -208,7 +208,8 @@ def test_a_hook_that_cannot_be_meant(
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "poststart"])
 def test_where_a_hook_runs(stele: Runtime, bundle: BundleFactory, log: Path, kind: str) -> None:
-    """All but createContainer in the host's namespaces; that one in the container's, with the host's files still there."""
+    """In the bundle; all but createContainer in the host's namespaces, that one in the container's, with the host's files
+    still there."""
     script = f"for n in pid mnt uts net ipc; do readlink /proc/self/ns/$n; done >> {log}; pwd >> {log}; ls / >> {log}"
     folder = bundle(["sleep", "1000"], {"hooks": {kind: [shell(script)]}})
     name = stele.detached(folder)
@@ -218,9 +219,49 @@ def test_where_a_hook_runs(stele: Runtime, bundle: BundleFactory, log: Path, kin
     container = [os.readlink(f"/proc/{pid}/ns/{n}") for n in ("pid", "mnt", "uts", "net", "ipc")]
     assert found[:5] == (container if kind == "createContainer" else host)
     assert "boot" in found[6:], "the host's own /"
-    if kind == "createContainer":
-        assert found[5] == str(folder)
+    assert found[5] == str(folder)
     stele.ok("delete", "--force", name)
+
+
+def test_a_poststop_hook_runs_in_the_bundle_too(stele: Runtime, bundle: BundleFactory, log: Path) -> None:
+    """Wherever `delete` is called; a bundle that is gone by then keeps the hook from nothing."""
+    folder = bundle(["true"], {"hooks": {"poststop": [shell(f"pwd >> {log}")]}})
+    stele.ok("delete", stele.create(folder), cwd="/")
+    name = stele.create(folder)
+    folder.rename(folder.with_name("gone"))
+    stele.ok("delete", name, cwd="/")
+    assert log.read_text().split() == [str(folder), "/"]
+
+
+SHOWN = "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; umask; pwd"
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["no-new-privileges", "with"])
+def test_a_start_container_hook_is_confined_as_the_process_is(
+    stele: Runtime, bundle: BundleFactory, *, no_new_privileges: bool
+) -> None:
+    """It is the image's program that runs: with the process's user, capabilities, filter, umask and directory."""
+    hook = shell(f"{{ {SHOWN}; }} >/tmp/hook")
+    process = {
+        "user": {"uid": 1000, "gid": 1000, "umask": 0o027},
+        "cwd": "/home",
+        "noNewPrivileges": no_new_privileges,
+        "capabilities": {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]},
+    }
+    changes = {"process": process, "hooks": {"startContainer": [hook]}}
+    folder = bundle(["sh", "-c", f"cat /tmp/hook; {SHOWN}"], changes, seccomp=True)
+    told, shown = stele.ok("run", "-b", folder, stele.id()).split("/home\n")[:2]
+    assert told == shown
+    assert "Uid:\t1000" in told and "Seccomp:\t2" in told and "0027" in told
+
+
+def test_what_a_create_container_hook_makes_is_not_for_all_to_write(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path
+) -> None:
+    stele.ok(
+        "delete", stele.create(bundle(["true"], {"hooks": {"createContainer": [shell(f"umask >{tmp_path}/log")]}}))
+    )
+    assert (tmp_path / "log").read_text() == "0022\n"
 
 
 def test_prestart_hooks_can_still_mount_into_the_root(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
