@@ -16,6 +16,9 @@ from runtime.oci.load import check_process, load_document
 from runtime.oci.numbers import decimal
 from runtime.plan.identity import MAX_ID
 
+CONFINEMENT = ("capabilities", "apparmorProfile", "selinuxLabel")
+"""What of it a --process document does not say is as the container's process has it, as callers know it of runc."""
+
 
 def execute(options: Globals, values: dict[str, Any]) -> int:
     store = options.store()
@@ -62,10 +65,12 @@ def identity(text: str, what: str) -> int:
 
 
 def process_of(own: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The process object: --process as it is, else the container's own with what the options change."""
+    """The process object: --process, confined as the container's own where it says nothing of that; else the container's
+    own with what the options change."""
     if values["process"]:
         process = load_document(values["process"], advice="--process names a file with the process object", pipe=True)
         check_process(process)
+        process = {**{key: own[key] for key in CONFINEMENT if key in own}, **process}
     else:
         if not values["command"]:
             raise UsageError("exec: process args cannot be empty; name the program to run")

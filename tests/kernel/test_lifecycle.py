@@ -298,6 +298,22 @@ def test_exec_reads_a_process_file(stele: Runtime, bundle: BundleFactory, tmp_pa
     stele.ok("delete", "-f", name)
 
 
+@pytest.mark.parametrize(
+    ("said", "bits"),
+    [({}, 1 << 5), ({"capabilities": {}}, 0), ({"capabilities": {"bounding": ["CAP_CHOWN"]}}, 1)],
+    ids=["as the container has it", "none", "its own"],
+)
+def test_exec_is_confined_as_the_container_where_a_process_file_says_nothing(
+    stele: Runtime, bundle: BundleFactory, said: dict[str, Any], bits: int
+) -> None:
+    name = stele.detached(
+        bundle(SLEEP, edit=lambda config: config["process"].update(capabilities={"bounding": ["CAP_KILL"]}))
+    )
+    process = {"args": ["grep", "CapBnd", "/proc/self/status"], "cwd": "/", "env": ["PATH=/bin"], **said}
+    assert stele.ok("exec", "--process", "/dev/stdin", name, input=json.dumps(process)) == f"CapBnd:\t{bits:016x}\n"
+    stele.ok("delete", "-f", name)
+
+
 def test_exec_reads_a_process_from_a_pipe(stele: Runtime, bundle: BundleFactory) -> None:
     """As a shell's <(...) has it; runc reads it too."""
     name = stele.detached(bundle(SLEEP))

@@ -40,7 +40,7 @@ def test_signals_without_a_name(number: int, name: str) -> None:
 
 
 def test_a_hook_may_take_longer_than_poll_can_wait() -> None:
-    run_hooks([HostHook("poststop", "/bin/true", ("true",), (), 10**9, 0)], {})
+    run_hooks([HostHook("poststop", "/bin/true", ("true",), (), 10**9, 0)], {"bundle": "/"})
 
 
 def test_a_path_that_is_too_long_for_a_socket() -> None:
