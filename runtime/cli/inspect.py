@@ -24,9 +24,7 @@ def state(options: Globals, values: dict[str, Any]) -> int:
 
 def listing(options: Globals, values: dict[str, Any]) -> int:
     if options.root_given and not os.path.isdir(options.root):
-        raise HostError(
-            f"--root {options.root}: no such file or directory; name the directory that `create` was given"
-        )
+        raise HostError(f"--root {options.root}: no such file or directory; name the directory that `create` was given")
     rows = lifecycle.listing(options.store())
     if values["quiet"]:
         for row in rows:
