@@ -23,6 +23,7 @@ PR_SET_CHILD_SUBREAPER = 36
 KEPT = {
     signal.SIGCHLD,
     signal.SIGURG,
+    signal.SIGPIPE,
     signal.SIGKILL,
     signal.SIGSTOP,
     signal.SIGTSTP,

@@ -130,7 +130,5 @@ def _put(fd: int, data: bytes) -> bytes:
         return data[os.write(fd, data[: select.PIPE_BUF]) :]
     except BlockingIOError:  # our caller may have made it so
         return data
-    except OSError as e:
-        if e.errno != errno.EIO:
-            raise
-        return b""  # a terminal whose other end was closed: nobody is left to read it
+    except OSError:  # a pipe or terminal whose other end was closed, a full disk: no reason to end the program
+        return b""

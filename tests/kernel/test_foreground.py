@@ -119,6 +119,26 @@ def test_a_callers_output_may_not_block(stele: Runtime, bundle: BundleFactory, o
     assert process.wait(30) == 7
 
 
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_output_that_nobody_takes_ends_no_program(stele: Runtime, bundle: BundleFactory, command: str) -> None:
+    """As before `| head`, or on a full disk: what is written is lost, what else the program does is not."""
+    made = bundle(["/bin/sh", "-c", "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo $i; done; exit 7"], terminal=True)
+    words = ["run", "--bundle", str(made), stele.id()]
+    if command == "exec":
+        name = stele.detached(bundle(["/bin/sleep", "1000"]))
+        words = ["exec", "--tty", name, *json.loads((made / "config.json").read_text())["process"]["args"]]
+    with open("/dev/full", "wb") as full:
+        assert stele(*words, stdout=full).returncode == 7
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert stele(*words, stdout=write).returncode == 7
+    finally:
+        os.close(write)
+    if command == "exec":
+        stele.ok("delete", "--force", name)
+
+
 def test_a_caller_may_ignore_the_end_of_its_children(stele: Runtime, bundle: BundleFactory) -> None:
     """SIGCHLD ignored is inherited, and would have the kernel reap a child before it is waited for; nor may the
     container inherit it."""
