@@ -25,7 +25,7 @@ class Docker:
 
     def done(self, *args: str, code: int = 0) -> Done:
         """Insist on an exit code."""
-        done = self.host.run("docker", *args, timeout=120)
+        done = self.host.run("docker", *args)
         assert done.code == code, str(done)
         return done
 
@@ -52,4 +52,5 @@ def dockerd(host: Guest, *flags: str) -> Iterator[Docker]:
         left = docker("ps", "--all", "--quiet").split()
         if left:
             docker("rm", "--force", *left)
-        assert host.ok(STELE, "--root", ROOT, "list", "--quiet") == "", "stele has none left either"
+        listed = (STELE, "--root", ROOT, "list", "--quiet")
+        host.eventually("stele has none left either", lambda: host.ok(*listed) == "")

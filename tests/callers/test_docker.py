@@ -29,7 +29,8 @@ def test_it_is_stele(docker: Docker, host: Guest) -> None:
     assert str(mine["pid"]) == docker("inspect", "--format", "{{.State.Pid}}", "who")
     assert host.read(f"/proc/{mine['pid']}/cgroup").strip() == f"0::/docker/{name}"
     docker("rm", "--force", "who")
-    assert not host.exists(f"/sys/fs/cgroup/docker/{name}") and not host.exists(f"{ROOT}/{name}")
+    places = (f"/sys/fs/cgroup/docker/{name}", f"{ROOT}/{name}")
+    host.eventually("nothing of it is left", lambda: not any(map(host.exists, places)))
 
 
 def test_run(docker: Docker) -> None:

@@ -11,6 +11,7 @@ from tests.callers.conftest import ARCHIVE, scope, state
 from tests.vm.guest import Done, Guest
 
 LOOP = ("sh", "-c", "while :; do sleep 1; done")
+SIZED = "until stty size | grep '33 99'; do sleep 0.1; done; read a; exit $a"  # conmon sets a size when it comes to it
 ROOT = "/run/stele"
 
 
@@ -26,7 +27,7 @@ class Podman:
     def done(self, *args: str, code: int = 0) -> Done:
         """Insist on an exit code."""
         words = (args[0], "--network=none", *args[1:]) if args[0] == "run" and "--pod=pod" not in args else args
-        done = self.host.run("podman", *words, timeout=120)
+        done = self.host.run("podman", *words)
         assert done.code == code, str(done)
         return done
 
@@ -84,7 +85,7 @@ def test_failures_are_told(podman: Podman, command: tuple[str, ...], code: int, 
 
 def test_terminal(podman: Podman, host: Guest) -> None:
     """run -it: a terminal of the size of ours, input and output, and the exit code."""
-    command = ("podman", "run", "--rm", "-it", "--network=none", "shell", "sh", "-c", "read a; stty size; exit $a")
+    command = ("podman", "run", "--rm", "-it", "--network=none", "shell", "sh", "-c", SIZED)
     with host.start(*command, tty=True) as job:
         job.resize(33, 99)
         job.type("9\n")
@@ -143,10 +144,11 @@ def test_pause_and_signals(podman: Podman, host: Guest) -> None:
     assert state(host, ROOT, name)["status"] == "running"
     podman("kill", "--signal=USR1", "signals")
     assert podman("wait", "signals") == "3"
-    assert podman("logs", "signals").split("\n") == ["begun", "got it"]
+    # By the journal, which has it some time later.
+    host.eventually("all is in the logs", lambda: podman("logs", "signals").split("\n") == ["begun", "got it"])
 
 
-def test_pod(podman: Podman) -> None:
+def test_pod(podman: Podman, host: Guest) -> None:
     """The containers of a pod share namespaces; the pod ends with all of them."""
     podman("pod", "create", "--name=pod", "--network=none", "--hostname=together")
     podman("run", "--detach", "--pod=pod", "--name=one", "shell", *LOOP)
@@ -157,7 +159,7 @@ def test_pod(podman: Podman) -> None:
     assert one[1:4] == two[1:4], "ipc, net and uts are shared"
     assert one[4] != two[4] and one[5] != two[5], "pid and mnt are not"
     podman("pod", "kill", "pod")
-    assert podman("ps", "--quiet", "--filter=pod=pod") == ""
+    host.eventually("all have ended", lambda: podman("ps", "--quiet", "--filter=pod=pod") == "")
     podman("pod", "rm", "--force", "--time=0", "pod")
 
 
@@ -183,14 +185,14 @@ def test_systemd_in_a_container(podman: Podman, host: Guest) -> None:
     podman("run", "--detach", "--name=systemd", "--systemd=always", "--rootfs", "/:O", *started)
     # A process in the container's own cgroup would keep systemd from sharing that out, so there is no exec before it has.
     shared = f"/sys/fs/cgroup{podman('inspect', '--format', '{{.State.CgroupPath}}', 'systemd')}/cgroup.subtree_control"
-    host.eventually("it shares its cgroup out", lambda: host.run("cat", shared).stdout.strip(), timeout=60)
+    host.eventually("it shares its cgroup out", lambda: host.run("cat", shared).stdout.strip())
     running = ("podman", "exec", "systemd", "systemctl", "is-system-running", "--wait")
-    host.eventually("it has started", lambda: host.run(*running).stdout == "degraded\n", timeout=60)
+    host.eventually("it has started", lambda: host.run(*running).stdout == "degraded\n")
     failed = podman("exec", "systemd", "systemctl", "list-units", "--failed", "--plain", "--no-legend")
     assert {line.split()[0] for line in failed.splitlines()} <= {"var.mount", "cgroup-controllers.service"}, failed
     assert podman("exec", "systemd", "cat", "/proc/1/comm") == "systemd"
     assert podman("exec", "systemd", "cat", "/proc/self/cgroup") == "0::/init.scope"
-    podman("stop", "--time=30", "systemd")
+    podman("stop", "--time=120", "systemd")
     assert podman("inspect", "--format", "{{.State.ExitCode}}", "systemd") == "0"
 
 
@@ -230,5 +232,5 @@ def test_in_a_unit(podman: Podman, host: Guest) -> None:
     unit = ("systemd-run", "--quiet", "--wait", "--pipe", "--unit=split", "--property=Delegate=yes")
     script = "cat /sys/fs/cgroup/memory.max; cat /proc/self/cgroup"
     run = ("podman", "run", "--rm", "--network=none", "--cgroups=split", "--cgroupns=host", "--memory=32m")
-    said = host.ok(*unit, *run, "shell", "sh", "-c", script, timeout=120)
+    said = host.ok(*unit, *run, "shell", "sh", "-c", script)
     assert "0::/system.slice/split.service/libpod-payload-" in said

@@ -25,6 +25,8 @@ from typing import IO, Any, Protocol
 
 HEADER = struct.Struct("<III")
 CHUNK = 256 * 1024
+PATIENCE = 300.0
+"""Seconds to wait for what comes at all: much more than the longest, on a machine that is slow, busy, and emulates another."""
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -130,13 +132,13 @@ class Job:
         """Send a signal to its process group."""
         self._guest.send("K", self._number, struct.pack("<i", number))
 
-    def until(self, word: str, timeout: float = 60) -> str:
+    def until(self, word: str, timeout: float = PATIENCE) -> str:
         """Wait until it has written `word` to stdout or its terminal; returns all of that."""
         ended = self._wait(lambda: word in self.stdout or self._code is not None, timeout)
         assert word in self.stdout, f"{'the end' if ended else f'{timeout} s'} came before {word!r}:\n{self._told()}"
         return self.stdout
 
-    def read(self, timeout: float = 60) -> bytes:
+    def read(self, timeout: float = PATIENCE) -> bytes:
         """What it has written to stdout since the last read(), waiting for some; nothing once it has ended."""
         came = self._wait(lambda: len(self._output["O"]) > self._taken or self._code is not None, timeout)
         assert came, f"nothing more in {timeout} s:\n{self._told()}"
@@ -144,7 +146,7 @@ class Job:
         self._taken += len(new)
         return new
 
-    def wait(self, timeout: float = 60) -> Done:
+    def wait(self, timeout: float = PATIENCE) -> Done:
         """Wait for its end."""
         ended = self._wait(lambda: self._code is not None, timeout)
         assert ended, f"not ended after {timeout} s:\n{self._told()}"
@@ -192,7 +194,7 @@ class Job:
 class Guest:
     """The test host, seen through its agent."""
 
-    def __init__(self, stream: Stream, *, boot_timeout: float = 180) -> None:
+    def __init__(self, stream: Stream, *, boot_timeout: float = PATIENCE) -> None:
         """Wait for the agent's hello. Raises: GuestLost where it does not come."""
         self.lost = ""  # why there is nobody to talk to
         self._stream = stream
@@ -224,7 +226,7 @@ class Guest:
         self.send("R", number, struct.pack("<I", 1 if tty else 0) + "".join(s + "\0" for s in strings).encode())
         return job
 
-    def run(self, *argv: str | Path, input: str | bytes = b"", timeout: float = 60, **more: Any) -> Done:
+    def run(self, *argv: str | Path, input: str | bytes = b"", timeout: float = PATIENCE, **more: Any) -> Done:
         """Run a command to its end. `more` goes to start()."""
         with self.start(*argv, **more) as job:
             if input:
@@ -251,7 +253,7 @@ class Guest:
     def write(self, path: str | Path, content: str | bytes, *, mode: str = "0644") -> None:
         """Write a file, and the folders above it."""
         self.ok("mkdir", "-p", Path(path).parent)
-        self.ok("dd", f"of={path}", "bs=64k", "status=none", input=content, timeout=300)
+        self.ok("dd", f"of={path}", "bs=64k", "status=none", input=content)
         self.ok("chmod", mode, path)
 
     def put(self, source: Path, path: str | Path, *, mode: str = "0644") -> None:
@@ -268,7 +270,7 @@ class Guest:
         assert done.code == 0, str(done)
         return done
 
-    def eventually(self, what: str, test: Callable[[], object], timeout: float = 30) -> Any:
+    def eventually(self, what: str, test: Callable[[], object], timeout: float = PATIENCE) -> Any:
         """Ask again and again until `test()` is true; returns its answer. For what no event tells."""
         deadline = time.monotonic() + timeout
         while True:

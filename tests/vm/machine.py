@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.vm.guest import Guest, GuestLost
+from tests.vm.guest import PATIENCE, Guest, GuestLost
 
 REPO = Path(__file__).resolve().parents[2]
 STORE = REPO / "build/vm"
@@ -111,7 +111,7 @@ class Machine:
         cpus: int = 2,
         memory_mib: int = 3072,
         options: str = "",
-        boot_timeout: float = 120,
+        boot_timeout: float = PATIENCE,
     ) -> None:
         """Boot it.
 
@@ -197,7 +197,7 @@ class Machine:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
-    def power_off(self, timeout: float = 60) -> None:
+    def power_off(self, timeout: float = PATIENCE) -> None:
         """Shut it down in order."""
         self.guest.start("systemctl", "poweroff", "--no-block")
         try:

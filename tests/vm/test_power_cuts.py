@@ -114,7 +114,7 @@ def test_power_cuts(tmp_path: Path) -> None:
                 bundle = GuestBundles(guest)(["sleep", "1000"])
                 guest.ok("sync")  # what the test itself has written
                 with guest.start("sh", "-uc", CYCLES, "cycles", bundle) as job:
-                    job.until("started", timeout=300)
+                    job.until("started")
                     moment = machine.work() + chance.uniform(0, LONGEST)
                     while machine.work() < moment:
                         time.sleep(0.001)

@@ -54,7 +54,7 @@ def life(
     """
     guest.ok("mkdir", "-p", ROOT)
     words = ["sh", "-euc", script, "life", ROOT, STORE, " ".join(flags), pid_file, *source]
-    guest.ok(*STRACE, TRACE, *words, cwd=bundle, timeout=120)
+    guest.ok(*STRACE, TRACE, *words, cwd=bundle)
     writes = written(guest.read(TRACE))
     assert ("mkdir", f"{ROOT}/life") in writes  # the trace has seen it
     config = json.loads(guest.read(f"{bundle}/config.json"))

@@ -25,7 +25,7 @@ def kubelet(host: Guest) -> Iterator[Kubelet]:
         assert host.ok("find", ROOT, "-mindepth", "1", "-not", "-path", f"{ROOT}/.cache*") == "", "state"
         assert host.read("/proc/self/mountinfo").count("\n") == mounts, host.read("/proc/self/mountinfo")
         assert host.ok("ip", "netns", "list") == ""
-        assert host.run("pidof", "containerd-shim-runc-v2").code == 1, "a shim is left"
+        host.eventually("no shim is left", lambda: host.run("pidof", "containerd-shim-runc-v2").code == 1)
         # The pods' own cgroups are the kubelet's to make and to remove; what was in them is not.
         pods = ("-path", "*/kubepods*", "-not", "-name", "kubepods*", "-not", "-name", "pod*")
         assert host.ok("find", "/sys/fs/cgroup", "-type", "d", *pods) == "", "cgroups"

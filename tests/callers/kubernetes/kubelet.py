@@ -13,13 +13,12 @@ from typing import Any
 from tests.callers.kubernetes import grpc
 from tests.callers.kubernetes.protobuf import Schema
 from tests.harness.bundles import merge
-from tests.vm.guest import Guest
+from tests.vm.guest import PATIENCE, Guest
 
 SCHEMA = Schema(Path(__file__).with_name("runtime.proto").read_text())
 IMAGE = "docker.io/library/shell:latest"
 
 NUMBERS = itertools.count(1)
-SECONDS = 120.0
 
 # What a kubelet asks for in every container that is not privileged.
 MASKED = (
@@ -45,7 +44,7 @@ class Kubelet:
         self.host = host
         self._client = client
 
-    def __call__(self, method: str, *, within: float = SECONDS, **request: Any) -> dict[str, Any]:
+    def __call__(self, method: str, *, within: float = PATIENCE, **request: Any) -> dict[str, Any]:
         """Raises: grpc.Failed."""
         service = "ImageService" if "Image" in method else "RuntimeService"
         message = SCHEMA.encode(f"{method}Request", request)
@@ -177,7 +176,7 @@ class Container:
             status = self.status()
             return status if status["state"] == "CONTAINER_EXITED" else None
 
-        status: dict[str, Any] = self.kubelet.host.eventually("the container has exited", exited, SECONDS)
+        status: dict[str, Any] = self.kubelet.host.eventually("the container has exited", exited)
         return status
 
     def exec(self, script: str, timeout: int = 0) -> Result:

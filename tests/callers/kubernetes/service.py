@@ -68,7 +68,7 @@ def containerd(host: Guest) -> Iterator[Kubelet]:
     host.write("/var/lib/pause.tar", pause)
     with daemon(host, "containerd", "--config=/run/cri.toml"), host.start("busybox", "nc", "127.0.0.1", PORT) as pipe:
         for tar in ("/var/lib/shell.tar", "/var/lib/pause.tar"):
-            host.ok("ctr", "--namespace=k8s.io", "images", "import", tar, timeout=120)
+            host.ok("ctr", "--namespace=k8s.io", "images", "import", tar)
         kubelet = Kubelet(host, grpc.Client(pipe))
         wanted = {IMAGE, PAUSE}
         host.eventually("the images are known", lambda: wanted <= kubelet.images())

@@ -16,7 +16,6 @@ from tests.vm.guest import Guest, Job
 
 STDIN, STDOUT, STDERR, STATUS, SIZE = range(5)
 BINARY, CLOSE = 2, 8
-SECONDS = 60.0
 MASK = b"mask"  # a client's messages are masked, with any four bytes
 
 
@@ -94,6 +93,6 @@ class Stream:
         return taken
 
     def _more(self) -> None:
-        data = self._job.read(SECONDS)
+        data = self._job.read()
         assert data, f"the server has closed the connection: {self.seen}"
         self._data += data
