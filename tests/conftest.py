@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import BundleFactory, busybox_rootfs
@@ -19,6 +20,10 @@ from tests.vm.fixtures import guest, guest_bundle, machine
 __all__ = ["guest", "guest_bundle", "machine"]
 
 FAILED = pytest.StashKey[bool]()
+
+# How long an example takes, or its making, is for the machine to say.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # A shell without job control ignores these for what it starts in the background, and so would all that tests start.
 for _number, _usual in (

@@ -74,7 +74,7 @@ def by_python(steps: tuple[model.Step, ...]) -> list[tuple[int, int, list[int], 
 
 
 @given(st.lists(STEPS, max_size=6).map(tuple))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_c_reads_what_python_wrote(decoder: ctypes.CDLL, steps: tuple[model.Step, ...]) -> None:
     assert by_c(decoder, wire.encode(steps)) == by_python(steps)
 
@@ -97,7 +97,7 @@ def bend(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None
 
 
 @given(st.lists(STEPS, min_size=1, max_size=3).map(tuple), st.integers(0, 1 << 30))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_a_bent_plan(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None:
     bend(decoder, steps, seed)
 

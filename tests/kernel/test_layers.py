@@ -241,7 +241,7 @@ def layer_of(number: int, wanted: list[tuple[str, str, int, int]]) -> bytes:
     return layer(folder("./", mtime=number), *(data for _, data in made.values()), b"\0" * 512 * number)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(wanted=st.lists(steps, min_size=2, max_size=4))
 def test_flat_is_what_overlayfs_shows(memory: Path, wanted: list[list[tuple[str, str, int, int]]]) -> None:
     """For any layers, with whiteouts and changes of type, the flat root and the mounted one are the same, to the time."""

@@ -9,7 +9,7 @@ import tempfile
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import SteleError
@@ -218,7 +218,6 @@ def test_twice() -> None:
         indexed(one + one + bytes(1024))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1535), st.binary(min_size=1, max_size=40), st.booleans())
 def test_any_archive(at: int, junk: bytes, right: bool) -> None:
     """Whatever stands in an archive: its files, or a refusal; nothing outside of it is ever given."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.host.shim import ffi, lib
@@ -95,7 +95,7 @@ def members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
     return info, data
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     st.lists(members(), max_size=8),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
@@ -154,7 +154,7 @@ def test_the_sound_archive_is_sound() -> None:
     assert (found[2]["sparse"], found[2]["size"], found[2]["data"]) == ([(0, 5), (8192, 5)], 9000, b"helloworld")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), min_size=1, max_size=8), st.data())
 def test_damage_is_refused_or_harmless(changes: list[tuple[int, int]], data: st.DataObject) -> None:
     """Whatever bytes change, or where the archive is cut, the reader ends in order. ASan watches in test-sanitized."""
@@ -174,7 +174,7 @@ def test_damage_is_refused_or_harmless(changes: list[tuple[int, int]], data: st.
             assert str(e)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=3000))
 def test_any_bytes(data: bytes) -> None:
     """Whatever a file holds, plain or behind each magic number, ends in a sentence or in entries."""

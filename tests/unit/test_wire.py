@@ -31,13 +31,13 @@ STEPS = st.one_of([step_strategy(kind) for kind in wire.NUMBERS])
 
 
 @given(st.lists(STEPS, max_size=8).map(tuple))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_decoding_gives_back_what_was_encoded(steps: tuple[model.Step, ...]) -> None:
     assert wire.decode(wire.encode(steps)) == steps
 
 
 @given(st.lists(STEPS, min_size=1, max_size=3).map(tuple), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_truncated_plan_is_refused(steps: tuple[model.Step, ...], data: st.DataObject) -> None:
     encoded = wire.encode(steps)
     cut = data.draw(st.integers(wire.HEADER.size, len(encoded) - 1))
