@@ -32,8 +32,8 @@ class Facts:
         capabilities: bit mask of the capabilities in the stele process's permitted set.
         cgroup_mount: where the cgroup2 hierarchy is mounted, "" if nowhere.
         apparmor, selinux: whether the LSM is on.
-        hugepages: names of sizes, as "2MB".
         kernel: (major, minor).
+        in_user_namespace: the stele process is in one that is not the host's own.
         setgroups: whether the user namespace lets supplementary groups be set (user_namespaces(7)).
     """
 
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Sync(Step):
-    """Tell the stele process that `what` is due (ATTACHED, MAPPED, HOOKS) and wait for its answer."""
+    """Tell the stele process that `what` is due (one of SYNC_*) and wait for its answer."""
 
     what: int
     index: int = 0
@@ -276,7 +276,7 @@ class NewMount(Step):
 class Device(Step):
     """Make a device node: mode holds type and permission bits; `bind` takes the host's node instead (user namespace).
 
-    keep: an existing node of the right type and number is kept.
+    One that is there already, of the right type and number, stays as it is.
     """
 
     mode: int
@@ -593,7 +593,7 @@ class PidFd:
 class TreeFd:
     """A detached copy of the mounts at `path`, made on the host side because the new user namespace could not.
 
-    id_maps: id-map the copy; recursive_map: its whole tree. userns_path: take the maps of that user namespace.
+    id_maps: id-map the copy; recursive_map: its whole tree. field: where config.json names the path.
     """
 
     path: str

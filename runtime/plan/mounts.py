@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runtime.errors import ConfigError
@@ -87,7 +87,6 @@ class MountPlan:
     late: tuple[model.Step, ...]
     fds: tuple[model.FdSource, ...]
     targets: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def plan_mounts(
@@ -128,9 +127,9 @@ def plan_mounts(
             new = _plan_new(mount, options, "cgroup2" if kind == "cgroup" else kind, target, mount_label, i)
             if kind == "tmpfs" and new.attr_set & MOUNT_ATTR_RDONLY:
                 late.append(model.MountAttributes(MOUNT_ATTR_RDONLY, target, i))
-                new = _replace_attr(new, new.attr_set & ~MOUNT_ATTR_RDONLY)
+                new = replace(new, attr_set=new.attr_set & ~MOUNT_ATTR_RDONLY)
             steps.append(new)
-    return MountPlan(tuple(steps), tuple(late), tuple(fds), tuple(targets), ())
+    return MountPlan(tuple(steps), tuple(late), tuple(fds), tuple(targets))
 
 
 _CGROUP_BIND = Options(bind=True, recursive=True, propagation=MS_SLAVE | MS_REC)
@@ -255,9 +254,3 @@ def _plan_new(
         options=tuple(data),
         index=index,
     )
-
-
-def _replace_attr(new: model.NewMount, attr_set: int) -> model.NewMount:
-    from dataclasses import replace
-
-    return replace(new, attr_set=attr_set)

@@ -75,7 +75,9 @@ def plan_process(
     limits = _rlimits(process.get("rlimits") or ())
     score = process.get("oomScoreAdj")
     no_new_privs = bool(process.get("noNewPrivileges"))
-    filters = _seccomp(linux.get("seccomp"), compile_seccomp)
+    rules = plan_seccomp(linux.get("seccomp"))
+    filters = (model.Seccomp(rules.flags, rules.notify, compile_seccomp(rules)),) if rules else ()
+    notes = (*notes, *(rules.notes if rules else ()))
     on_host = in_user and not rootless
     early = (
         *((model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()),
@@ -241,12 +243,3 @@ def _labels(process: Mapping[str, Any], facts: model.Facts) -> tuple[model.Step,
             )
         steps.append(model.Label("exec", label))
     return tuple(steps)
-
-
-def _seccomp(
-    seccomp: Mapping[str, Any] | None, compile_seccomp: Callable[[SeccompRules], bytes]
-) -> tuple[model.Step, ...]:
-    rules = plan_seccomp(seccomp)
-    if rules is None:
-        return ()
-    return (model.Seccomp(rules.flags, rules.notify, compile_seccomp(rules)),)

@@ -234,6 +234,13 @@ def test_a_capability_that_nobody_knows_is_told_and_no_failure() -> None:
     assert made.notes == ("process.capabilities: 'CAP_FLY' is not given: stele knows no such capability",)
 
 
+def test_what_a_profile_means_beyond_its_words_is_noted() -> None:
+    argument = {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}
+    rule = {"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [argument, {**argument, "value": 2}]}
+    made = plan(config(linux__seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    assert [note.partition(":")[0] for note in made.notes] == ["linux.seccomp.syscalls[0].args"]
+
+
 @pytest.mark.parametrize(
     ("options", "namespaces", "uid", "maps", "owner"),
     [
