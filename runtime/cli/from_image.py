@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -276,9 +277,10 @@ def _files(wanted: Overrides, container_id: str) -> dict[str, bytes]:
 
 def _read(path: str) -> bytes:
     try:
-        if path == "-":
-            return sys.stdin.buffer.read(FILE_MAX)
-        with open(path, "rb") as file:
-            return file.read(FILE_MAX)
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            content: bytes = file.read(FILE_MAX + 1)
     except OSError as e:
         raise UsageError(f'--env-file "{path}": {os.strerror(e.errno or 0)}') from e
+    if len(content) > FILE_MAX:
+        raise UsageError(f'--env-file "{path}": it is larger than {FILE_MAX >> 20} MiB; split it')
+    return content

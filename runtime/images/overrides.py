@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -278,11 +279,13 @@ def cpus(text: str) -> int:
 def environment(given: Sequence[str], files: Sequence[bytes], own: Mapping[str, str]) -> tuple[str, ...]:
     """NAME=VALUE of --env-file and then --env; a NAME alone takes its value from `own`, and is left out if unset there.
 
+    A line of a file ends at its line end only, CR or not, and what stands behind the "=" is taken as it is, as Docker does.
+
     Raises:
         UsageError: a name is empty.
     """
-    words = [line.strip() for content in files for line in content.decode("utf-8", "replace").splitlines()]
-    words = [word for word in words if word and not word.startswith("#")] + list(given)
+    lines = [line.removesuffix(b"\r").lstrip() for content in files for line in content.split(b"\n")]
+    words = [os.fsdecode(line) for line in lines if line and not line.startswith(b"#")] + list(given)
     found = []
     for word in words:
         name, equals, _ = word.partition("=")

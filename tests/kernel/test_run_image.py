@@ -187,6 +187,13 @@ def test_settings_reach_the_process(run: Run, images: Images, tmp_path: Path) ->
     assert told == "stone\nstone\n127.0.1.1\tstone\n"
 
 
+def test_an_env_file_is_taken_whole_or_not(run: Run, images: Images, tmp_path: Path) -> None:
+    (tmp_path / "env").write_bytes(b"#" + b"x" * (1 << 20) + b"\nLAST=1\n")
+    done = run(images.made("plain"), "--env-file", tmp_path / "env", args=["/bin/id"])
+    assert "env: it is larger than 1 MiB; split it" in done.stderr.replace('"', "")
+    assert done.returncode == 1
+
+
 def test_a_working_directory_in_a_volume_is_made_there(run: Run, images: Images, tmp_path: Path) -> None:
     """After the mounts, so that it is not hidden by one; never through a link of procfs (CVE-2024-21626)."""
     image = images.made("volume-cwd", Volumes={"/data": {}}, WorkingDir="/data/deep/in/it")

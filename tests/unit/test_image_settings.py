@@ -67,6 +67,8 @@ def test_the_environment_is_the_images_then_ours() -> None:
 def test_files_and_the_callers_own_variables() -> None:
     given = overrides.environment(["X=1", "HOME", "NOT_SET"], [b"# note\n\nF=a b\n"], {"HOME": "/h"})
     assert given == ("F=a b", "X=1", "HOME=/h")
+    odd = "A=x\u2028B \x0cC \n  D=t \r\n\nE=".encode() + b"\xff\n"  # only a line feed ends a line, and no byte is lost
+    assert overrides.environment([], [odd], {}) == ("A=x\u2028B \x0cC ", "D=t ", "E=\udcff")
     with pytest.raises(UsageError, match='--env "=1": the name is empty'):
         overrides.environment(["=1"], [], {})
 
