@@ -73,8 +73,13 @@ def spec(options: Globals, values: dict[str, Any]) -> int:
     path = f"{values['bundle']}/config.json"
     if os.path.exists(path):
         raise SteleError(f"File {path if values['bundle'] != '.' else 'config.json'} exists. Remove it first")
-    with open(path, "x", encoding="utf-8") as f:
-        f.write(json.dumps(spec_template(rootless=values["rootless"]), indent="\t") + "\n")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(json.dumps(spec_template(rootless=values["rootless"]), indent="\t") + "\n")
+    except BaseException:
+        os.unlink(path)  # no half of it: the next try would be refused for it
+        raise
     return 0
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runtime.errors import HostError
-from runtime.host.files import replace, write_all
+from runtime.host.files import replace, temporary, write_all
 from runtime.images import model, tar
 from runtime.images.model import Descriptor, ImageError
 from runtime.images.progress import Progress, short
@@ -141,7 +141,7 @@ def _file(path: str) -> Iterator[int]:
         special = not stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError:
         special = False
-    fresh = path if special else f"{path}.new"
+    fresh = path if special else os.path.join(os.path.dirname(path), temporary(os.path.basename(path)))
     flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
     fd = os.open(fresh, flags, 0o644)
     try:

@@ -36,6 +36,22 @@ def inside(root: Path) -> Callable[[], None]:
     return enter
 
 
+def test_where_there_is_not_even_a_null_device(tmp_path: Path) -> None:
+    """Output that cannot be written is told there, too; and that there is no procfs."""
+    shutil.copy(STELE, tmp_path / "stele")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(["/stele", "list"], stdout=full, stderr=-1, check=False, preexec_fn=inside(tmp_path))
+    assert done.stderr == b"cannot write the output: No space left on device\n"
+    (tmp_path / "rootfs").mkdir()
+    for command in ("spec", "features"):
+        done = subprocess.run(["/stele", command], capture_output=True, check=False, preexec_fn=inside(tmp_path))
+        assert (done.returncode, done.stderr) == (0, b"")
+    done = subprocess.run(["/stele", "run", "x"], capture_output=True, check=False, preexec_fn=inside(tmp_path))
+    assert done.stderr == (
+        b"stele run failed: /proc/self/mountinfo is missing, by which cgroups are found; mount a procfs on /proc\n"
+    )
+
+
 @STARTS
 @pytest.mark.parametrize("command", [["--version"], ["--help"], ["spec"], ["state", "none"]], ids=" ".join)
 def test_in_a_root_that_holds_nothing_else(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:

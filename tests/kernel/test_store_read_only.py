@@ -81,7 +81,9 @@ def test_it_is_looked_at(shipped: Shipped, tmp_path: Path) -> None:
     assert "all is as its digests say" in shipped("image", "verify").stdout
     assert "all is as its digests say" in shipped("image", "verify", "shell").stdout
     assert shipped("volume", "list", "-q").stdout == ""
+    (tmp_path / "out.tar.new").write_text("somebody's")
     shipped("image", "export", "--quiet", "shell", f"oci-archive:{tmp_path}/out.tar")
+    assert (tmp_path / "out.tar.new").read_text() == "somebody's"
     shipped("unpack", "shell", tmp_path / "bundle")
     assert (tmp_path / "bundle/rootfs/etc/word").read_text() == "stone"
 

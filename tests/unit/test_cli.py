@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -256,6 +257,16 @@ def test_a_reader_that_is_gone_is_no_fault() -> None:
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode == 1
+
+
+def test_half_a_file_is_none(tmp_path: Path) -> None:
+    """`spec` on a disk that is full: the next try is not refused for what the first left."""
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    assert run("spec", "--bundle", tmp_path, preexec_fn=full).stderr == "spec: File too large\n"
+    assert run("spec", "--bundle", tmp_path).returncode == 0
 
 
 def test_a_full_disk_is_told() -> None:

@@ -9,6 +9,7 @@ from runtime.errors import HostError
 from runtime.host.shim import lib
 
 USUAL = "/sys/fs/cgroup"
+MOUNTS = "/proc/self/mountinfo"
 CGROUP2_SUPER_MAGIC = 0x63677270
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 NO_CGROUP2 = (
@@ -37,7 +38,9 @@ def _opened(path: str) -> int:
 def _mounted() -> list[str]:
     """The cgroup2 mounts of this mount namespace, whole hierarchies first (proc(5), mountinfo)."""
     found: list[tuple[bool, str]] = []
-    with open("/proc/self/mountinfo", "rb") as f:
+    if not os.path.exists(MOUNTS):
+        raise HostError(f"{MOUNTS} is missing, by which cgroups are found; mount a procfs on /proc")
+    with open(MOUNTS, "rb") as f:
         for line in f:
             fields, _, rest = line.partition(b" - ")
             if rest.startswith(b"cgroup2 "):
