@@ -42,7 +42,7 @@ def execute(options: Globals, values: dict[str, Any]) -> int:
         pass  # whoever has it is waited for here: from the next line on, signals are for the program
     with Forwarding() as forwarding:
         started = execute_in(store, container_id, request)
-        forwarding.to(started.pidfd)
+        forwarding.to(started.pid, started.pidfd)
         _tell(started, options)
         return exit_code(follow(started, forwarding))
 

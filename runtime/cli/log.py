@@ -8,6 +8,7 @@ import sys
 
 from runtime.container.state import now
 from runtime.errors import HostError
+from runtime.host.files import write_all
 
 CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))} | {ord("\n"): " ", ord("\t"): " "}
 """Paths and what programs said come from strangers: nothing of it may move a terminal's cursor or end a line."""
@@ -71,7 +72,7 @@ class Log:
         line = self._line(level, message)
         if self.fd >= 0:
             try:
-                os.write(self.fd, line.encode("utf-8", "backslashreplace") + b"\n")
+                write_all(self.fd, line.encode("utf-8", "backslashreplace") + b"\n")
             except OSError as e:
                 also_stderr = True  # the disk is full: then at least here
                 message += f' (and --log "{self.path}" cannot be written: {os.strerror(e.errno or 0)})'

@@ -119,7 +119,8 @@ def _find(name: str, words: Sequence[str]) -> Command:
         raise HelpWanted(name if name in GROUPS else " ".join(words))
     command = BY_NAME.get(name)
     if command is None:
-        raise UsageError(f'unknown command "{name}"; `stele --help` lists all')
+        group = name.partition(" ")[0]
+        raise UsageError(f'unknown command "{name}"; `stele {f"{group} " if group in GROUPS else ""}--help` lists all')
     if command.refused:  # also of --help: Podman takes the success of `checkpoint --help` for support
         raise SteleError(command.refused)
     return command

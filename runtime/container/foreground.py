@@ -65,8 +65,8 @@ def run(
         if detach:
             start(store, container_id, notify_socket)
             return 0
-        with Forwarding() as forwarding:
-            forwarding.to(os.pidfd_open(pid))
+        with Forwarding(reaping=subreaper) as forwarding:
+            forwarding.to(pid, os.pidfd_open(pid))
             record = start(store, container_id, notify_socket, background=True)
             status = follow(Started(pid, forwarding.pidfd, created.master), forwarding)
             # Still with signals held back: systemd sends us one when the container's process, the unit's main one, has
@@ -97,18 +97,23 @@ class Forwarding:
 
     They are blocked and read from a signalfd, which takes three system calls where handlers would take one for each
     signal twice. init unblocks all in its process.
+
+    Args:
+        reaping: we get the container's orphans as our children (PR_SET_CHILD_SUBREAPER): those that end are reaped, or a
+            container in our own pid namespace would fill that with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, reaping: bool = False) -> None:
         self.fd = self.pidfd = -1
-        self.before = 0
+        self.pid = self.before = 0
+        self.taken = TAKEN | (1 << signal.SIGCHLD - 1 if reaping else 0)
         self.resized: Callable[[], None] | None = None
 
     def __enter__(self) -> Forwarding:
-        self.before = lib.stele_block_signals(TAKEN)
-        if self.before & ~TAKEN:
-            lib.stele_block_signals(TAKEN | self.before)
-        self.fd = checked(lib.stele_signalfd(TAKEN), "signalfd")
+        self.before = lib.stele_block_signals(self.taken)
+        if self.before & ~self.taken:
+            lib.stele_block_signals(self.taken | self.before)
+        self.fd = checked(lib.stele_signalfd(self.taken), "signalfd")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,9 +123,9 @@ class Forwarding:
         if self.pidfd >= 0:
             os.close(self.pidfd)
 
-    def to(self, pidfd: int) -> None:
-        """Pass them on to this process; the pidfd is ours now."""
-        self.pidfd = pidfd
+    def to(self, pid: int, pidfd: int) -> None:
+        """Pass them on to this process, our child, which somebody else waits for; the pidfd is ours now."""
+        self.pid, self.pidfd = pid, pidfd
 
     def pass_on(self) -> None:
         """Pass on what has come."""
@@ -131,9 +136,19 @@ class Forwarding:
                     if self.resized:
                         self.resized()
                     continue
+                if number == signal.SIGCHLD:
+                    self._reap()
+                    continue
                 with contextlib.suppress(ProcessLookupError):  # it has ended; its status is about to be read
                     if self.pidfd >= 0:
                         signal.pidfd_send_signal(self.pidfd, number)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if ended.si_pid == self.pid:
+                    return  # now all of this ends
+                os.waitpid(ended.si_pid, 0)
 
     def wait(self) -> None:
         """Return when the process has ended."""

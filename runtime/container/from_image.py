@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from runtime.container.requests import FromImage
 from runtime.container.state import Store, is_alive
 from runtime.errors import HostError, SteleError
+from runtime.host.files import write_all
 from runtime.host.interrupt import waiting
 from runtime.plan.model import UPPER_DIRECTORY
 
@@ -112,6 +113,6 @@ def _write(directory: int, name: str, content: bytes) -> None:
     """A small new file; it is gone with the container's state, so nothing of it needs to be durable."""
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory)
     try:
-        os.write(fd, content)
+        write_all(fd, content)
     finally:
         os.close(fd)

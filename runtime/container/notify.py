@@ -6,6 +6,7 @@ nothing else. `create` makes the folder and the mount, `start` listens and passe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -55,6 +56,8 @@ class Listener:
         path = f"/proc/self/fd/{directory}/{FOLDER}"
         os.stat(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}/{SOCKET}")  # of a `start` that was killed
         self.socket.bind(f"{path}/{SOCKET}")
         os.chmod(f"{path}/{SOCKET}", 0o777)
 

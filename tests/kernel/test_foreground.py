@@ -7,8 +7,12 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +79,35 @@ def test_signals_are_passed_on_beside_a_terminal(stele: Runtime, bundle: BundleF
         seen = b""
     assert process.wait(30) == 9
     os.close(master)
+
+
+def test_orphans_are_reaped(stele: Runtime, bundle: BundleFactory, output: Output) -> None:
+    """run is given what a container in its own pid namespace leaves; nobody else could reap it."""
+
+    def shared(config: dict[str, Any]) -> None:
+        config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "pid"]
+
+    # The shell in the middle names its child and goes; the child ends once it is the runtime's.
+    script = "for n in 1 2 3; do sh -c '(read x; exit 9) <&9 & echo orphan $!' 9</pipe; done; echo all; read x; exit 7"
+    made = bundle(["/bin/sh", "-c", script], edit=shared)
+    os.mkfifo(made / "rootfs/pipe")
+    gate = os.open(made / "rootfs/pipe", os.O_RDWR)
+    process = subprocess.Popen(
+        stele.command("run", "--bundle", made, stele.id()), stdin=subprocess.PIPE, stdout=output.write_fd
+    )
+    output.until("all")
+    pids = [int(line.split()[1]) for line in output.text.splitlines() if line.startswith("orphan")]
+    fds = [os.pidfd_open(pid) for pid in pids]
+    os.write(gate, b"\n" * 3)
+    for fd in fds:
+        assert select.select([fd], [], [], 30)[0]
+        os.close(fd)
+    end = time.monotonic() + 10
+    while zombies := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < end, f"nobody reaps {zombies}"
+    process.communicate(b"\n", timeout=30)
+    assert process.returncode == 7
+    os.close(gate)
 
 
 LINES = "".join(f"{n:08} {'z' * 60}\n" for n in range(4000))

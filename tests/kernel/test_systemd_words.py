@@ -108,6 +108,7 @@ def test_ready_is_passed_on_by_start(stele: Runtime, says_ready: Any, tmp_path: 
         host.settimeout(30)
         env = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "host")}
         name = stele.create(says_ready(readonly=readonly), "c", env=env)
+        (stele.root / name / "notify/notify.sock").touch()  # as a `start` that was killed leaves one
         pid = stele.state(name)["pid"]
         starting = subprocess.Popen(stele.command("start", name), env=env)
         assert host.recv(1000).decode().split() == [f"MAINPID={pid}", "READY=1"]

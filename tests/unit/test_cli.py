@@ -167,12 +167,13 @@ def test_version() -> None:
     ("words", "text"),
     [
         (["state", "no/id"], "invalid container ID format"),
-        (["nonsense"], 'unknown command "nonsense"'),
+        (["nonsense"], 'unknown command "nonsense"; `stele --help` lists all'),
+        (["image", "nonsense"], 'unknown command "image nonsense"; `stele image --help` lists all'),
         (["create", "--nonsense"], "flag provided but not defined: --nonsense"),
         (["--root", "/", "list"], "--root cannot be /"),
         (["create", "--preserve-fds", "2000", "x"], "file descriptor"),
     ],
-    ids=["command", "no-command", "flag", "global", "fds"],
+    ids=["command", "no-command", "no-command-of-a-group", "flag", "global", "fds"],
 )
 def test_every_failure_is_one_object_in_the_log(tmp_path: Path, words: list[str], text: str) -> None:
     """... also one that is found while the command line is read; stderr says the same."""
@@ -267,6 +268,16 @@ def test_half_a_file_is_none(tmp_path: Path) -> None:
 
     assert run("spec", "--bundle", tmp_path, preexec_fn=full).stderr == "spec: File too large\n"
     assert run("spec", "--bundle", tmp_path).returncode == 0
+
+
+def test_a_log_that_takes_half_a_line(tmp_path: Path) -> None:
+    """A write that comes up short is gone on with; that no more fits is told where there is room."""
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+
+    done = run("--log", tmp_path / "log", "state", "no/id", preexec_fn=full)
+    assert done.stderr.endswith(f' (and --log "{tmp_path}/log" cannot be written: File too large)\n')
 
 
 def test_a_full_disk_is_told() -> None:

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from runtime.container.limits import set_limits
 from runtime.errors import HostError
 from runtime.host.launch import Child
 from runtime.plan.model import HostHook, Rlimit
+from tests.harness.runtime import REPO
 
 
 def test_a_limit_above_2_to_63() -> None:
@@ -46,3 +48,18 @@ def test_a_hook_may_take_longer_than_poll_can_wait() -> None:
 def test_a_path_that_is_too_long_for_a_socket() -> None:
     with socket.socket() as ours, pytest.raises(HostError, match="can have 107 bytes"):
         send_fd("/" + "x" * 120, ours.detach(), b"", field="--console-socket")
+
+
+SHORT = """
+import os, resource, sys
+from runtime.container.from_image import _write
+directory = os.open(sys.argv[1], os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+_write(directory, "hosts", b"x" * 20)
+"""
+
+
+def test_a_short_write_is_gone_on_with(tmp_path: Path) -> None:
+    """What fits only in part, as on a disk that is nearly full, is an error, and no shorter file."""
+    done = subprocess.run([sys.executable, "-c", SHORT, tmp_path], capture_output=True, check=False, cwd=REPO)
+    assert b"File too large" in done.stderr
