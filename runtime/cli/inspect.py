@@ -24,7 +24,8 @@ def state(options: Globals, values: dict[str, Any]) -> int:
 
 def listing(options: Globals, values: dict[str, Any]) -> int:
     if options.root_given and not os.path.isdir(options.root):
-        raise HostError(f"--root {options.root}: no such file or directory; name the directory that `create` was given")
+        why = "it is no directory" if os.path.exists(options.root) else "no such file or directory"
+        raise HostError(f"--root {options.root}: {why}; name the directory that `create` was given")
     rows = lifecycle.listing(options.store())
     if values["quiet"]:
         for row in rows:

@@ -205,7 +205,13 @@ def test_list_of_a_root_that_is_not_there(stele: Runtime, tmp_path: Path) -> Non
         [*stele.argv, "--root", tmp_path / "none", "list"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "no such file or directory" in done.stderr
+    assert "none: no such file or directory; " in done.stderr
+    assert (
+        "/etc/hostname: it is no directory; "
+        in subprocess.run(
+            [*stele.argv, "--root", "/etc/hostname", "list"], capture_output=True, text=True, check=False
+        ).stderr
+    )
 
 
 def test_ps(stele: Runtime, bundle: BundleFactory) -> None:
