@@ -63,7 +63,6 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
         if request.notify:
             from runtime.container import notify
 
-            notify.make_folder(creation.directory)
             creation.config = notify.with_notify(config, store.path(container_id))
         record = creation.run()
         undo.pop_all()
@@ -169,8 +168,12 @@ class Creation:
             no_new_keyring=request.no_new_keyring,
             resctrl=self._choose_resctrl(),
         )
-        self.store.write(self.directory, self.record)
-        if request.image:  # after the record: whoever finds it knows what else there is
+        self.store.write(self.directory, self.record)  # before all else: whoever finds it knows what else there is
+        if request.notify:
+            from runtime.container import notify
+
+            notify.make_folder(self.directory)
+        if request.image:
             from_image.prepare(request.image, self.container_id, self.store.root, self.directory, self.undo)
         self.undo.callback(self._destroy_cgroup)
         self.manager.prepare(self.plan.writes)

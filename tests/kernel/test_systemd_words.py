@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.harness.bundles import BundleFactory
-from tests.harness.runtime import Runtime
+from tests.harness.runtime import REPO, Runtime
 
 # systemd sets LISTEN_PID to the process that it starts; so does conmon.
 START = """
@@ -98,6 +98,23 @@ def says_ready(bundle: BundleFactory, ready_program: Path) -> Any:
         return folder
 
     return make
+
+
+KILLED = """
+import os, sys
+from runtime.cli.main import main
+from runtime.container.state import Store
+Store.write = lambda *_: os._exit(9)
+main(sys.argv[1:])
+"""
+
+
+def test_a_create_that_is_killed_before_its_record_can_be_deleted(stele: Runtime, bundle: BundleFactory) -> None:
+    name, root = stele.id(), str(stele.root)
+    words = [sys.executable, "-c", KILLED, "--root", root, "create", "--bundle", str(bundle(["true"])), name]
+    env = {**os.environ, "NOTIFY_SOCKET": "/nowhere"}
+    assert subprocess.run(words, env=env, check=False, cwd=REPO).returncode == 9
+    stele.ok("delete", "--force", name)
 
 
 @pytest.mark.parametrize("readonly", [False, True])
