@@ -61,8 +61,7 @@ __attribute__((noreturn)) static void child(const struct init *in, const struct 
 	char *at = append(text, text + sizeof(text), "it could not be executed, errno ");
 	at = append_number(at, text + sizeof(text), (uint64_t)-r);
 	SYS(__NR_write, 2, text, at - text);
-	for (;;)
-		SYS(__NR_exit_group, 127);
+	quit(127);
 }
 
 static int64_t now_ms(void)

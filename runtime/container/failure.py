@@ -68,6 +68,8 @@ def _step_of(report: Report, plan: model.Plan) -> model.Step | None:
     kind = wire.KINDS.get(report.step)
     for step in plan.steps:
         if type(step) is kind and step.index == report.index:
+            if isinstance(step, model.Device) and step.path != report.text:
+                continue  # the default ones are in no list
             return step
     return None
 

@@ -87,11 +87,14 @@ def stop_signal(store: Store, container_id: str) -> str:
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:
     """Send a signal to the container's process, or to every process in its cgroup.
 
+    KILL is for every process also of a container without a pid namespace of its own: nobody ends those that are left
+    there when the first one has ended (pid_namespaces(7)).
+
     Raises:
         StateError: the container does not run.
     """
     record = store.read(container_id)
-    if everyone:
+    if everyone or (number == signal.SIGKILL and not _own_pids(record) and manager_of(record).pids()):
         manager = manager_of(record)
         if number == signal.SIGKILL:
             manager.kill()
@@ -112,6 +115,11 @@ def kill(store: Store, container_id: str, number: int, *, everyone: bool = False
         raise StateError(f'container not running: "{container_id}"') from None
     finally:
         os.close(pidfd)
+
+
+def _own_pids(record: Record) -> bool:
+    spaces = (record.config.get("linux") or {}).get("namespaces") or ()
+    return any(space["type"] == "pid" and not space.get("path") for space in spaces)
 
 
 def delete(store: Store, container_id: str, *, force: bool) -> list[str]:

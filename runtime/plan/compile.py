@@ -283,7 +283,13 @@ def _root(
         base = _image_root(request.image, path, facts, fds)
     own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
     devices = (
-        plan_devices(linux.get("devices") or (), bind=spaces.has("user") or facts.in_user_namespace) if own_dev else ()
+        plan_devices(
+            linux.get("devices") or (),
+            bind=spaces.has("user") or facts.in_user_namespace,
+            taken=[mount["destination"] for mount in config.get("mounts") or ()],
+        )
+        if own_dev
+        else ()
     )
     dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,11 +28,15 @@ LINKS = (
 TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def plan_devices(devices: Sequence[Mapping[str, Any]], *, bind: bool) -> tuple[model.Step, ...]:
+def plan_devices(
+    devices: Sequence[Mapping[str, Any]], *, bind: bool, taken: Sequence[str] = ()
+) -> tuple[model.Step, ...]:
     """linux.devices over the default ones; a later entry for a path wins.
 
     Args:
         bind: take the host's nodes (a user namespace cannot make any).
+        taken: destinations of mounts. What is mounted at a device's path is meant to be there (/dev/urandom on
+            /dev/random, say).
     Raises:
         ConfigError: unknown type, or no number for a device that needs one.
     """
@@ -41,6 +46,8 @@ def plan_devices(devices: Sequence[Mapping[str, Any]], *, bind: bool) -> tuple[m
     }
     for i, device in enumerate(devices):
         nodes[device["path"]] = _device(device, i, bind=bind)
+    for path in taken:
+        nodes.pop(posixpath.normpath(path), None)
     return (*nodes.values(), *(model.Symlink(content, path) for content, path in LINKS))
 
 

@@ -344,6 +344,25 @@ def test_devices(inside: Any) -> None:
     assert lines[3].endswith("/dev/fd -> /proc/self/fd")
 
 
+def test_what_is_mounted_on_a_device_stays(inside: Any) -> None:
+    """As `docker run -v /dev/urandom:/dev/random` asks for; so does an entry of linux.devices give way."""
+    zero = {"type": "bind", "source": "/dev/zero", "options": ["bind"]}
+    mounts = [{"destination": path, **zero} for path in ("/dev/random", "/dev//null", "/dev/own")]
+    own = {"path": "/dev/own", "type": "c", "major": 1, "minor": 7}
+
+    def edit(config: dict[str, Any]) -> None:
+        config["mounts"] += mounts
+
+    seen = inside("stat -c %T /dev/random /dev/null /dev/own", {"linux": {"devices": [own]}}, edit=edit)
+    assert seen.split() == ["5", "5", "5"]
+
+
+def test_a_device_that_cannot_be_made_is_told_by_its_path(stele: Runtime, bundle: BundleFactory) -> None:
+    devices = [{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]
+    done = stele("run", "-b", bundle(["true"], {"linux": {"devices": devices}}), stele.id())
+    assert done.stderr.startswith('stele run failed: device "/etc/passwd": cannot make it: file exists'), done.stderr
+
+
 def test_masked_and_readonly_paths(inside: Any) -> None:
     linux = {"maskedPaths": ["/etc/passwd", "/home", "/not/there"], "readonlyPaths": ["/var"]}
     out = inside("touch /home/x 2>&1; cat /etc/passwd; ls /home; touch /var/x 2>&1; echo end", {"linux": linux})

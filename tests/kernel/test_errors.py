@@ -277,6 +277,19 @@ def test_too_little_memory_says_so(
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["no-new-privileges", "with"])
+def test_a_filter_that_allows_nothing(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, *, no_new_privileges: bool
+) -> None:
+    """Not even to end: init neither hangs nor turns for ever."""
+    seccomp = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}
+    process = {"noNewPrivileges": no_new_privileges}
+    done = stele("run", "-b", bundle(["true"], {"process": process, "linux": {"seccomp": seccomp}}), stele.id())
+    assert done.returncode == 1
+    assert done.stderr.startswith("stele run failed: init was killed by SIGILL before it could execute the program")
+    assert [left for left in leftovers.left() if ".cache" not in left] == []
+
+
 def test_exec_of_a_missing_program_is_255(stele: Runtime, bundle: BundleFactory) -> None:
     name = stele.detached(bundle(SLEEP))
     done = stele("exec", name, "nothere")

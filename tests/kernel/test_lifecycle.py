@@ -17,6 +17,7 @@ import pytest
 
 from tests.harness import leaks
 from tests.harness.bundles import BundleFactory
+from tests.harness.output import Output
 from tests.harness.runtime import Runtime
 from tests.harness.runtime import command as command_line
 
@@ -375,6 +376,27 @@ def test_a_paused_container_that_was_not_started(stele: Runtime, bundle: BundleF
     assert stele.state(name)["status"] == "created"
     stele.ok("start", name)
     stele.ok("delete", "-f", name)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own pid namespace", "the host's"])
+def test_kill_leaves_no_process(stele: Runtime, bundle: BundleFactory, output: Output, *, own: bool) -> None:
+    """KILL, without --all: where the kernel does not end the others with the first process, we do, as runc since 1.2."""
+
+    def edit(config: dict[str, Any]) -> None:
+        if not own:
+            config["linux"]["namespaces"].remove({"type": "pid"})
+
+    name = stele.id()
+    folder = bundle(["sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"], edit=edit)
+    stele.ok("run", "--detach", "-b", folder, name, stdout=output.write_fd, stderr=output.write_fd)
+    output.until("ready")
+    pidfds = [os.pidfd_open(pid) for pid in json.loads(stele.ok("ps", "-f", "json", name))]
+    assert len(pidfds) == 3
+    stele.ok("kill", name, "KILL")
+    for pidfd in pidfds:
+        stele.wait_ended(pidfd)
+    assert stele("kill", name, "KILL").returncode == 1
+    stele.ok("delete", name)
 
 
 def test_signal_0_asks_whether_it_runs(stele: Runtime, bundle: BundleFactory) -> None:
