@@ -240,7 +240,9 @@ def environment_of_hooks(arena: Arena) -> Outcome:
     "CVE-2014-9358",
     "an id with .. in it: a foreign folder is removed",
     Patch(
-        "runtime/container/state.py", 'if not ID.fullmatch(container_id) or container_id in (".", ".."):', "if False:"
+        "runtime/container/state.py",
+        'if not ID.fullmatch(container_id) or container_id in (".", "..", CACHE):',
+        "if False:",
     ),
 )
 def id_is_a_path(arena: Arena) -> Outcome:
