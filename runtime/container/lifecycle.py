@@ -131,7 +131,7 @@ def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
         StateError: it still runs. NotFound: only without force.
     """
     try:
-        directory = store.lock(container_id)
+        directory = _lock_to_end(store, container_id) if force else store.lock(container_id)
     except NotFound:
         if force:
             return []
@@ -140,6 +140,20 @@ def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
         return _delete_locked(store, container_id, force=force)
     finally:
         os.close(directory)
+
+
+def _lock_to_end(store: Store, container_id: str) -> int:
+    """`Store.lock` for who will kill it all: whoever holds the lock may wait for the container, as a `start` whose
+    startContainer hook does not end, and lets go of it when that is killed. A `create` is let come to its end."""
+    try:
+        return store.lock(container_id, wait=False)
+    except BlockingIOError:
+        pass
+    with contextlib.suppress(SteleError):  # told once the lock is ours
+        record = store.read(container_id)
+        if record.phase != "creating":
+            manager_of(record).kill()
+    return store.lock(container_id)
 
 
 def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]:

@@ -103,3 +103,23 @@ def test_for_a_layer_to_be_unpacked(stele: Runtime, images: Images, leftovers: l
     assert not any((p / "new").exists() for p in place.glob("*"))
     assert len({p.name for p in place.glob("*")} - before) <= 1  # the small layer may have been done
     assert leftovers.left() == []
+
+
+def test_delete_force_does_not_wait_for_a_hook_without_end(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch
+) -> None:
+    """The `start` that waits for the hook, and holds the container's lock, is told that init has ended."""
+    hook = {"path": "/bin/sleep", "args": ["sleep", "1000"]}
+    name = stele.create(bundle(["true"], {"hooks": {"startContainer": [hook]}}))
+    start = subprocess.Popen(stele.command("start", name), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    pid = stele.state(name)["pid"]
+    while not _has_child_called("sleep", pid):
+        assert start.poll() is None, start.communicate()
+    stele.ok("delete", "--force", name, timeout=20)
+    assert b"init ended before" in start.communicate(timeout=20)[1]
+    assert leftovers.left() == []
+
+
+def _has_child_called(word: str, pid: int) -> bool:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any(Path(f"/proc/{child}/comm").read_text() == f"{word}\n" for child in children)
