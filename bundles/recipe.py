@@ -16,6 +16,7 @@ recipe.toml says:
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tomllib
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ def build(name: str, out: Path, cache: Path) -> tuple[Path, Path]:
 
     `cache` keeps the fetched packages from build to build.
     """
+    os.umask(0o022)  # the image has users of its own, whatever its maker keeps from others
     recipe = load(name)
     bundle = out / "bundles" / name
     image = out / "images" / name

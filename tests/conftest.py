@@ -25,6 +25,9 @@ FAILED = pytest.StashKey[bool]()
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+# Root file systems that tests make are for the users in them, too, however closed the files of who runs the tests are.
+os.umask(0o022)
+
 # A shell without job control ignores these for what it starts in the background, and so would all that tests start.
 for _number, _usual in (
     (signal.SIGHUP, signal.SIG_DFL),
