@@ -67,6 +67,7 @@ class Relay:
         os.set_blocking(self.master, False)
         ended = False
         while True:
+            looked = not self.shown  # else the master is not asked whether it has more
             ready = self._ready(ended=ended)
             if self.signals.fd in ready:
                 self.signals.pass_on()
@@ -75,7 +76,7 @@ class Relay:
             if self.master in ready:
                 if not self._exchange():
                     return
-            elif ended and not self.shown:
+            elif ended and looked:
                 return
             if 0 in ready:
                 self._read_input()

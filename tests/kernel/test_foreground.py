@@ -139,6 +139,26 @@ def test_a_program_that_does_not_read_is_still_heard(stele: Runtime, bundle: Bun
     os.close(ours)
 
 
+def test_all_is_shown_of_a_program_that_has_ended(stele: Runtime, bundle: BundleFactory, output: Output) -> None:
+    """What its terminal holds yet when it ends, and nobody has read our output until then."""
+    name, script = stele.id(), "stty -onlcr; head -c 10000 /dev/zero; exit 7"
+    made = bundle(["/bin/sh", "-c", f"read x; {script}"], terminal=True)
+    fcntl.fcntl(output.write_fd, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(
+        stele.command("run", "--bundle", made, name), stdin=subprocess.PIPE, stdout=output.write_fd
+    )
+    while stele("state", name).returncode:
+        assert process.poll() is None
+    pidfd = os.pidfd_open(stele.state(name)["pid"])
+    assert process.stdin
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    stele.wait_ended(pidfd)
+    assert output.rest().count("\0") == 10_000
+    process.stdin.close()
+    assert process.wait(30) == 7
+
+
 def test_a_callers_output_may_not_block(stele: Runtime, bundle: BundleFactory, output: Output) -> None:
     """With O_NONBLOCK, as some have made the terminal that they share with us: what it cannot take at once waits."""
     script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo $i; done; exit 7"
