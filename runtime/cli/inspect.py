@@ -14,6 +14,9 @@ from runtime.container.state import check_id
 from runtime.errors import HostError, StateError
 from runtime.host.processes import stat_of
 
+PS = "/usr/bin/ps"
+"""The host's: runc prints the lines of its -ef. A host without it gets a table of our own."""
+
 
 def state(options: Globals, values: dict[str, Any]) -> int:
     store = options.store()
@@ -63,8 +66,8 @@ def ps(options: Globals, values: dict[str, Any]) -> int:
     if values["format"] == "json":
         print(json.dumps(pids))
         return 0
-    if values["ps_options"]:
-        return _host_ps(values["ps_options"], pids)
+    if values["ps_options"] or os.path.exists(PS):
+        return _host_ps(values["ps_options"] or ["-ef"], pids)
     print_table(["UID", "PID", "PPID", "STIME", "CMD"], [row for pid in pids if (row := _process(pid))])
     return 0
 
@@ -93,9 +96,9 @@ def _host_ps(words: list[str], pids: list[int]) -> int:
     import subprocess
 
     try:
-        done = subprocess.run(["/usr/bin/ps", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run([PS, *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise HostError("/usr/bin/ps is missing on this host; use `stele ps ID` without ps options") from None
+        raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps options") from None
     if done.returncode:
         raise HostError(f"ps {' '.join(words)} failed: {done.stderr.strip()}")
     head, *lines = done.stdout.splitlines()

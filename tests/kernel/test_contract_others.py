@@ -258,7 +258,9 @@ def test_ps_in_both_forms(stele: Runtime, bundle: BundleFactory) -> None:
     pid = stele.state(name)["pid"]
     assert stele.ok("ps", "-f", "json", name) == f"[{pid}]\n"
     assert stele.ok("ps", name, "-o", "pid,args").splitlines()[1].split() == [str(pid), *SLEEP]
-    assert stele.ok("ps", name).splitlines()[0].split()[:3] == ["UID", "PID", "PPID"]
+    head, line = stele.ok("ps", name).splitlines()
+    assert head.split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], "as of ps -ef"
+    assert (line.split()[:2], line.split()[7:]) == (["root", str(pid)], SLEEP)
     done = stele("ps", name, "-o", "args")
     assert (done.returncode, "no PID column" in done.stderr) == (1, True)
     stele.ok("delete", "-f", name)

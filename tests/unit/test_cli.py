@@ -9,10 +9,12 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from runtime.cli import inspect
 from runtime.cli.declare import Command
 from runtime.cli.parse import HelpWanted, parse_command
 from runtime.cli.table import BY_NAME, COMMANDS, GLOBALS
@@ -359,3 +361,13 @@ def test_other_shells_are_answered(
 def test_no_completion_for_other_shells() -> None:
     done = run("completion", "csh")
     assert (done.returncode, done.stderr) == (1, 'no completion for "csh"; use bash, zsh or fish\n')
+
+
+def test_ps_on_a_host_without_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(inspect, "PS", "/nonexistent")
+    monkeypatch.setattr(inspect.lifecycle, "manager_of", lambda record: SimpleNamespace(pids=lambda: [os.getpid()]))
+    options: Any = SimpleNamespace(store=lambda: SimpleNamespace(read=lambda name: None))
+    assert inspect.ps(options, {"id": "x", "format": "table", "ps_options": []}) == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["UID", "PID", "PPID", "STIME", "CMD"]
+    assert line.split()[:3] == [str(os.getuid()), str(os.getpid()), str(os.getppid())]
