@@ -33,7 +33,8 @@ build/launcher/stele.bare: build-aux/link.py build/launcher/embedded.S build/sou
 		$(wildcard cshim/launcher/*.c cshim/launcher/*.h cshim/launcher/*.ld)
 	build/venv/bin/python build-aux/link.py build/launcher $@
 
-build/bin/stele: build/launcher/stele.bare build-aux/seal.py build-aux/recording.py build-aux/alone.c build-aux/pause.c
+build/bin/stele: build/launcher/stele.bare build-aux/seal.py build-aux/recording.py build-aux/alone.c build-aux/pause.c \
+		cshim/init/sys.h
 	build/venv/bin/python build-aux/seal.py $< $@
 
 # Two clones of HEAD, in folders of different names and depth, must give the same bytes.

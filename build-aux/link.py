@@ -63,11 +63,11 @@ def renamed(source: Path, out: Path) -> Path:
 
 def cold(source: Path, out: Path) -> Path:
     """A copy of an archive of OpenSSL, for cshim/launcher/cold.c: its constants read-only, and no code of it runs at
-    the start (libcrypto has a call in .init that asks the processor what it can do)."""
+    the start (libcrypto has a call in .init or .init_array that asks the processor what it can do)."""
     target = out / f"cold-{source.name}"
     constant = [f"--set-section-flags={name}=alloc,load,readonly,data" for name in CONSTANT]
     look_ups = [f"--redefine-sym={name}=stele_{name}" for name in ("getaddrinfo", "getnameinfo")]
-    cut = ["--remove-section=.init", "--remove-section=.eh_frame"]
+    cut = [f"--remove-section={name}" for name in (".init", ".init_array", ".eh_frame")]
     run("objcopy", "--strip-debug", *cut, *constant, *look_ups, source, target)
     return target
 
@@ -79,6 +79,8 @@ def quick_start(out: Path) -> list[Path]:
     tune memcpy, a third of a millisecond in all. Its first question is for the vendor and the highest leaf; answered
     "another vendor, leaf 1", libc takes its path for processors it does not know, and reads what it must from leaf 1.
     """
+    if os.uname().machine != "x86_64":
+        return []  # elsewhere there is no CPUID
     target = out / "objects" / "libc-start.o"
     start = subprocess.run(["ar", "p", LIBRARIES / "libc.a", "libc-start.o"], check=True, capture_output=True).stdout
     # xor eax,eax; three stores to the stack; cpuid; mov [max_leaf],eax

@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 CORRECTED = 2  # the launcher's exit status when its lessons were wrong
 CORRECTIONS = 20  # at most; usual are none or one
 TOGETHER, RECORDINGS = 2, 8  # at a time, at most
-TIMEOUT = 240  # seconds, for one step of a recording
+TIMEOUT = 1800  # seconds, for one step of a recording: some where the processor is emulated
 TINY = ("-Os", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-ffreestanding")
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from recording import recorded
 
-PAGE = 4096
+PAGE = 4096  # as in launcher.h; segments are aligned for the largest page of the architecture
 ARENA_BASE = 0x10000000000
 PRISTINE_BASE = 0x50000000
 PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
@@ -70,8 +70,8 @@ def cut(elf: bytes, segments: list[Segment], start: int, end: int) -> bytes:
     raise SystemExit(f"seal: {start:#x} to {end:#x} is not in one segment")
 
 
-def up(value: int) -> int:
-    return -(-value // PAGE) * PAGE
+def up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
 
 
 def symbols(elf: Path) -> dict[str, int]:
@@ -182,7 +182,7 @@ def main(argv: list[str]) -> int:
     openssl = b"".join(cut(elf, segments, *part) for part in ranges)
     cold = subprocess.run(packer, input=openssl, check=True, capture_output=True).stdout
     memory = bytearray(elf[data.offset : data.offset + data.file_size])
-    memory.extend(bytes(up(data.address + data.memory_size) - data.address - len(memory)))
+    memory.extend(bytes(up(data.address + data.memory_size, data.align) - data.address - len(memory)))
 
     def place(start: str, end: str, content: bytes) -> bytes:
         """Put content into the data segment; return what was there."""
@@ -216,10 +216,11 @@ def main(argv: list[str]) -> int:
     data.file_size = data.memory_size = len(memory)
 
     def append(content: bytes, address: int, flags: int, room: int = 0) -> Segment:
-        out.extend(bytes(up(len(out)) - len(out)))
+        out.extend(bytes(up(len(out), data.align) - len(out)))
         offset = len(out)
         out.extend(content)
-        return Segment(PT_LOAD, flags, offset, address, address, len(content), up(len(content)) + room, PAGE)
+        size = up(len(content), data.align) + room
+        return Segment(PT_LOAD, flags, offset, address, address, len(content), size, data.align)
 
     loads.append(append(pristine + cold, PRISTINE_BASE, PF_R))
     loads.append(append(bytes(arena), ARENA_BASE, PF_R | PF_W, room))

@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARENA_BASE 0x10000000000UL /* far from the executable, brk, mmap and stack on x86-64 and arm64 */
+/* Far from the executable, brk, mmap and stack on x86-64, and on arm64 where addresses have 42 bits or more. Lower, too much
+ * text and too many numbers look like it: see check_pointers of seal.py. */
+#define ARENA_BASE 0x10000000000UL
 #define ARENA_MAX (4UL << 30)  /* address space only */
 #define LEARN_MAX (64UL << 30) /* the same, where blocks are on pages of their own */
 #define PAGE 4096UL

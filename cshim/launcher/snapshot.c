@@ -299,14 +299,21 @@ static int heed_ignored(void)
 	return 0;
 }
 
-/* Copies at once what nearly each command writes: a fault for each page costs half as much again. Before Linux 5.14, and
-   where memory is short, the faults do it. */
-static void populate(void)
+/* Copies pages at once that will be written, from the start of the kernel's page, which may be larger than ours. */
+static void populate(uint64_t start, uint64_t length)
 {
-	madvise((void *)ARENA_BASE, (size_t)(ARENA->hot - (char *)ARENA_BASE) & ~(PAGE - 1), MADV_POPULATE_WRITE);
-	madvise(ARENA->top, FRESH, MADV_POPULATE_WRITE);
+	uint64_t before = start % (uint64_t)getpagesize();
+	madvise((void *)(start - before), length + before, MADV_POPULATE_WRITE);
+}
+
+/* For what nearly each command writes: a fault for each page costs half as much again. Before Linux 5.14, and where memory
+   is short, the faults do it. */
+static void populate_hot(void)
+{
+	populate(ARENA_BASE, (uint64_t)(ARENA->hot - (char *)ARENA_BASE) & ~(PAGE - 1));
+	populate((uint64_t)ARENA->top, FRESH);
 	for (int i = 0; i < HOT_MAX && stele_seal.hot[i].length; i++)
-		madvise((void *)stele_seal.hot[i].start, stele_seal.hot[i].length, MADV_POPULATE_WRITE);
+		populate(stele_seal.hot[i].start, stele_seal.hot[i].length);
 }
 
 /* The kernel has mapped the snapshot as part of the executable. Gives it this process's threads, keys, signals,
@@ -322,7 +329,7 @@ bool snapshot_revive(int argc, char **argv)
 	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident();
 	thread->native_thread_id = PyThread_get_thread_native_id();
 	ignore_signals();
-	populate();
+	populate_hot();
 	heap_revive();
 	if (interpreter_renew(argc, argv) < 0 || heed_ignored() < 0) {
 		PyErr_Print();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def add_image(store: Path, name: str, layers: Sequence[bytes], run: Mapping[str,
         return {"mediaType": kind, "digest": images.add_bytes(data), "size": len(data)}
 
     config = {
-        "architecture": "amd64",
+        "architecture": layout.ARCHITECTURES[platform.machine()],
         "os": "linux",
         "config": dict(run),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in layers]},
