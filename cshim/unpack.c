@@ -16,13 +16,17 @@
 
 #define TRIES 100
 
-/* Directories get their times and modes last: whatever is made in them changes the one and may be barred by the other. */
+#define DEFAULT_ACL "system.posix_acl_default"
+
+/* Directories get their times, modes and default ACLs last: whatever is made in them changes the first, may be barred by
+   the second, and would inherit the third. */
 struct late {
 	ino_t inode;
 	int64_t mtime;
 	uint32_t mtime_ns;
 	mode_t mode;
-	uint32_t path_size; /* with its NUL; the path follows */
+	uint32_t path_size; /* with its NUL; the path follows, and the ACL */
+	uint32_t acl_size;
 };
 
 struct work {
@@ -126,6 +130,8 @@ static int set_xattrs(struct work *w, int parent, const char *name)
 		/* Labels and ACLs of another host's policy and protocol mean nothing here. */
 		if (!strcmp(x->name, "security.selinux") || !strcmp(x->name, "system.nfs4_acl"))
 			continue;
+		if (!*name && !strcmp(x->name, DEFAULT_ACL))
+			continue; /* set late */
 		int result = check_xattr(w, x);
 		if (result == 0)
 			result = set_xattr(parent, name, x->name, x->value, x->size);
@@ -149,10 +155,11 @@ static int set_opaque(struct work *w, int parent, const char *name)
 
 /* ---- directories ---- */
 
-static int set_late(struct work *w, const char *path, ino_t inode, mode_t mode, int64_t mtime, uint32_t mtime_ns)
+static int set_late(struct work *w, const char *path, ino_t inode, mode_t mode, int64_t mtime, uint32_t mtime_ns,
+                    const struct stele_xattr *acl)
 {
-	struct late late = { inode, mtime, mtime_ns, mode, (uint32_t)strlen(path) + 1 };
-	size_t size = sizeof(late) + late.path_size;
+	struct late late = { inode, mtime, mtime_ns, mode, (uint32_t)strlen(path) + 1, acl ? (uint32_t)acl->size : 0 };
+	size_t size = sizeof(late) + late.path_size + late.acl_size;
 	if (w->late_size + size > w->late_room) {
 		size_t room = w->late_room * 2 + (64 << 10);
 		char *more = realloc(w->late, room);
@@ -163,6 +170,8 @@ static int set_late(struct work *w, const char *path, ino_t inode, mode_t mode, 
 	}
 	memcpy(w->late + w->late_size, &late, sizeof(late));
 	memcpy(w->late + w->late_size + sizeof(late), path, late.path_size);
+	if (late.acl_size)
+		memcpy(w->late + w->late_size + sizeof(late) + late.path_size, acl->value, late.acl_size);
 	w->late_size += size;
 	return 0;
 }
@@ -173,7 +182,8 @@ static int finish_directories(struct work *w)
 		struct late late;
 		memcpy(&late, w->late + at, sizeof(late));
 		int fd = open_in_root(w, w->late + at + sizeof(late), O_RDONLY | O_NOFOLLOW);
-		at += sizeof(late) + late.path_size;
+		const char *acl = w->late + at + sizeof(late) + late.path_size;
+		at += sizeof(late) + late.path_size + late.acl_size;
 		struct stat found;
 		/* One that was replaced meanwhile has a record of its own. */
 		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
@@ -183,7 +193,8 @@ static int finish_directories(struct work *w)
 		struct timespec times[2] = { { late.mtime, late.mtime_ns }, { late.mtime, late.mtime_ns } };
 		int failed = fstat(fd, &found) < 0;
 		if (!failed && found.st_ino == late.inode)
-			failed = fchmod(fd, late.mode) < 0 || futimens(fd, times) < 0;
+			failed = (late.acl_size && fsetxattr(fd, DEFAULT_ACL, acl, late.acl_size, 0) < 0) ||
+			         fchmod(fd, late.mode) < 0 || futimens(fd, times) < 0;
 		int error = errno;
 		close(fd);
 		if (failed)
@@ -244,7 +255,7 @@ static int imply_directory(struct work *w, const char *path)
 	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
 		result = -errno;
 	close(parent);
-	return result < 0 ? result : set_late(w, path, found.st_ino, 0755, 0, 0);
+	return result < 0 ? result : set_late(w, path, found.st_ino, 0755, 0, 0, NULL);
 }
 
 /* The directory of a path, with all that lead to it; an O_PATH fd, the caller's. */
@@ -435,7 +446,11 @@ static int apply_directory(struct work *w, int parent, const char *name)
 		result = set_xattrs(w, fd, "");
 	if (fd >= 0)
 		close(fd);
-	return result < 0 ? result : set_late(w, w->path, found.st_ino, e->mode, e->mtime, e->mtime_ns);
+	const struct stele_xattr *acl = NULL;
+	for (uint32_t i = 0; i < e->n_xattrs; i++)
+		if (!strcmp(e->xattrs[i].name, DEFAULT_ACL))
+			acl = &e->xattrs[i];
+	return result < 0 ? result : set_late(w, w->path, found.st_ino, e->mode, e->mtime, e->mtime_ns, acl);
 }
 
 /* ".wh.NAME" hides NAME of the layers below, ".wh..wh..opq" all that they have in the directory. It says nothing about
@@ -496,6 +511,16 @@ static int apply(struct work *w)
 	return result;
 }
 
+/* ACLs that the directory has of the one it was made in, for what is made in it to inherit. */
+static int forget_acls(int directory)
+{
+	static const char *const acls[] = { DEFAULT_ACL, "system.posix_acl_access" };
+	for (size_t i = 0; i < sizeof(acls) / sizeof(*acls); i++)
+		if (fremovexattr(directory, acls[i]) < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+			return -errno;
+	return 0;
+}
+
 int stele_unpack(struct stele_unpack *u)
 {
 	struct work w = { .u = u, .parent = -1 };
@@ -505,7 +530,9 @@ int stele_unpack(struct stele_unpack *u)
 	if (!w.tar)
 		return -errno;
 	struct stat root;
-	int result = fstat(u->directory, &root) < 0 ? -errno : set_late(&w, "", root.st_ino, 0755, 0, 0);
+	int result = fstat(u->directory, &root) < 0 ? -errno : set_late(&w, "", root.st_ino, 0755, 0, 0, NULL);
+	if (result == 0)
+		result = forget_acls(u->directory);
 	while (result >= 0 && (result = stele_tar_next(w.tar, &w.e)) == 1)
 		result = u->stop ? -ECANCELED : apply(&w);
 	if (result < 0) {

@@ -38,7 +38,7 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
     wanted = overrides_of(values)
     store = ImageStore(options.images)
     try:
-        image = find(store, _taken_in(store, values))
+        image = _image(store, values)
         host = host_platform()
         if not runs_on(host, image.platform):
             options.log.warning(
@@ -86,16 +86,16 @@ def overrides_of(values: dict[str, Any]) -> Overrides:
     """
     network, veth = overrides.network(values["net"])
     capabilities = overrides.capabilities(values["cap_add"], values["cap_drop"], confinement.CAPABILITIES)
-    volumes = (
+    given = (
         *(overrides.volume(text) for text in values["volume"]),
         *(overrides.mount(text) for text in values["mount"]),
         *(overrides.tmpfs(text) for text in values["tmpfs"]),
     )
-    targets = [volume.target for volume in volumes]
+    targets = [volume.target for volume in given]
     for target in targets:
         if targets.count(target) > 1:
             raise UsageError(f'two volumes are for "{target}"; leave one out')
-    for volume in volumes:
+    for volume in given:
         if volume.kind == "bind" and not os.path.exists(volume.source):
             raise UsageError(f'--volume: the host has no "{volume.source}"; create it, or correct the source')
     return Overrides(
@@ -105,7 +105,7 @@ def overrides_of(values: dict[str, Any]) -> Overrides:
         user=values["user"] or None,
         workdir=values["workdir"],
         hostname=values["hostname"],
-        volumes=volumes,
+        volumes=given,
         memory=size(values["memory"], "memory") if values["memory"] else None,
         cpus=overrides.cpus(values["cpus"]) if values["cpus"] else None,
         pids=values["pids_limit"],
@@ -132,19 +132,22 @@ def _signal(text: str) -> str:
         raise UsageError(f"--stop-signal: {e}") from None
 
 
-def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
-    """The name of an image: if --image says a file or folder that it is in, it is imported first, as policy.json lets."""
+def _image(store: ImageStore, values: dict[str, Any]) -> Image:
+    """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets.
+
+    What was just imported or pulled is taken by its digest: its name may be another's by now, for two folders can call
+    their images the same.
+    """
     text = str(values["image"])
     if not text.startswith(TRANSPORTS):
-        return _pulled(store, text, values) if values["pull"] != "never" else text
+        return _pulled(store, text, values) if values["pull"] != "never" else find(store, text)
     from runtime.images import policy
     from runtime.images.archives import import_images
     from runtime.images.progress import to_stderr
     from runtime.images.references import parse_place
 
     place = parse_place(text)
-    if place is None:
-        return text
+    assert place is not None
     store.check_writable()
     progress = to_stderr(quiet=True)
     try:
@@ -155,11 +158,11 @@ def _taken_in(store: ImageStore, values: dict[str, Any]) -> str:
         raise UsageError(
             f'--image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
         )
-    return found[0].name
+    return Image(found[0].name, found[0].descriptor.digest, found[0].manifest, store.config(found[0].manifest))
 
 
-def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> str:
-    """The name of an image that --pull lets come from its registry first, by the host's usual files."""
+def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> Image:
+    """An image that --pull lets come from its registry first, by the host's usual files."""
     from runtime.cli.images import fetched
     from runtime.images import policy, registries
     from runtime.images.naming import stored_name
@@ -169,14 +172,15 @@ def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> str:
     known = store.names()
     name = stored_name(known, text)
     if name.startswith("sha256:") or (values["pull"] == "missing" and name in known):
-        return name  # a digest alone names no registry
+        return find(store, name)  # a digest alone names no registry
     rules = registries.load()
     how = How(host_platform(), policy=policy.load(values["signature_policy"]))
     progress = to_stderr()
     try:
-        return fetched(store, rules.parse(name), rules, how, progress).name
+        done = fetched(store, rules.parse(name), rules, how, progress)
     finally:
         progress.close()
+    return Image(done.name, done.descriptor.digest, done.manifest, store.config(done.manifest))
 
 
 def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
@@ -204,23 +208,19 @@ def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
 
 def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Identity) -> None:
     """Make the named volumes that are new, each with the owner and mode of the image's directory in its place."""
-    for volume in wanted.volumes:
-        if volume.kind != "volume":
-            continue
-        if volume.source not in store.entries("volumes"):
-            store.check_writable()
-        try:
-            os.mkdir(volume.source, 0o700, dir_fd=store.directory("volumes"))
-        except FileExistsError:
+    named = [volume for volume in wanted.volumes if volume.kind == "volume"]
+    if not named:
+        return
+    from runtime.images import volumes
+
+    there = store.entries(volumes.PLACE)
+    for volume in named:
+        if volume.source in there:
             continue
         found = merged.look_up(volume.target)
         own = found.stat if found and found.is_directory else None
-        fd = os.open(volume.source, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=store.directory("volumes"))
-        try:
-            os.fchown(fd, own.st_uid if own else user.uid, own.st_gid if own else user.gid)
-            os.fchmod(fd, own.st_mode & 0o7777 if own else 0o755)
-        finally:
-            os.close(fd)
+        owner = (own.st_uid, own.st_gid) if own else (user.uid, user.gid)
+        volumes.make(store, volume.source, *owner, own.st_mode & 0o7777 if own else 0o755)
 
 
 def _make_upper(path: str, merged: Merged) -> None:

@@ -67,6 +67,13 @@ def documents(store: ImageStore, digest: str, media_type: str, *, depth: int = 0
         yield layer.digest, None
 
 
+def check_whole(store: ImageStore, digest: str, media_type: str) -> None:
+    """Raises: ImageError: a part of an image is not there."""
+    for part, _ in documents(store, digest, media_type):
+        if not _there(store, part):
+            raise ImageError(f"blob {part} is not in the store {store.path}; pull or import its image again")
+
+
 def needed(store: ImageStore) -> set[str]:
     """Digests of blobs and layers that names and containers use."""
     found: set[str] = set()

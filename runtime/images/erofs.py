@@ -127,7 +127,11 @@ def collect(store: ImageStore, keep: set[str], limit: float) -> int:
     """
     place = store.directory(PLACE)
     size = 0
-    with locked(place, "lock"):
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(place, "lock", wait=False))
+        except BlockingIOError:
+            return 0  # somebody makes one, which takes long; the store, which gc has locked, is not to stand still meanwhile
         names = os.listdir(place)
         for name in [n for n in names if n.startswith(".")]:
             remove_tree(place, name)  # of a maker who was killed: the lock is ours

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from runtime.errors import HostError
@@ -82,6 +83,8 @@ def _to_layout(store: ImageStore, descriptor: dict[str, Any], name: str, path: s
     os.makedirs(f"{path}/blobs/sha256", exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        with contextlib.suppress(OSError):  # a network's file system may have no locks for a folder
+            fcntl.flock(fd, fcntl.LOCK_EX)  # two who add to its index at once would each leave the other's image out
         kept: list[Any] = []
         if os.path.exists(f"{path}/index.json"):
             with open(f"{path}/index.json", "rb") as file:
@@ -134,7 +137,7 @@ def _blob_to(directory: int, store: ImageStore, blob: Descriptor, progress: Prog
 # ---- archives ----
 
 
-@contextmanager
+@contextlib.contextmanager
 def _file(path: str) -> Iterator[int]:
     """A file to be written whole or not at all; a pipe or terminal is written as it is."""
     try:

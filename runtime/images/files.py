@@ -15,13 +15,14 @@ from runtime.host.interrupt import waiting
 
 
 @contextlib.contextmanager
-def locked(directory: int, name: str, *, shared: bool = False, stoppable: bool = False) -> Iterator[None]:
+def locked(directory: int, name: str, *, wait: bool = True, stoppable: bool = False) -> Iterator[None]:
     """Hold a lock file, made if it is not there; it is never removed, so its name stands for one lock.
 
     Args:
         stoppable: a signal ends the wait; not for what takes something back.
     Raises:
         HostError: it cannot be written, as on a read-only file system. SteleError: a signal ended the wait.
+        BlockingIOError: somebody holds it, and we do not wait.
     """
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
@@ -33,7 +34,7 @@ def locked(directory: int, name: str, *, shared: bool = False, stoppable: bool =
         ) from e
     try:
         with waiting() if stoppable else contextlib.nullcontext():
-            fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(fd)

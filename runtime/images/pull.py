@@ -114,6 +114,9 @@ class _Pull:
             if not platform and choose(self.how.platform, [found]) is None:
                 self.progress.note(f"warning: {where} is for {found}, not for {self.how.platform}")
             self._blobs(manifest.layers)
+            # What came first may be gone: it is older than a gc's grace period if the rest took long.
+            parts = (manifest.config, *manifest.layers)
+            self._blobs([blob for blob in parts if not self.store.has_blob(blob.digest)])
             self.store.add_bytes(document.data)
             descriptor = Descriptor(manifest.media_type, document.digest, len(document.data), {}, platform)
             self.store.tag(str(self.name), descriptor.document())

@@ -195,13 +195,15 @@ class ImageStore:
         Args:
             descriptor: mediaType, digest and size, as in OCI documents.
         Raises:
-            ImageError: the name is too long or not printable, or the blob is not there.
+            ImageError: the name is too long or not printable, or the image is not whole, as after a gc meanwhile.
         """
         _check_name(name)
         told = model.parse_descriptor(dict(descriptor), f'name "{name}"')
-        if not self.has_blob(told.digest):
-            raise ImageError(f'name "{name}": {told.digest} is not in the store {self.path}')
         with self._locked():
+            if not self.has_blob(told.digest):
+                raise ImageError(f'name "{name}": {told.digest} is not in the store {self.path}')
+            if told.media_type in model.MANIFESTS:
+                collect.check_whole(self, told.digest, told.media_type)
             known = self._names()
             known[name] = told.document()
             self._write_names(known)
@@ -309,7 +311,7 @@ class ImageStore:
         Args:
             root: its --root; None for the containers of this id below any.
         """
-        if self.read_only():
+        if self.read_only() or not os.path.isdir(f"{self.path}/uses"):  # as where its disk is not mounted any more
             return
         uses = self.directory("uses")
         with self._locked():

@@ -106,7 +106,7 @@ class Transport:
     def request(
         self, method: str, url: str, headers: Mapping[str, str], *, body: bytes | None = None, downgrade: bool = False
     ) -> Answer:
-        """One request, and the redirects that it leads to. Authorization is for the server of `url` alone.
+        """One request, and the redirects that it leads to. Authorization and body are for the server of `url` alone.
 
         Args:
             downgrade: a redirect may lead from https to http.
@@ -130,6 +130,10 @@ class Transport:
                 raise SteleError(f"{origin(url)} redirects to {origin(target)}, which has no TLS; it is not followed")
             if origin(target) != origin(url):
                 sent.pop("Authorization", None)
+                if body is not None:  # a token is in it
+                    raise SteleError(
+                        f"{origin(url)} redirects to {origin(target)} what holds credentials; it is not followed"
+                    )
             url = target
         raise SteleError(f"{origin(url)} redirects more than {REDIRECTS_MAX} times")
 
@@ -254,7 +258,7 @@ def _covers(name: str, host: str) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
     except ValueError:
-        domain = name.partition(":")[0].lstrip(".")
+        domain = name.partition(":")[0].lstrip("*").lstrip(".")
         return host == domain or host.endswith(f".{domain}")
 
 

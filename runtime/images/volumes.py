@@ -11,13 +11,13 @@ from typing import Any
 
 from runtime.errors import SteleError
 from runtime.images.collect import uses
-from runtime.images.files import locked, remove_tree
+from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageError
 from runtime.images.overrides import VOLUME_NAME
 from runtime.images.store import ImageStore
 
 PLACE = "volumes"
-GONE = ".gone-"
+GONE, NEW = ".gone-", ".new-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,28 @@ def kept(store: ImageStore) -> list[Kept]:
     users = _users(store)
     names = [name for name in store.entries(PLACE) if VOLUME_NAME.fullmatch(name)]
     return [Kept(name, f"{store.path}/{PLACE}/{name}", tuple(users.get(name, ()))) for name in sorted(names)]
+
+
+def make(store: ImageStore, name: str, uid: int, gid: int, mode: int) -> None:
+    """Make a volume, unless it is there. It has its name only once it has its owner and mode.
+
+    Raises:
+        HostError: the store cannot be written.
+    """
+    store.check_writable()
+    place = store.directory(PLACE)
+    with locked(store.directory(), "lock", stoppable=True):
+        if os.path.isdir(f"{store.path}/{PLACE}/{name}"):
+            return
+        remove_tree(place, f"{NEW}{name}")  # of one who was killed
+        os.mkdir(f"{NEW}{name}", 0o700, dir_fd=place)
+        fd = open_dir(f"{NEW}{name}", place)
+        try:
+            os.fchown(fd, uid, gid)
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        os.rename(f"{NEW}{name}", name, src_dir_fd=place, dst_dir_fd=place)
 
 
 def remove(store: ImageStore, name: str) -> None:

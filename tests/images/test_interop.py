@@ -74,6 +74,18 @@ def test_to_skopeo(image: Image, made: Made, tmp_path: Path, form: str) -> None:
     assert image.json("image", "inspect", "team/app:2")["configDigest"] == made.images["amd64"][1]
 
 
+def test_several_to_one_layout_at_once(image: Image, made: Made, tmp_path: Path) -> None:
+    """Each finds what the others have added, and leaves it there."""
+    names = [f"localhost/app:{number}" for number in range(6)]
+    for name in names:
+        image.good("image", "import", f"oci:{made.path}:amd64", name)
+    words = [*image.argv, "--store", str(image.store), "image", "export", "--quiet"]
+    writers = [subprocess.Popen([*words, name, f"oci:{tmp_path}/out"], env=image.env) for name in names]
+    assert [writer.wait(60) for writer in writers] == [0] * len(names)
+    entries = json.loads((tmp_path / "out/index.json").read_text())["manifests"]
+    assert sorted(entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries) == names
+
+
 def test_a_layout_of_several(image: Image, made: Made, tmp_path: Path) -> None:
     """Exports add to a layout; a name that is there already goes to the newer image; all come in at once."""
     for which in ("amd64", "other"):

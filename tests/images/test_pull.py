@@ -261,6 +261,19 @@ def test_a_terminal(image: Image, between: Start, made: Made) -> None:
         assert seen.count(digest[7:19].encode()) >= 1
 
 
+def test_gc_takes_what_came_long_ago(image: Image, between: Start, made: Made) -> None:
+    """What a gc takes while the rest still comes is fetched again: no image has a name that is not whole."""
+    config = image.store / "blobs/sha256" / made.images["amd64"][1].removeprefix("sha256:")
+
+    def take(handler: Handler) -> bool:
+        if is_big(handler, made):
+            config.unlink()
+        return False
+
+    image.good("image", "pull", f"{between(take).address}/team/app:amd64")
+    image.good("image", "verify")
+
+
 def test_two_pulls_at_once(image: Image, between: Start, made: Made) -> None:
     """Concurrent pulls of one image fetch each blob once."""
     server = between(lambda handler: False)
@@ -485,6 +498,27 @@ def test_credentials_for_a_token(image: Image, between: Start) -> None:
     address.append(server.address)
     image.good("image", "pull", "--creds", "anna:secret", f"{server.address}/team/app:amd64")
     assert asked == ["Basic YW5uYTpzZWNyZXQ="]
+
+
+def test_a_login_is_not_sent_on(image: Image, between: Start, tmp_path: Path) -> None:
+    """What is exchanged for a token, in a request's body, goes to the server of tokens and nowhere that this leads."""
+    elsewhere = between(token_server([]))
+    address: list[str] = []
+    guard = wants_token(lambda: f"http://{address[0]}/token")
+
+    def send_on(handler: Handler) -> bool:
+        if not handler.path.startswith("/token"):
+            return guard(handler)
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        handler.answer(307, {"Location": f"http://{elsewhere.address}/token"})
+        return True
+
+    address.append(between(send_on).address)
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(json.dumps({"auths": {address[0]: {"identitytoken": "secret"}}}))
+    told = image.bad("image", "pull", "--authfile", authfile, f"{address[0]}/team/app:amd64")
+    assert f"redirects to http://{elsewhere.address} what holds credentials; it is not followed" in told
+    assert elsewhere.seen == []
 
 
 @pytest.mark.parametrize("realm", ["file:///etc/passwd", "http://user:pw@host/", "gopher://x", "", "http://"])

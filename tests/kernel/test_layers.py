@@ -167,6 +167,24 @@ def test_each_way_of_packing(store: ImageStore, tmp_path: Path, packed: Any) -> 
     assert tree(unpack_flat(store, manifest, tmp_path / "rootfs")) == wanted
 
 
+def test_nothing_inherits_an_acl(store: ImageStore, tmp_path: Path) -> None:
+    """A directory's default ACL is for what is made in it later: not for what its layer has there; nor is the store's."""
+    entries = ((1, 7, -1), (4, 5, -1), (8, 7, 33), (16, 7, -1), (32, 5, -1))  # acl(5): user 33 may write
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *one) for one in entries)
+    os.makedirs(store.path)
+    os.setxattr(store.path, "system.posix_acl_default", acl)
+    inside = (folder("d/sub"), entry("d/file", mode=0o640))
+    image = add_image(store, layer(pax({"SCHILY.xattr.system.posix_acl_default": acl}), folder("d"), *inside))
+    manifest = store.manifest(image)
+    (path,) = layers.unpack_image(store, manifest)
+    os.setxattr(tmp_path, "system.posix_acl_default", acl)
+    for found in (tree(Path(path)), tree(unpack_flat(store, manifest, tmp_path / "rootfs"))):
+        assert {name: told["xattrs"] for name, told in found.items() if told["xattrs"]} == {
+            "/d": {"system.posix_acl_default": acl}
+        }
+        assert found["/d/file"]["mode"] == "0o640"
+
+
 def test_whiteouts_in_overlay_form(store: ImageStore) -> None:
     """A layer's tree hides by 0:0 devices and the opaque attribute, also where an entry comes before its whiteout."""
     archive = layer(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runtime.cli import from_image
+from runtime.images import archives, volumes
+from runtime.images.export import export_image
 from runtime.images.merged import Merged
+from runtime.images.progress import Progress
+from runtime.images.references import Place
 from runtime.images.store import ImageStore
 from tests.harness.image_runs import Images, Run, ok
 from tests.harness.output import Output
@@ -64,6 +71,29 @@ def test_an_image_straight_from_a_folder(run: Run, images: Images, tmp_path: Pat
     refused = run(f"oci:{folder}", "--signature-policy", policy)
     assert refused.returncode == 1
     assert "rejects it" in refused.stderr
+
+
+def test_folders_that_call_their_images_the_same(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever else imports another image of the name meanwhile, the one that was asked for is run."""
+    taken = archives.import_images
+    for folder in ("one", "other"):
+        name = images.made(f"of-{folder}", {"which": folder})
+        store = ImageStore(str(images.path))
+        place = Place("oci", f"{tmp_path}/{folder}/app", "app")
+        export_image(store, store.resolve(name), "app", place, Progress(None))
+
+    def and_another(store: ImageStore, place: Place, *rest: Any) -> list[archives.Imported]:
+        found = taken(store, place, *rest)
+        taken(store, Place("oci", f"{tmp_path}/other/app"), *rest)
+        return found
+
+    monkeypatch.setattr(archives, "import_images", and_another)
+    wanted = {"image": f"oci:{tmp_path}/one/app", "pull": "never", "signature_policy": ""}
+    store = ImageStore(str(images.path))
+    found = from_image._image(store, wanted)
+    assert found.digest == store.resolve("of-one")["digest"] != store.resolve(found.name)["digest"]
 
 
 # ---- who and where ----
@@ -295,6 +325,20 @@ def test_volumes_are_listed_and_removed(stele: Runtime, run: Run, images: Images
     for wrong in ("kept", "../blobs", "", "/"):
         done = stele(*call, "rm", wrong)
         assert f"volume {wrong!r} is not in the store" in done.stderr
+
+
+def test_a_volume_has_its_name_once_it_has_its_owner(run: Run, images: Images) -> None:
+    """Who makes it and is killed before leaves no volume of another's, which the next container would take as it is."""
+    image = images.made("owned", {"v/": (None, 0o1770, 7, 8)})
+    pid = os.fork()
+    if pid == 0:
+        os.fchown = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        volumes.make(ImageStore(str(images.path)), "mine", 7, 8, 0o1770)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert ok(run(image, "--volume", "mine:/v", sh="busybox stat -c '%a %u %g' /v")) == "1770 7 8\n"
+    volumes.remove(ImageStore(str(images.path)), "mine")
+    assert not [name for name in os.listdir(images.path / "volumes") if "mine" in name]
 
 
 @pytest.mark.parametrize("told", ["SIGFOO", "99", "RTMIN+3"])

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import HostError
-from runtime.images import layers, model
-from runtime.images.files import remove_tree
+from runtime.images import erofs, layers, model
+from runtime.images.files import locked, remove_tree
 from runtime.images.model import ImageError
 from runtime.images.store import ImageStore
 from tests.harness.layers import add_image, entry, layer, sha256
@@ -280,6 +281,34 @@ def test_gc_meets_a_transfer_that_ends(store: ImageStore, monkeypatch: pytest.Mo
     assert store.gc(-1).transfers == 0
     left = {"listed": [], "opened": [digest.removeprefix("sha256:")]}
     assert os.listdir(ingest) == left[moment]
+
+
+def test_gc_does_not_wait_for_a_maker(store: ImageStore) -> None:
+    """An erofs image takes long to make; gc, for which all who start containers wait, leaves such images alone then."""
+    place = store.directory(erofs.PLACE)
+    with locked(place, "lock"):
+        gc = threading.Thread(target=store.gc, args=(-1,), daemon=True)
+        gc.start()
+        gc.join(20)
+        assert not gc.is_alive()
+
+
+def test_a_name_is_for_what_is_whole(store: ImageStore) -> None:
+    """A gc without grace may have taken a part of an image before it gets its name."""
+    image = add_image(store, layer(entry("a")), layer(entry("b")))
+    manifest = store.manifest(image)
+    for part in (manifest.layers[0], manifest.config):
+        os.unlink(part.digest.removeprefix("sha256:"), dir_fd=store.directory("blobs/sha256"))
+        with pytest.raises(ImageError, match=rf"^blob {part.digest} is not in the store .*; pull or import its image"):
+            store.tag("web:1", image)
+    assert store.names() == {}
+
+
+def test_a_store_that_is_gone_is_not_made_again(store: ImageStore, tmp_path: Path) -> None:
+    """A container can be deleted where the disk with its store is not mounted any more; nothing is written there."""
+    gone = ImageStore(str(tmp_path / "gone"))
+    gone.release("c1", str(tmp_path))
+    assert not os.path.exists(gone.path)
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
