@@ -296,7 +296,7 @@ class ImageStore:
             self._check_chain(container_id, chain)
             # A container does not outlive the host's crash, so neither need this; an fsync would be the half of a start.
             data = json.dumps(use).encode()
-            replace(self.directory("uses"), _use_name(container_id, root), data, durable=False)
+            self._replace("uses", _use_name(container_id, root), data, durable=False)
             return b""
 
     def _check_chain(self, container_id: str, chain: Sequence[str]) -> None:
@@ -389,7 +389,16 @@ class ImageStore:
             for name, told in sorted(known.items())
         ]
         index = {"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": manifests}
-        replace(self.directory(), "index.json", json.dumps(index, indent=1).encode())
+        self._replace("", "index.json", json.dumps(index, indent=1).encode())
+
+    def _replace(self, path: str, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a file of a directory of the store. Raises: HostError: the disk refuses."""
+        try:
+            replace(self.directory(path), name, data, durable=durable)
+        except OSError as e:
+            raise HostError(
+                f"--store {self.path}: cannot write {path or name} there: {os.strerror(e.errno or 0)}", e.errno or 0
+            ) from e
 
 
 def _check_name(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -302,6 +303,25 @@ def test_a_name_is_for_what_is_whole(store: ImageStore) -> None:
         with pytest.raises(ImageError, match=rf"^blob {part.digest} is not in the store .*; pull or import its image"):
             store.tag("web:1", image)
     assert store.names() == {}
+
+
+def test_a_full_disk_is_told_by_its_store(memory: Path) -> None:
+    """Of two disks, the store's and the containers', it is told which; what was there is as it was."""
+    store = ImageStore(str(memory / "store"))
+    image = add_image(store, layer(entry("a")))
+    store.tag("web:1", image)
+    store.directory("uses")
+    with open(memory / "fill", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    with pytest.raises(HostError, match=rf"^--store {store.path}: cannot write uses there: No space left on device"):
+        store.hold("c1", "/run/x", [image["digest"]])
+    with pytest.raises(HostError, match=rf"^--store {store.path}: cannot write index.json there: No space left on"):
+        store.tag("web:2", image)
+    assert store.names() == {"web:1": image}
+    os.unlink(memory / "fill")
+    store.hold("c1", "/run/x", [image["digest"]])
+    store.close()
 
 
 def test_a_store_that_is_gone_is_not_made_again(store: ImageStore, tmp_path: Path) -> None:
