@@ -148,13 +148,13 @@ void do_new_mount(struct init *in, const struct step *s)
 	const char *type = step_string(s, 0, NULL), *target = step_string(s, 2, NULL);
 	uint64_t attributes = v[0] | v[1];
 	struct statx st;
-	int fd = v[5] ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT, copied = v[4] || fd >= 0;
+	int fd = v[4] || v[5] ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT, copied = fd >= 0;
 	if (fd == -ENOENT)
 		fd = target_of(in, target, 1, v[3] != 0);
 	must(in, fd, target);
 	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 4, s->n_strs - 4, copied ? 0 : attributes);
 	label_root(in, tree, step_string(s, 3, NULL), target);
-	if (v[4]) {
+	if (copied && v[4]) {
 		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);
 		must(in, from, target);
 		must(in, copy_tree(from, tree, 0), target);
