@@ -4,6 +4,7 @@ which a piece of text is replaced. An attack that does not succeed on its double
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,10 +86,10 @@ def build(planted: Sequence[Patch]) -> Path:
         shutil.copy(REPO / "build/lib/init", folder / "build/lib")
         build_shim = [sys.executable, str(folder / "cshim/build_shim.py"), str(folder)]
         subprocess.run(build_shim, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-    program.write_text(
-        f"#!{REPO}/build/venv/bin/python -P\nimport sys\nsys.path.insert(0, {str(folder)!r})\n"
-        "from runtime.__main__ import entry\nentry()\n"
-    )
+    # By a shell: the kernel's #! takes no long path, and none with a space.
+    text = f"import sys; sys.path.insert(0, {str(folder)!r}); from runtime.__main__ import entry; entry()"
+    command = shlex.join([f"{REPO}/build/venv/bin/python", "-P", "-c", text])
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o755)
     return program
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import select
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Runtime:
         if len(self.argv) == 1:
             return Path(self.argv[0])
         script = folder / "stele"
-        script.write_text(f'#!/bin/sh\nexec {" ".join(self.argv)} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(self.argv)} "$@"\n')
         script.chmod(0o755)
         return script
 

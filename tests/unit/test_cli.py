@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -296,7 +297,7 @@ def on_path(tmp_path: Path) -> dict[str, str]:
     """An environment in which `stele` is a command."""
     program = tmp_path / "bin/stele"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {" ".join(STELE)} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(STELE)} "$@"\n')
     program.chmod(0o755)
     return {"PATH": f"{program.parent}:/usr/bin:/bin", "PYTHONPATH": str(REPO), "XDG_RUNTIME_DIR": str(tmp_path)}
 
