@@ -29,7 +29,7 @@ DEFAULT_IMAGES = "/var/lib/stele"
 COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is loaded only when it is wanted
 
 INTERRUPTIBLE = {
-    **dict.fromkeys(("create", "run", "exec"), "; nothing of it is left"),
+    **dict.fromkeys(("create", "run", "exec", "unpack"), "; nothing of it is left"),
     "start": "; the container may have started",
 }
 """What is left of an interrupted command. The signals TERM, HUP and INT end others as they end any process."""

@@ -49,6 +49,7 @@ def _make_directory(bundle: str) -> bool:
 
 
 def _fill(store: Any, image: Any, bundle: str) -> None:
+    from runtime.host.interrupt import check as check_signals
     from runtime.images import settings
     from runtime.images.accounts import FILE_MAX, identity
     from runtime.images.layers import unpack_to
@@ -63,6 +64,7 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
         unpack_to(store, image.manifest, fd)
     finally:
         os.close(fd)
+    check_signals()
     # A base image may name no program; its bundle is there to be edited.
     told = image.config.run.get("Entrypoint") or image.config.run.get("Cmd")
     wanted = Overrides() if told else Overrides(command=("/bin/sh",))

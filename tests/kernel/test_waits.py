@@ -51,6 +51,20 @@ def _lock(path: Path, held: list[int]) -> None:
 
 
 @SIGNALS
+def test_for_a_bundle(stele: Runtime, images: Images, tmp_path: Path, number: signal.Signals) -> None:
+    """unpack takes back what it has made so far."""
+    image = images.made("many", {"many/": None, **{f"many/{each}": "" for each in range(60_000)}})
+    words = [*stele.argv, "--store", str(images.path), "unpack", image, str(tmp_path / "made")]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not any((tmp_path / "made/rootfs").rglob("many")):
+        assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.decode()) == (1, f"interrupted by {number.name}; nothing of it is left\n")
+    assert not (tmp_path / "made").exists()
+
+
+@SIGNALS
 @pytest.mark.parametrize("words", [["start"], ["exec", "--detach"], ["exec"]], ids=" ".join)
 def test_for_a_container(
     stele: Runtime, bundle: BundleFactory, held: list[int], words: list[str], number: signal.Signals
