@@ -125,3 +125,84 @@ def test_out_of_memory(docker: Docker, host: Guest) -> None:
     assert docker("wait", "eaten") == "137"
     assert docker("inspect", "--format", "{{.State.OOMKilled}}", "eaten") == "true"
     docker("rm", "eaten")
+
+
+DOCKERFILE = """
+FROM shell
+RUN mkdir -p /data /five && echo kept >/data/file && chown -R 5:6 /data /five && chmod 700 /five
+VOLUME /data
+USER 5:6
+WORKDIR /five
+RUN id -u >user && pwd >>user
+STOPSIGNAL USR1
+ENTRYPOINT ["sh", "-c"]
+CMD ["cat user /data/file; echo out >/dev/stdout; echo err >/dev/stderr; trap 'exit 9' USR1; while :; do sleep 0.1; done"]
+"""
+
+
+def test_build_and_what_was_built(docker: Docker, host: Guest) -> None:
+    """`docker build`, each RUN in a container; then its user's streams and folder, a volume that is filled, cp, diff, commit."""
+    done = host.run("docker", "build", "--quiet", "--network=none", "--tag=built", "-", input=DOCKERFILE, timeout=240)
+    assert done.code == 0, str(done)
+    docker("run", "--detach", "--name=built", "--volume=filled:/data", "built")
+    wanted = "5\n/five\nkept\nout\n"
+    host.eventually("it has told all", lambda: docker.done("logs", "built").stdout == wanted)
+    assert docker.done("logs", "built").stderr == "err\n"
+    host.write("/run/copied", "copied\n")
+    docker("cp", "/run/copied", "built:/five/copied")
+    assert docker("exec", "built", "sh", "-c", "cat copied") == "copied"
+    assert "A /five/copied" in docker("diff", "built").splitlines()
+    docker("commit", "built", "committed")
+    docker("stop", "built")  # by the image's signal
+    assert docker("wait", "built") == "9"
+    read = ("--rm", "--volumes-from=built:ro", "committed", "cat copied /data/file; touch /data/x")
+    done = docker.done("run", *read, code=1)
+    assert (done.stdout, done.stderr) == ("copied\nkept\n", "touch: /data/x: Read-only file system\n")
+    docker("rm", "--volumes", "built")
+    docker("volume", "rm", "filled")
+    docker("rmi", "committed", "built")
+
+
+def test_what_is_asked_of_the_kernel(docker: Docker, host: Guest) -> None:
+    """Ulimits, sysctls, the size of /dev/shm, devices for reading alone, others' namespaces."""
+    flags = ("--ulimit=nofile=100:200", "--sysctl=kernel.msgmax=7777", "--shm-size=3m", "--hostname=named")
+    script = "ulimit -n; ulimit -Hn; cat /proc/sys/kernel/msgmax; df -m /dev/shm | awk 'NR==2{print $2}'; hostname"
+    assert docker("run", "--rm", *flags, "shell", "sh", "-c", script).split() == ["100", "200", "7777", "3", "named"]
+    device = ("--device=/dev/loop-control:/dev/mine:r", "--device-cgroup-rule=c 1:7 mw")
+    script = "true </dev/mine && echo opened; true >/dev/mine || echo refused; mknod /full c 1 7; echo x >/full"
+    done = docker.done("run", "--rm", *device, "shell", "sh", "-c", script, code=1)
+    assert done.stdout.split() == ["opened", "refused"]
+    assert "/full: No space left on device" in done.stderr or "write error: No space left on device" in done.stderr
+    docker.start("first", "--ipc=shareable", "--cgroupns=private")
+    shared = ("--pid=container:first", "--ipc=container:first", "--network=container:first", "--uts=host")
+    script = "for kind in pid ipc net; do readlink /proc/self/ns/$kind; done; hostname"
+    second = docker("run", "--rm", *shared, "shell", "sh", "-c", script).split()
+    pid = docker("inspect", "--format", "{{.State.Pid}}", "first")
+    of_first = host.ok("readlink", *(f"/proc/{pid}/ns/{kind}" for kind in ("pid", "ipc", "net")))
+    assert second == [*of_first.split(), host.ok("hostname")]
+    docker("rm", "--force", "first")
+
+
+def test_privileged(docker: Docker) -> None:
+    """--privileged: all capabilities, the host's devices, mounts, cgroups that can be made; nothing is masked."""
+    script = """set -e; grep CapEff /proc/self/status; mkdir /m; mount -t tmpfs none /m; mkdir /sys/fs/cgroup/x; rmdir /sys/fs/cgroup/x
+    test -b /dev/vda; ls /proc/acpi >/dev/null; grep -c ' /proc/[a-z]' /proc/mounts || true"""
+    said = docker("run", "--rm", "--privileged", "--cgroupns=private", "shell", "sh", "-c", script).split()
+    assert (said[0], int(said[1], 16) & (1 << 21), said[2]) == ("CapEff:", 1 << 21, "0")
+
+
+def test_restarts_and_health(docker: Docker, host: Guest) -> None:
+    """A container that fails is started again, in the same place; one whose check fails is unhealthy."""
+    docker("run", "--detach", "--name=again", "--restart=on-failure:2", "shell", "sh", "-c", "echo x >>/n; exit 3")
+    state = ("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}", "again")
+    host.eventually("it was started three times", lambda: docker(*state) == "exited 3 2", timeout=60)
+    docker("cp", "again:/n", "/run/n")
+    assert host.read("/run/n") == "x\n" * 3
+    docker("rm", "again")
+    check = ("--health-cmd=test -e /well", "--health-interval=1s", "--health-retries=1")
+    docker.start("checked", *check)
+    health = ("inspect", "--format", "{{.State.Health.Status}}", "checked")
+    host.eventually("it is unhealthy", lambda: docker(*health) == "unhealthy", timeout=60)
+    docker("exec", "--detach", "checked", "sh", "-c", ": >/well")
+    host.eventually("it is healthy", lambda: docker(*health) == "healthy", timeout=60)
+    docker("rm", "--force", "checked")
