@@ -148,7 +148,7 @@ def test_all_is_shown_of_a_program_that_has_ended(stele: Runtime, bundle: Bundle
     process = subprocess.Popen(
         stele.command("run", "--bundle", made, name), stdin=subprocess.PIPE, stdout=output.write_fd
     )
-    while stele("state", name).returncode:
+    while '"running"' not in stele("state", name).stdout:
         assert process.poll() is None
     pidfd = os.pidfd_open(stele.state(name)["pid"])
     assert process.stdin
