@@ -130,11 +130,17 @@ def test_a_config_of_wrong_types_is_refused_by_its_field(key: str, value: Any) -
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/proc", "/proc/self/attr", "/sys/fs", "/dev", "/a/../dev/shm", "..", "//sys//x"]
+    "path", ["/", "/proc", "/proc/self/attr", "/sys/fs", "/dev", "/a/../dev/x", "/dev/shm/x", "..", "//sys//x"]
 )
 def test_an_image_cannot_put_a_volume_over_the_kernels_files(path: str) -> None:
     with pytest.raises(ImageError, match="is no place for a volume"):
         config({"Volumes": {path: {}}})
+
+
+def test_a_volume_where_each_container_has_a_mount_of_its_own() -> None:
+    """Images of systemd have one on /sys/fs/cgroup: it is served by what is there, and nothing more is mounted."""
+    plain = config({})["mounts"]
+    assert config({"Volumes": {"/sys/fs/cgroup": {}, "/a/../dev/shm": {}}})["mounts"] == plain
 
 
 @pytest.mark.parametrize(
