@@ -137,9 +137,10 @@ void do_hook(struct init *in, const struct step *s)
 	SYS(__NR_close, output[1]);
 	struct tail tail = { .length = 0 };
 	int ended = wait_for(pidfd, output[0], (int64_t)s->ints[0] * 1000, &tail);
-	if (!ended)
-		for (int all = 0; all < 2; all++) /* it may not have come to its setsid(2) yet */
-			SYS(__NR_kill, all ? -pid : pid, SIGKILL);
+	if (!ended) {
+		SYS(__NR_kill, pid, SIGKILL); /* it may not have come to its setsid(2) yet */
+		SYS(__NR_kill, -pid, SIGKILL);
+	}
 	int status = 0;
 	while (SYS(__NR_wait4, pid, &status, 0, NULL) == -EINTR)
 		;

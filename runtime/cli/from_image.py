@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.cli.main import Globals
 from runtime.cli.update import size
@@ -23,6 +23,10 @@ from runtime.images.platforms import host_platform, runs_on
 from runtime.images.store import ImageStore
 from runtime.oci.load import check_config
 from runtime.plan.model import UPPER_DIRECTORY, ErofsFd, ImageRoot
+
+if TYPE_CHECKING:
+    from runtime.images.archives import Imported
+    from runtime.images.pull import Pulled
 
 TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
@@ -133,11 +137,7 @@ def _signal(text: str) -> str:
 
 
 def _image(store: ImageStore, values: dict[str, Any]) -> Image:
-    """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets.
-
-    What was just imported or pulled is taken by its digest: its name may be another's by now, for two folders can call
-    their images the same.
-    """
+    """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets."""
     text = str(values["image"])
     if not text.startswith(TRANSPORTS):
         return _pulled(store, text, values) if values["pull"] != "never" else find(store, text)
@@ -158,7 +158,7 @@ def _image(store: ImageStore, values: dict[str, Any]) -> Image:
         raise UsageError(
             f'--image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
         )
-    return Image(found[0].name, found[0].descriptor.digest, found[0].manifest, store.config(found[0].manifest))
+    return _as_it_came(store, found[0])
 
 
 def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> Image:
@@ -180,7 +180,12 @@ def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> Image:
         done = fetched(store, rules.parse(name), rules, how, progress)
     finally:
         progress.close()
-    return Image(done.name, done.descriptor.digest, done.manifest, store.config(done.manifest))
+    return _as_it_came(store, done)
+
+
+def _as_it_came(store: ImageStore, new: Imported | Pulled) -> Image:
+    """By its digest: its name may be another's by now, for two folders can call their images the same."""
+    return Image(new.name, new.descriptor.digest, new.manifest, store.config(new.manifest))
 
 
 def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:

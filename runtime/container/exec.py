@@ -13,6 +13,7 @@ from typing import Any
 from runtime.container import failure
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
+from runtime.container.lifecycle import manager_of
 from runtime.container.limits import set_limits
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import ExecRequest, Started
@@ -39,7 +40,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             record = store.read(container_id)
             pidfd = _pidfd(record)
             undo.callback(os.close, pidfd)
-            manager = cgroups.from_record(dict(record.cgroup))
+            manager = manager_of(record)
             if not request.ignore_paused and manager.paused():
                 raise StateError(
                     f'cannot exec in a paused container: "{container_id}"; resume it, or use --ignore-paused'

@@ -46,7 +46,8 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
             raise StateError(
                 f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
             )
-        if cgroups.from_record(dict(record.cgroup)).paused():  # its init would hear nothing
+        manager = manager_of(record)
+        if manager.paused():  # its init would hear nothing
             raise StateError(f'cannot start a container in the paused state: "{container_id}"; resume it first')
         if notify_socket and not store.started(record):  # before the program begins, which may speak at once
             from runtime.container.notify import Listener
@@ -62,7 +63,7 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
             try:
                 _talk(record, talk)
             except SteleError:
-                end(record, manager_of(record))  # of itself, init ends some time after it has told what failed
+                end(record, manager)  # of itself, init ends some time after it has told what failed
                 raise
             finally:  # whatever came between: it is no longer one that waits
                 with contextlib.suppress(FileNotFoundError):
@@ -71,7 +72,7 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
         run_hooks(host_hooks(record.config, "poststart"), state_document(record, "running", record.pid))
     except SteleError:
         # "If any poststart hook fails ... the runtime MUST stop the container" (runtime.md "Lifecycle", 1.3).
-        end(record, manager_of(record))
+        end(record, manager)
         raise
     if listener and background:
         import threading
@@ -108,7 +109,7 @@ def _plan(record: Record) -> model.Plan:
 
 def killed_for_memory(record: Record) -> bool:
     """Whether the OOM killer struck in the container."""
-    return bool(cgroups.from_record(dict(record.cgroup)).oom_kills())
+    return bool(manager_of(record).oom_kills())
 
 
 def send_listener(config: Mapping[str, Any], fd: int, record: Record, status: str) -> None:

@@ -148,18 +148,15 @@ def image_volumes(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
         raise ImageError(f"the image's config: Volumes: it has {len(told)}; at most {VOLUMES_MAX} are made")
     # Images of systemd want one on /sys/fs/cgroup, others on /dev/shm: each container has its own there already.
     served = {mount["destination"] for mount in confinement.base_mounts()}.difference(KERNELS)
-    taken = {volume.target for volume in wanted.volumes} | served
+    taken = {volume.target for volume in wanted.volumes}
     found = []
     for path in told:
         clean = posixpath.normpath("/" + path.lstrip("/"))
+        if clean in served:
+            continue
         raw = clean.encode("utf-8", "replace")
         hides = clean == "/" or any(clean == kernel or clean.startswith(f"{kernel}/") for kernel in KERNELS)
-        if (
-            (hides and clean not in served)
-            or "\0" in clean
-            or len(raw) > PATH_MAX
-            or max(map(len, raw.split(b"/"))) > NAME_MAX
-        ):
+        if hides or "\0" in clean or len(raw) > PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:
             raise ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
         if clean not in taken:
             found.append(clean)
