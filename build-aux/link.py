@@ -142,7 +142,7 @@ def main(argv: list[str]) -> int:
     run(
         "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
         "-Wl,--no-warnings",  # libc's, that names are looked up by plug-ins of the host: see names.c
-        f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}", f"-Wl,-Ttext-segment={IMAGE_BASE:#x}",
+        "-Wl,-e,launcher_entry", f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}", f"-Wl,-Ttext-segment={IMAGE_BASE:#x}",
         *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
     )  # fmt: skip
     listing = subprocess.run(["nm", output], check=True, capture_output=True, text=True).stdout

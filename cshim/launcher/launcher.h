@@ -116,6 +116,9 @@ struct _object *cold_hashlib(void);
 /* packed.c */
 bool packed_module(const void *from, size_t size, void *to, size_t room);
 
+/* room.c */
+void require_room(void);
+
 /* main.c */
 int fill_streams(void);
 

@@ -7,13 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-
-#define ROOM_TO_START (2UL << 20) /* with less, libc or Python would fail at their first blocks */
 
 volatile struct seal stele_seal = {.sealed = 0, .id = {1}};
 
@@ -55,23 +52,6 @@ static void damaged(int number)
 	_exit(1);
 }
 
-/* Less address space than the executable itself takes is the kernel's to tell: it ends the process in execve(2). */
-static void require_room(void)
-{
-	static const char message[] = "stele: the limit on address space (ulimit -v) is too low to start; 24 MiB are enough for most commands\n";
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
-		return;
-	void *room = mmap(NULL, ROOM_TO_START, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (room != MAP_FAILED) {
-		munmap(room, ROOM_TO_START);
-		return;
-	}
-	if (write(2, message, sizeof(message) - 1) < 0)
-		_exit(2);
-	_exit(1);
-}
-
 int main(int argc, char **argv)
 {
 	if (!stele_seal.sealed) {
@@ -89,7 +69,6 @@ int main(int argc, char **argv)
 		(void)*(volatile char *)(ARENA->top - 1); /* the last of the file: nothing is begun if it is cut short */
 	if (fill_streams() < 0)
 		_exit(1);
-	require_room();
 	if (stele_seal.sealed && !getenv("STELE_NO_SNAPSHOT") && snapshot_revive(argc, argv))
 		_exit(interpreter_run(ARENA->main, ARENA->start, argc, argv));
 	if (stele_seal.sealed && !snapshot_forget())

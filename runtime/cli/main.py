@@ -145,7 +145,7 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
         log.traceback()
     except MemoryError:
         log.error(
-            f"{PREFIX.get(name, f'{name}: ')}no memory: raise the limit of the caller (ulimit -v), or of its cgroup"
+            f"{PREFIX.get(name, f'{name}: ')}no memory: raise the caller's limit (ulimit -v, ulimit -d) or that of its cgroup"
         )
     except Exception as e:
         log.error(

@@ -472,17 +472,25 @@ def test_size() -> None:
     assert STELE.stat().st_size < 20_000_000
 
 
-def test_too_little_address_space_is_told() -> None:
-    """What the executable takes, and a little: too little to start with. Some more is enough."""
+@pytest.mark.parametrize(
+    ("kind", "counted", "little", "words"),
+    [
+        pytest.param(resource.RLIMIT_AS, "R", 1 << 20, "the limit on address space (ulimit -v)", id="address space"),
+        pytest.param(resource.RLIMIT_DATA, "RW", 1 << 16, "the limit on data (ulimit -d)", id="data"),
+    ],
+)
+def test_too_little_memory_to_start_is_reported(kind: int, counted: str, little: int, words: str) -> None:
+    """The limit covers the executable and too little more to start with; 4 MiB more are enough."""
     listing = subprocess.check_output(["readelf", "-lW", STELE], text=True)
-    sizes = [int(line.split()[5], 16) for line in listing.splitlines() if line.split()[:1] == ["LOAD"]]
-    for more, ended, words in ((1 << 20, 1, "the limit on address space"), (4 << 20, 0, "stele version")):
+    loaded = [line.split() for line in listing.splitlines() if line.split()[:1] == ["LOAD"]]
+    pages = sum(-(-int(fields[5], 16) // 4096) + 1 for fields in loaded if fields[6].startswith(counted))
+    for more, ended, said in ((little, 1, words), (4 << 20, 0, "stele version")):
         done = subprocess.run(
-            [STELE, "--version"], preexec_fn=_limit(resource.RLIMIT_AS, sum(sizes) + more),
+            [STELE, "--version"], preexec_fn=_limit(kind, pages * 4096 + more),
             env={}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == ended, done
-        assert words in done.stdout + done.stderr
+        assert said in done.stdout + done.stderr
 
 
 def test_needs_nothing() -> None:
