@@ -291,8 +291,8 @@ class Creation:
             if plan.veth:
                 from runtime.host import veth
 
-                veth.make_pair(plan.veth, self.container_id, child.pid)
-                self.undo.callback(veth.remove_pair, self.container_id)
+                veth.make_pair(plan.veth, self.image["veth"], child.pid)
+                self.undo.callback(veth.remove_pair, self.image["veth"])
         elif what == model.SYNC_HOOKS:
             self._record_pid(phase="creating")
             document = state_document(self.record, "creating", child.pid)

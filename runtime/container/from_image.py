@@ -32,7 +32,9 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
         return
     told = {"store": image.store}
     if image.network:
-        told["network"] = "veth"
+        from runtime.host.veth import new_name
+
+        told["veth"] = new_name()
     if image.root.upper != UPPER_DIRECTORY:
         yield told
         return
@@ -97,16 +99,16 @@ def release(store: str, container_id: str, root: str) -> None:
     ImageStore(store).release(container_id, root)
 
 
-def end_network(image: Mapping[str, str], container_id: str) -> None:
+def end_network(image: Mapping[str, str]) -> None:
     """Remove the host's end of a container's pair now: the kernel does it some time after the namespace's end.
 
     Args:
         image: what the container's record says of it.
     """
-    if image.get("network") == "veth":
+    if image.get("veth"):
         from runtime.host.veth import remove_pair
 
-        remove_pair(container_id)
+        remove_pair(image["veth"])
 
 
 def _write(directory: int, name: str, content: bytes) -> None:

@@ -180,7 +180,7 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
     if record.image:
         from runtime.container import from_image
 
-        from_image.end_network(record.image, container_id)
+        from_image.end_network(record.image)
     warnings = run_poststop(record.config, state_document(record, "stopped", 0))
     store.remove(container_id)
     if record.image:

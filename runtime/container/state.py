@@ -56,7 +56,7 @@ class Record:
     created: RFC 3339 with nanoseconds. pid: 0 before the process exists. start_time: field 22 of /proc/PID/stat, in
     ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: a cgroup manager's own record. config: config.json as it
     was at creation. phase: "creating" until all is made. image: of a container of an image, else {}: "store", the path
-    of the image store; "upper", the directory that it writes to, as DEVICE:INODE; "network": "veth" if it has a pair.
+    of the image store; "upper", the directory that it writes to, as DEVICE:INODE; "veth", the name of its pair's host end.
     resctrl: its group (`runtime.host.resctrl.choose`), or {}.
     """
 

@@ -39,6 +39,11 @@ def choose(plan: Resctrl) -> dict[str, Any]:
     if plan.named and there and plan.schema:
         _compare(plan.schema, _read(f"{group}/schemata"), plan.group or "/")
     monitor = f"{group}/mon_groups/{plan.monitor}" if plan.monitor else ""
+    for path in ("" if plan.named else group, monitor):
+        if path and _used(path):
+            raise HostError(
+                f"{FIELD}: {path} has processes, as of a container of the same ID below another --root; choose another ID"
+            )
     return {"group": group, "made": not there, "monitor": monitor}
 
 
@@ -101,13 +106,18 @@ def join(chosen: Mapping[str, Any], pid: int) -> None:
 
 def remove(chosen: Mapping[str, Any]) -> None:
     """Take back what was made; a group that others have joined meanwhile stays theirs."""
-    if chosen.get("monitor"):
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(chosen["monitor"])
-    if chosen.get("made"):
-        with contextlib.suppress(FileNotFoundError):
-            if not _read(f"{chosen['group']}/tasks").strip():
-                os.rmdir(chosen["group"])
+    for path in (chosen.get("monitor"), chosen.get("made") and chosen["group"]):
+        if path and not _used(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(path)
+
+
+def _used(path: str) -> bool:
+    """Whether a group is there and has processes."""
+    try:
+        return bool(_read(f"{path}/tasks").strip())
+    except FileNotFoundError:
+        return False
 
 
 def _shares(text: str) -> dict[tuple[str, str], str]:

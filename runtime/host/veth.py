@@ -7,8 +7,7 @@ through the host.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -22,32 +21,30 @@ NODAD = 0x02  # IFA_F_NODAD: no second of waiting before an IPv6 address can be 
 ONLINK = 4  # RTNH_F_ONLINK: the gateway is on this link, whatever the addresses say
 
 
-def host_name(container_id: str) -> str:
-    """The host's end: a name of at most 15 characters that is the container's."""
-    return "stele" + hashlib.sha256(container_id.encode()).hexdigest()[:10]
+def new_name() -> str:
+    """A name for the host's end of a new pair.
+
+    It is random, and the container's record keeps it: no other container has it, also not one of the same ID below
+    another --root, so whoever reads it in a record may remove the device. The kernel allows 15 characters.
+    """
+    return "stele" + os.urandom(5).hex()
 
 
-def make_pair(addresses: Sequence[Veth], container_id: str, pid: int) -> None:
+def make_pair(addresses: Sequence[Veth], outside: str, pid: int) -> None:
     """Make the pair, give both ends their addresses and routes, and set them up.
 
     Args:
+        outside: the name of the host's end.
         pid: a process in the container's network namespace.
     Raises:
         HostError: names what the kernel refused; nothing of the pair is left.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
-    outside = host_name(container_id)
     with route_socket() as host, route_socket(pid) as inside:
         try:
             host.link("add", ifname=outside, kind="veth", peer={"ifname": INSIDE, "net_ns_pid": pid})
         except NetlinkError as e:
-            if e.code == errno.EEXIST:
-                raise HostError(
-                    f"--net: the host has a device {outside} already, as a container of the same id under another --root has; "
-                    f"choose another id, or remove what was left: ip link delete {outside}",
-                    e.code,
-                ) from e
             raise HostError(f"--net: cannot make a veth pair: {e.args[-1]}", e.code) from e
         try:
             own, other = host.link_lookup(ifname=outside)[0], inside.link_lookup(ifname=INSIDE)[0]
@@ -63,10 +60,10 @@ def make_pair(addresses: Sequence[Veth], container_id: str, pid: int) -> None:
             raise
 
 
-def remove_pair(container_id: str) -> None:
-    """Remove a container's pair, if there is one, by its host end."""
+def remove_pair(outside: str) -> None:
+    """Remove a pair, if it is still there, by the name of its host end."""
     with route_socket() as host:
-        _remove(host, host_name(container_id))
+        _remove(host, outside)
 
 
 def _remove(host: Any, name: str) -> None:

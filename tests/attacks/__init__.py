@@ -6,4 +6,13 @@ from __future__ import annotations
 
 def load() -> None:
     """Register all attacks."""
-    from tests.attacks import on_images, on_mounts, on_privileges, on_the_host, on_the_runtime, on_words, races  # noqa: F401
+    from tests.attacks import (  # noqa: F401
+        on_images,
+        on_mounts,
+        on_owners,
+        on_privileges,
+        on_the_host,
+        on_the_runtime,
+        on_words,
+        races,
+    )

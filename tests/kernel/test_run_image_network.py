@@ -75,23 +75,28 @@ def test_two_containers_reach_each_other_through_the_host(stele: Runtime, run: R
     assert veths() == []
 
 
-def test_a_pair_whose_name_is_taken_stays_with_its_owner(
-    stele: Runtime, run: Run, images: Images, tmp_path: Path
-) -> None:
-    """The same id under another --root: the second container is refused, and the first keeps its network."""
-    image, name = images.made("plain"), stele.id()
+def test_containers_of_one_id_below_two_roots_have_a_pair_each(stele: Runtime, images: Images, tmp_path: Path) -> None:
+    """To delete one takes its own pair only."""
+    name, other = stele.id(), ["--root", tmp_path / "other", "--cgroup-manager=disabled"]
     null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    words = ["--image", image, "--net", "veth:10.91.8.2/24", name, "/bin/busybox", "sleep", "60"]
-    assert stele("--store", images.path, "create", *words, **null).returncode == 0
-    try:
-        before = veths()
-        done = stele("--root", tmp_path / "other", "--cgroup-manager=disabled", "--store", images.path, "run", *words)
-        assert (done.returncode, "under another --root" in done.stderr) == (1, True), done.stderr
-        assert len(before) == 1
-        assert veths() == before
-    finally:
-        stele.ok("delete", "--force", name)
-    assert veths() == []
+    for number, below in enumerate(([], other), 2):
+        words = [
+            "--image",
+            images.made("plain"),
+            "--net",
+            f"veth:10.91.8.{number}/24",
+            name,
+            "/bin/busybox",
+            "sleep",
+            "60",
+        ]
+        assert stele(*below, "--store", images.path, "create", *words, **null).returncode == 0
+    both = veths()
+    stele.ok(*other, "delete", "--force", name)
+    left = veths()
+    stele.ok("delete", "--force", name)
+    assert (len(both), len(left), veths()) == (2, 1, [])
+    assert set(left) < set(both)
 
 
 def test_a_pair_that_cannot_be_made_leaves_nothing(run: Run, images: Images) -> None:

@@ -106,7 +106,8 @@ def test_a_group_of_the_containers_own(tree: Path) -> None:
     assert (tree / "c1/schemata").read_text().startswith("MB:0=20\n"), "schemata is written last"
     resctrl.join(chosen, 4711)
     assert (tree / "c1/tasks").read_text() == (tree / "c1/mon_groups/c1/tasks").read_text() == "4711"
-    (tree / "c1/tasks").write_text("")  # it ended
+    for tasks in tree.glob("c1/**/tasks"):
+        tasks.write_text("")  # it ended
     resctrl.remove(chosen)
     assert not (tree / "c1").exists()
     resctrl.remove(chosen)
@@ -129,6 +130,20 @@ def test_a_group_that_others_joined_meanwhile_stays(tree: Path) -> None:
     (tree / "gold/tasks").write_text("4712\n")
     resctrl.remove(chosen)
     assert (tree / "gold").exists()
+
+
+@pytest.mark.parametrize("rdt", [{"memBwSchema": "MB:0=50"}, {"closID": "/", "enableMonitoring": True}])
+def test_groups_of_a_container_of_the_same_id_below_another_root(tree: Path, rdt: dict[str, Any]) -> None:
+    """They are neither joined while its processes are in them nor removed with ours."""
+    plan = planned(**rdt)
+    others = resctrl.choose(plan)
+    resctrl.prepare(others, plan)
+    ours = dict(others)  # made when the other was not there yet
+    resctrl.join(others, 4711)
+    with pytest.raises(HostError, match="of a container of the same ID below another --root"):
+        resctrl.choose(plan)
+    resctrl.remove(ours)
+    assert Path(others["monitor"] or others["group"], "tasks").read_text() == "4711"
 
 
 def test_the_root_group(tree: Path) -> None:

@@ -1,0 +1,44 @@
+"""Whose is it: what carries a container's name, or nothing of it any more, is still somebody's."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.attacks.arena import BROKEN, HELD, NONE, UNKNOWN, Arena, Outcome, attack
+from tests.attacks.doubles import Patch
+from tests.harness.image_runs import SHELL
+from tests.harness.images import add_image, layer
+
+PAIRS = """
+ip link set lo up || exit 9
+stele() { root=$1; shift; "$program" --root "$folder/$root" --cgroup-manager disabled --store "$folder/store" "$@" </dev/null >/dev/null; }
+stele ours create --image plain --net veth:10.91.8.2/24 same /bin/busybox true || exit 8
+stele ours start same || exit 7
+while ip -o link | grep -q stele; do sleep 0.01; done
+stele others create --image plain --net veth:10.91.8.3/24 same /bin/busybox sleep 60 || exit 6
+ip -o link | grep -q stele || exit 5
+stele ours delete --force same || exit 4
+ip -o link | grep -q stele && echo still there
+stele others delete --force same && echo done
+"""
+
+
+@attack(
+    "G10",
+    "-",
+    "delete below one --root takes the network of the container of the same ID below another",
+    Patch("runtime/host/veth.py", 'return "stele" + os.urandom(5).hex()', 'return "stele0000000000"'),
+)
+def pair_of_another_root(arena: Arena) -> Outcome:
+    """In a network namespace of its own, which stands for the host's. Our container's pair has gone with its end."""
+    help_text = subprocess.run([*arena.runtime.argv, "run", "--help"], capture_output=True, text=True, check=False)
+    if "--image" not in help_text.stdout:
+        return Outcome(NONE, "it runs no images")
+    add_image(arena.folder / "store", "plain", [layer(SHELL)], {})
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"program=$1 folder=$2{PAIRS}", "sh", *arena.runtime.argv, arena.folder],
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    if "done" not in done.stdout:
+        return Outcome(UNKNOWN, f"exit code {done.returncode}: {done.stderr[-200:]}")
+    return Outcome(HELD) if "still there" in done.stdout else Outcome(BROKEN, "the other container's pair is gone")
