@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, shell_complete
 
-from runtime.cli.declare import Command, Option
+from runtime.cli.declare import Argument, Command, Option
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
 from runtime.errors import SteleError, UsageError
 
@@ -41,23 +41,22 @@ def _option(option: Option) -> click.Option:
     return click.Option(names, type=kind, default=option.default or None, show_default=bool(option.default), **kwargs)
 
 
-def _argument(positional: str) -> click.Argument:
-    many, optional = positional.endswith("..."), positional.startswith("[")
-    name = positional.strip("[].")
+def _argument(argument: Argument) -> click.Argument:
+    name = argument.name.strip("[].")
     kinds: dict[str, Any] = {"FILE": click.Path(dir_okay=False), "SHELL": click.Choice(("bash", "zsh", "fish"))}
     return click.Argument(
         [name],
         type=kinds.get(name),
-        nargs=-1 if many else 1,
-        required=not (many or optional),
+        nargs=-1 if argument.repeated else 1,
+        required=argument.required,
         shell_complete=_COMPLETIONS.get(name),
-        metavar=f"{name}..." if many else positional,
+        metavar=argument.name,
     )
 
 
 def _ids(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """The containers below the --root that the line names."""
-    from runtime.cli.main import default_root
+    from runtime.cli.context import default_root
     from runtime.container.state import Store
 
     if context.command.name in ("create", "run"):
@@ -87,7 +86,7 @@ def _volumes(context: click.Context, _: click.Parameter, begun: str) -> list[Com
 
 def _stored(context: click.Context, ask: Callable[[ImageStore], Iterable[str]]) -> list[str]:
     """What a store answers; nothing, and none made, where there is none or it is damaged."""
-    from runtime.cli.main import default_images
+    from runtime.cli.context import default_images
     from runtime.images.store import ImageStore
 
     path = context.find_root().params.get("store") or default_images()
@@ -101,8 +100,8 @@ _COMPLETIONS = {"ID": _ids, "IMAGE": _images, "NAME": _volumes}
 
 
 def _command(command: Command) -> click.Command:
-    params: list[click.Parameter] = [_option(o) for o in command.options]
-    params += [_argument(positional) for positional in command.positionals]
+    params: list[click.Parameter] = [_option(o) for o in command.record.options]
+    params += [_argument(argument) for argument in command.record.arguments]
     # `exec ID ls -l`: what comes behind the container is another program's.
     settings = {"allow_interspersed_args": not command.stop}
     return click.Command(
@@ -123,7 +122,7 @@ def group() -> click.Group:
         help="An OCI container runtime for hosts whose root file system is read-only.",
     )
     groups = {name: click.Group(name, help=text, short_help=text) for name, text in GROUPS.items()}
-    for command in COMMANDS:
+    for command in COMMANDS.values():
         if command.refused:
             continue
         first, two, _ = command.name.partition(" ")

@@ -1,19 +1,27 @@
-"""How a command is declared: once, as data. From it come the quick parser, and click's help and completion."""
+"""How a command is declared: once, as a typed record of its options.
+
+A field of the record is an option or an argument; its name is the key, its type is what the command's code and mypy
+see. The quick parser, click's help and completion are derived from these records.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 Kind = Literal["flag", "text", "path", "directory", "int", "many"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option. names: with their dashes, the first gives the key of the value.
+    """One option.
 
-    kind: "many" may be repeated; "path" and "directory" are text of which a shell can complete the rest.
-    default: for text and "int" what stands when it is not given.
+    Args:
+        names: with their dashes; the first is the one that help and errors use.
+        kind: "many" may be repeated; "path" and "directory" are text whose rest a shell can complete.
+        default: the value of text and "int" options that are not given.
+        key: the field of the record that receives the value.
     """
 
     names: tuple[str, ...]
@@ -22,34 +30,132 @@ class Option:
     default: str | int | None = ""
     choices: tuple[str, ...] = ()
     hidden: bool = False
+    key: str = ""
 
     @property
-    def key(self) -> str:
-        return self.names[0].lstrip("-").replace("-", "_")
+    def absent(self) -> Any:
+        """The value when the option is not given; a new list for "many"."""
+        return False if self.kind == "flag" else [] if self.kind == "many" else self.default
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: "ID", "[SIGNAL]" (optional) or, as the last, "COMMAND..." (any number)."""
+
+    name: str
+    key: str = ""
+
+    @property
+    def repeated(self) -> bool:
+        return self.name.endswith("...")
+
+    @property
+    def required(self) -> bool:
+        return not self.repeated and not self.name.startswith("[")
+
+    @property
+    def absent(self) -> Any:
+        """The value when the argument is not given."""
+        return [] if self.repeated else ""
+
+
+# What stands behind the fields of a record. The type checker takes each for a default value of the field's own type.
+
+
+def text(
+    *names: str,
+    help: str,
+    kind: Kind = "text",
+    default: str | None = "",
+    choices: tuple[str, ...] = (),
+    hidden: bool = False,
+) -> Any:
+    """An option with a value."""
+    return Option(names, help, kind, default, choices, hidden)
+
+
+def number(*names: str, help: str, default: int | None = 0) -> Any:
+    """An option whose value is a number from 0 to 2**31 - 1."""
+    return Option(names, help, "int", default)
+
+
+def many(*names: str, help: str) -> Any:
+    """An option that may be repeated: a list of its values."""
+    return Option(names, help, "many")
+
+
+def flag(*names: str, help: str, hidden: bool = False) -> Any:
+    """An option without a value."""
+    return Option(names, help, "flag", hidden=hidden)
+
+
+def positional(name: str) -> Any:
+    """An argument."""
+    return Argument(name)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Record:
+    """Base of the records of options: keyword arguments, those of its bases first.
+
+    Not a dataclass: for forty classes that would put a third of a megabyte into the executable's snapshot.
+    """
+
+    options: ClassVar[tuple[Option, ...]] = ()
+    arguments: ClassVar[tuple[Argument, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        declared = [
+            replace(value, key=key) for key, value in vars(cls).items() if isinstance(value, (Option, Argument))
+        ]
+        cls.options = (*cls.options, *(d for d in declared if isinstance(d, Option)))
+        cls.arguments = (*cls.arguments, *(d for d in declared if isinstance(d, Argument)))
+
+    def __init__(self, **values: Any) -> None:
+        declared: tuple[Option | Argument, ...] = (*self.options, *self.arguments)
+        self.__dict__.update({d.key: d.absent for d in declared}, **values)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. run: "module:function" below runtime.cli, called with (Globals, values).
+    """One command.
 
-    positionals: names, in order; the last may end in "..." (any number) or be in brackets (optional).
-    stop: options end at the first positional, what follows belongs to another program; the key of an option: if it is
-    given.
-    failure: exit code of the command's own failures.
-    refused: why this command is not offered, for one that callers know from others; then `run` is "".
+    Args:
+        run: "module:function" below runtime.cli, called with (Globals, the record).
+        record: the class of its options and arguments.
+        stop: options end at the first argument, and what follows belongs to another program; as the key of an option,
+            only if that option is given.
+        failure: exit code of the command's own failures.
+        refused: why this command, which callers know from other runtimes, is not offered; then `run` is "".
     """
 
     name: str
     help: str
     run: str
-    positionals: tuple[str, ...] = ()
-    options: tuple[Option, ...] = ()
+    record: type[Record]
     stop: bool | str = False
     failure: int = 1
     hidden: bool = False
     refused: str = ""
 
 
-def flag(*names: str, help: str, hidden: bool = False) -> Option:
-    """An option without a value."""
-    return Option(names, help, "flag", hidden=hidden)
+Declared = TypeVar("Declared", bound=Record)
+
+
+class Table(dict[str, Command]):
+    """Commands by name, in the order of their declaration."""
+
+    def command(
+        self, name: str, help: str, run: str, *, stop: bool | str = False, failure: int = 1
+    ) -> Callable[[type[Declared]], type[Declared]]:
+        """Declare the command that takes the decorated record."""
+
+        def declare(record: type[Declared]) -> type[Declared]:
+            self[name] = Command(name, help, run, record, stop, failure)
+            return record
+
+        return declare
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Declare a command that callers know from other runtimes and that is not offered here."""
+        self[name] = Command(name, "not offered", "", Record, hidden=True, refused=reason)

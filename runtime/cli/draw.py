@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import DrawTrace
 from runtime.errors import ConfigError
 from runtime.oci.load import load_document
 
@@ -63,7 +64,7 @@ def read(document: dict[str, Any], name: str) -> Trace:
 
 
 def _shown(words: list[str]) -> Iterator[str]:
-    """A command line without global options: what they say is of no use in a picture."""
+    """A command line without global context: what they say is of no use in a picture."""
     kept = iter(words)
     yield next(kept, "")
     for word in kept:
@@ -166,10 +167,8 @@ def time(microseconds: float) -> str:
     return f"{microseconds:.0f} µs" if microseconds < 1000 else f"{microseconds / 1000:.2f} ms"
 
 
-def trace(options: Globals, values: dict[str, Any]) -> int:
+def trace(context: Globals, options: DrawTrace) -> int:
     """Print the picture of the files."""
     advice = "`stele --trace FILE COMMAND...` writes one"
-    sys.stdout.write(
-        svg([read(load_document(name, advice=advice), name) for name in (values["file"], *values["files"])])
-    )
+    sys.stdout.write(svg([read(load_document(name, advice=advice), name) for name in (options.file, *options.files)]))
     return 0

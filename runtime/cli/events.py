@@ -7,7 +7,8 @@ import re
 import sys
 from typing import Any
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import Events
 from runtime.container import lifecycle
 from runtime.container.state import check_id, is_alive
 from runtime.errors import StateError, UsageError
@@ -30,9 +31,9 @@ def seconds(text: str) -> float:
     return total
 
 
-def events(options: Globals, values: dict[str, Any]) -> int:
-    interval = seconds(values["interval"])
-    store, container_id = options.store(), check_id(values["id"])
+def events(context: Globals, options: Events) -> int:
+    interval = seconds(options.interval)
+    store, container_id = context.store(), check_id(options.id)
     record = store.read(container_id)
     if not is_alive(record):
         raise StateError(f'container not running: "{container_id}" has no statistics')
@@ -45,7 +46,7 @@ def events(options: Globals, values: dict[str, Any]) -> int:
         sys.stdout.flush()
 
     emit("stats", stats(manager))
-    if values["stats"]:
+    if options.stats:
         return 0
     for kills in oom_events(manager, interval=interval):
         for _ in range(kills):

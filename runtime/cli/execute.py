@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import Exec
 from runtime.container.exec import execute as execute_in
 from runtime.container.foreground import Forwarding, exit_code, follow
 from runtime.container.requests import ExecRequest, Started
@@ -20,36 +21,36 @@ CONFINEMENT = ("capabilities", "apparmorProfile", "selinuxLabel")
 """What of it a --process document does not say is as the container's process has it, as callers know it of runc."""
 
 
-def execute(options: Globals, values: dict[str, Any]) -> int:
-    store = options.store()
-    container_id = check_id(values["id"])
-    cgroups = values["cgroup"]
+def execute(context: Globals, options: Exec) -> int:
+    store = context.store()
+    container_id = check_id(options.id)
+    cgroups = options.cgroup
     request = ExecRequest(
-        process=lambda own: process_of(own, values),
-        pid_file=values["pid_file"],
-        console_socket=values["console_socket"],
-        pidfd_socket=values["pidfd_socket"],
-        preserve_fds=values["preserve_fds"],
+        process=lambda own: process_of(own, options),
+        pid_file=options.pid_file,
+        console_socket=options.console_socket,
+        pidfd_socket=options.pidfd_socket,
+        preserve_fds=options.preserve_fds,
         cgroup=cgroups[-1].rpartition(":")[2] if cgroups else "",
-        ignore_paused=values["ignore_paused"],
+        ignore_paused=options.ignore_paused,
     )
-    if values["detach"]:
+    if options.detach:
         started = execute_in(store, container_id, request)
         os.close(started.pidfd)
-        _tell(started, options)
+        _tell(started, context)
         return 0
     with store.locked(container_id):
         pass  # whoever has it is waited for here: from the next line on, signals are for the program
     with Forwarding() as forwarding:
         started = execute_in(store, container_id, request)
         forwarding.to(started.pid, started.pidfd)
-        _tell(started, options)
+        _tell(started, context)
         return exit_code(follow(started, forwarding))
 
 
-def _tell(started: Started, options: Globals) -> None:
+def _tell(started: Started, context: Globals) -> None:
     for note in started.notes:
-        options.log.warning(note)
+        context.log.warning(note)
 
 
 def identity(text: str, what: str) -> int:
@@ -64,55 +65,55 @@ def identity(text: str, what: str) -> int:
     return number
 
 
-def process_of(own: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def process_of(own: Mapping[str, Any], options: Exec) -> dict[str, Any]:
     """The process object: --process, confined as the container's own where it says nothing of that; else the container's
-    own with what the options change."""
-    if values["process"]:
-        process = load_document(values["process"], advice="--process names a file with the process object", pipe=True)
+    own with what the context change."""
+    if options.process:
+        process = load_document(options.process, advice="--process names a file with the process object", pipe=True)
         check_process(process)
         process = {**{key: own[key] for key in CONFINEMENT if key in own}, **process}
     else:
-        if not values["command"]:
+        if not options.command:
             raise UsageError("exec: process args cannot be empty; name the program to run")
         process = dict(own)
-        process["args"] = values["command"]
+        process["args"] = options.command
         process["terminal"] = False
         process.pop("consoleSize", None)
-    if values["tty"]:
+    if options.tty:
         process["terminal"] = True
-    _apply(process, values)
+    _apply(process, options)
     return process
 
 
-def _apply(process: dict[str, Any], values: dict[str, Any]) -> None:
-    if values["process"]:
+def _apply(process: dict[str, Any], options: Exec) -> None:
+    if options.process:
         return
-    if values["cwd"]:
-        process["cwd"] = values["cwd"]
-    process["env"] = [*(process.get("env") or []), *values["env"]]
+    if options.cwd:
+        process["cwd"] = options.cwd
+    process["env"] = [*(process.get("env") or []), *options.env]
     user = dict(process.get("user") or {})
-    if values["user"]:
-        uid, colon, gid = values["user"].partition(":")
+    if options.user:
+        uid, colon, gid = options.user.partition(":")
         user = {**user, "uid": identity(uid, "--user")}
         user["gid"] = identity(gid, "--user") if colon else user.get("gid", 0)
         if user["uid"] != 0:
             # HOME was the other user's.
-            process["env"] = [e for e in process["env"] if not e.startswith("HOME=") or e in values["env"]]
-    if values["additional_gids"]:
+            process["env"] = [e for e in process["env"] if not e.startswith("HOME=") or e in options.env]
+    if options.additional_gids:
         user["additionalGids"] = [
             *(user.get("additionalGids") or ()),
-            *(identity(g, "--additional-gids") for g in values["additional_gids"]),
+            *(identity(g, "--additional-gids") for g in options.additional_gids),
         ]
     process["user"] = user
-    if values["no_new_privs"]:
+    if options.no_new_privs:
         process["noNewPrivileges"] = True
-    if values["apparmor"]:
-        process["apparmorProfile"] = values["apparmor"]
-    if values["process_label"]:
-        process["selinuxLabel"] = values["process_label"]
-    if values["cap"]:
+    if options.apparmor:
+        process["apparmorProfile"] = options.apparmor
+    if options.process_label:
+        process["selinuxLabel"] = options.process_label
+    if options.cap:
         sets = {k: list(v) for k, v in (process.get("capabilities") or {}).items()}
-        names = [c if c.startswith("CAP_") else f"CAP_{c}" for c in (c.upper() for c in values["cap"])]
+        names = [c if c.startswith("CAP_") else f"CAP_{c}" for c in (c.upper() for c in options.cap)]
         for name in ("bounding", "effective", "permitted"):
             sets[name] = list(dict.fromkeys([*sets.get(name, []), *names]))
         process["capabilities"] = sets

@@ -6,9 +6,10 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import ContainerOptions
 from runtime.cli.update import size
 from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
@@ -31,21 +32,21 @@ if TYPE_CHECKING:
 TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
 
-def from_image(options: Globals, values: dict[str, Any], container_id: str) -> FromImage:
+def from_image(context: Globals, options: ContainerOptions, container_id: str) -> FromImage:
     """What the container is made of; the image is unpacked if this is its first.
 
     Raises:
         SteleError: the image is not there or broken, or an option is malformed.
     """
-    if options.rootless:
+    if context.rootless:
         raise UsageError("--image needs root: an ordinary user cannot mount an image's layers")
-    wanted = overrides_of(values)
-    store = ImageStore(options.images)
+    wanted = overrides_of(options)
+    store = ImageStore(context.images)
     try:
-        image = _image(store, values)
+        image = _image(store, options)
         host = host_platform()
         if not runs_on(host, image.platform):
-            options.log.warning(
+            context.log.warning(
                 f'image "{image.name}": its platform ({image.platform}) does not match the host\'s ({host}): its programs '
                 f"run only where an emulator for them is registered (binfmt_misc); `stele image pull --platform {host}` "
                 "gets the right one"
@@ -58,7 +59,7 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
             _make_volumes(store, wanted, merged, user)
             if wanted.upper.kind == UPPER_DIRECTORY:
                 _make_upper(wanted.upper.directory, merged)
-        whole = _erofs(store, image, options.root) if values["rootfs"] == "erofs" else None
+        whole = _erofs(store, image, context.root) if options.rootfs == "erofs" else None
     finally:
         store.close()
     files = _files(wanted, container_id)
@@ -82,18 +83,18 @@ def from_image(options: Globals, values: dict[str, Any], container_id: str) -> F
     return FromImage(config, root, files, store.path, image.chain, wanted.veth)
 
 
-def overrides_of(values: dict[str, Any]) -> Overrides:
+def overrides_of(options: ContainerOptions) -> Overrides:
     """The options as values.
 
     Raises:
         UsageError: one is malformed.
     """
-    network, veth = overrides.network(values["net"])
-    capabilities = overrides.capabilities(values["cap_add"], values["cap_drop"], confinement.CAPABILITIES)
+    network, veth = overrides.network(options.net)
+    capabilities = overrides.capabilities(options.cap_add, options.cap_drop, confinement.CAPABILITIES)
     given = (
-        *(overrides.volume(text) for text in values["volume"]),
-        *(overrides.mount(text) for text in values["mount"]),
-        *(overrides.tmpfs(text) for text in values["tmpfs"]),
+        *(overrides.volume(text) for text in options.volume),
+        *(overrides.mount(text) for text in options.mount),
+        *(overrides.tmpfs(text) for text in options.tmpfs),
     )
     targets = [volume.target for volume in given]
     for target in targets:
@@ -103,26 +104,26 @@ def overrides_of(values: dict[str, Any]) -> Overrides:
         if volume.kind == "bind" and not os.path.exists(volume.source):
             raise UsageError(f'--volume: the host has no "{volume.source}"; create it, or correct the source')
     return Overrides(
-        command=tuple(values["command"]),
-        entrypoint=overrides.words(values["entrypoint"], "--entrypoint") if values["entrypoint"] is not None else None,
-        env=overrides.environment(values["env"], [_read(path) for path in values["env_file"]], os.environ),
-        user=values["user"] or None,
-        workdir=values["workdir"],
-        hostname=values["hostname"],
+        command=tuple(options.command),
+        entrypoint=overrides.words(options.entrypoint, "--entrypoint") if options.entrypoint is not None else None,
+        env=overrides.environment(options.env, [_read(path) for path in options.env_file], os.environ),
+        user=options.user or None,
+        workdir=options.workdir,
+        hostname=options.hostname,
         volumes=given,
-        memory=size(values["memory"], "memory") if values["memory"] else None,
-        cpus=overrides.cpus(values["cpus"]) if values["cpus"] else None,
-        pids=values["pids_limit"],
+        memory=size(options.memory, "memory") if options.memory else None,
+        cpus=overrides.cpus(options.cpus) if options.cpus else None,
+        pids=options.pids_limit,
         capabilities=capabilities,
-        new_privileges=values["allow_new_privileges"],
-        readonly=values["read_only"],
-        upper=overrides.upper(values["upper"]),
+        new_privileges=options.allow_new_privileges,
+        readonly=options.read_only,
+        upper=overrides.upper(options.upper),
         network=network,
         veth=veth,
-        dns=overrides.dns(values["dns"]),
-        labels=overrides.labels(values["label"]),
-        stop_signal=_signal(values["stop_signal"]),
-        terminal=values["tty"],
+        dns=overrides.dns(options.dns),
+        labels=overrides.labels(options.label),
+        stop_signal=_signal(options.stop_signal),
+        terminal=options.tty,
     )
 
 
@@ -136,11 +137,11 @@ def _signal(text: str) -> str:
         raise UsageError(f"--stop-signal: {e}") from None
 
 
-def _image(store: ImageStore, values: dict[str, Any]) -> Image:
+def _image(store: ImageStore, options: ContainerOptions) -> Image:
     """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets."""
-    text = str(values["image"])
+    text = str(options.image)
     if not text.startswith(TRANSPORTS):
-        return _pulled(store, text, values) if values["pull"] != "never" else find(store, text)
+        return _pulled(store, text, options) if options.pull != "never" else find(store, text)
     from runtime.images import policy
     from runtime.images.archives import import_images
     from runtime.images.progress import to_stderr
@@ -151,7 +152,7 @@ def _image(store: ImageStore, values: dict[str, Any]) -> Image:
     store.check_writable()
     progress = to_stderr(quiet=True)
     try:
-        found = import_images(store, place, "", host_platform(), progress, policy.load(values["signature_policy"]))
+        found = import_images(store, place, "", host_platform(), progress, policy.load(options.signature_policy))
     finally:
         progress.close()
     if len(found) != 1:
@@ -161,7 +162,7 @@ def _image(store: ImageStore, values: dict[str, Any]) -> Image:
     return _as_it_came(store, found[0])
 
 
-def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> Image:
+def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
     """An image that --pull lets come from its registry first, by the host's usual files."""
     from runtime.cli.images import fetched
     from runtime.images import policy, registries
@@ -171,10 +172,10 @@ def _pulled(store: ImageStore, text: str, values: dict[str, Any]) -> Image:
 
     known = store.names()
     name = stored_name(known, text)
-    if name.startswith("sha256:") or (values["pull"] == "missing" and name in known):
+    if name.startswith("sha256:") or (options.pull == "missing" and name in known):
         return find(store, name)  # a digest alone names no registry
     rules = registries.load()
-    how = How(host_platform(), policy=policy.load(values["signature_policy"]))
+    how = How(host_platform(), policy=policy.load(options.signature_policy))
     progress = to_stderr()
     try:
         done = fetched(store, rules.parse(name), rules, how, progress)

@@ -10,8 +10,9 @@ import signal
 import sys
 from typing import Any
 
+from runtime.cli.context import Globals
+from runtime.cli.image_table import Collect, Export, Import, Inspect, ListImages, Pull, RemoveImages, Tag, Verify
 from runtime.cli.inspect import print_table
-from runtime.cli.main import Globals
 from runtime.errors import SteleError, UsageError
 from runtime.images.collect import Fault, uses
 from runtime.images.naming import given_name, stored_name
@@ -27,34 +28,34 @@ if TYPE_CHECKING:
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def store_of(options: Globals) -> ImageStore:
-    return ImageStore(options.images)
+def store_of(context: Globals) -> ImageStore:
+    return ImageStore(context.images)
 
 
-def pull(options: Globals, values: dict[str, Any]) -> int:
+def pull(context: Globals, options: Pull) -> int:
     from runtime.images import auth, policy, registries
     from runtime.images.layers import unpack_image
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.pull import How
     from runtime.images.references import Place
 
-    rules = registries.load(values["registries_conf"])
-    reference = registries.checked(values["image"], rules)
+    rules = registries.load(options.registries_conf)
+    reference = registries.checked(options.image, rules)
     if isinstance(reference, Place):
         raise UsageError(f'image "{reference}": it is in no registry; `stele image import {reference}` takes it in')
     how = How(
-        platform=parse_platform(values["platform"]) if values["platform"] else host_platform(),
-        plain_http=values["plain_http"],
-        verify=values["tls_verify"] == "true",
-        credentials=auth.from_option(values["creds"]) if values["creds"] else None,
-        authfile=values["authfile"],
-        policy=policy.load(values["signature_policy"]),
+        platform=parse_platform(options.platform) if options.platform else host_platform(),
+        plain_http=options.plain_http,
+        verify=options.tls_verify == "true",
+        credentials=auth.from_option(options.creds) if options.creds else None,
+        authfile=options.authfile,
+        policy=policy.load(options.signature_policy),
     )
-    store = store_of(options)
-    progress = to_stderr(quiet=values["quiet"])
+    store = store_of(context)
+    progress = to_stderr(quiet=options.quiet)
     try:
         done = fetched(store, reference, rules, how, progress)
-        if values["unpack"]:
+        if options.unpack:
             unpack_image(store, done.manifest)
     finally:
         progress.close()
@@ -69,9 +70,9 @@ def pull(options: Globals, values: dict[str, Any]) -> int:
         "size": size,
         "fetched": done.fetched,
     }
-    if values["format"] == "json":
+    if options.format == "json":
         print(json.dumps(told, indent=2))
-    elif values["quiet"]:
+    elif options.quiet:
         print(done.descriptor.digest)
     else:
         print(f"{done.name}\n{done.descriptor.digest}  {human(size)}, {human(done.fetched)} fetched")
@@ -100,35 +101,35 @@ def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, pr
             signal.signal(number, way)
 
 
-def take_in(options: Globals, values: dict[str, Any]) -> int:
+def take_in(context: Globals, options: Import) -> int:
     from runtime.images import policy
     from runtime.images.archives import import_images
     from runtime.images.layers import unpack_image
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.references import TRANSPORTS, parse_place
 
-    place = parse_place(values["source"])
+    place = parse_place(options.source)
     if place is None:
         raise UsageError(
-            f'image import "{values["source"]}": write {", ".join(f"{t}:" for t in TRANSPORTS)} before the path; '
+            f'image import "{options.source}": write {", ".join(f"{t}:" for t in TRANSPORTS)} before the path; '
             "`stele image pull` gets an image from a registry"
         )
-    platform = parse_platform(values["platform"]) if values["platform"] else host_platform()
-    name = str(given_name(values["name"])) if values["name"] else ""
-    store = store_of(options)
+    platform = parse_platform(options.platform) if options.platform else host_platform()
+    name = str(given_name(options.name)) if options.name else ""
+    store = store_of(context)
     store.check_writable()
-    progress = to_stderr(quiet=values["quiet"])
+    progress = to_stderr(quiet=options.quiet)
     try:
-        rules = policy.load(values["signature_policy"])
+        rules = policy.load(options.signature_policy)
         found = import_images(store, place, name, platform, progress, rules)
-        for told in found if values["unpack"] else ():
+        for told in found if options.unpack else ():
             unpack_image(store, told.manifest)
     finally:
         progress.close()
-    if values["format"] == "json":
+    if options.format == "json":
         print(json.dumps([{"name": told.name, **told.descriptor.document()} for told in found], indent=2))
-    for told in found if values["format"] == "table" else ():
-        print(told.descriptor.digest if values["quiet"] else f"{told.name}\n{told.descriptor.digest}")
+    for told in found if options.format == "table" else ():
+        print(told.descriptor.digest if options.quiet else f"{told.name}\n{told.descriptor.digest}")
     return 0
 
 
@@ -138,17 +139,17 @@ def _meant(store: ImageStore, text: str) -> dict[str, Any]:
     return store.resolve(stored_name(known, text), known)
 
 
-def export(options: Globals, values: dict[str, Any]) -> int:
+def export(context: Globals, options: Export) -> int:
     from runtime.images.export import export_image
     from runtime.images.references import TRANSPORTS, parse_place
 
-    place = parse_place(values["target"])
+    place = parse_place(options.target)
     if place is None:
         kinds = ", ".join(f"{t}:" for t in TRANSPORTS)
-        raise UsageError(f'image export: write {kinds} before the path "{values["target"]}"')
-    store = store_of(options)
-    name = stored_name(store.names(), values["image"])
-    progress = to_stderr(quiet=values["quiet"])
+        raise UsageError(f'image export: write {kinds} before the path "{options.target}"')
+    store = store_of(context)
+    name = stored_name(store.names(), options.image)
+    progress = to_stderr(quiet=options.quiet)
     try:
         export_image(store, store.resolve(name), "" if name.startswith("sha256:") else name, place, progress)
     finally:
@@ -156,17 +157,17 @@ def export(options: Globals, values: dict[str, Any]) -> int:
     return 0
 
 
-def inspect(options: Globals, values: dict[str, Any]) -> int:
+def inspect(context: Globals, options: Inspect) -> int:
     from runtime.images.describe import describe, table
 
-    store = store_of(options)
-    told = describe(store, _meant(store, values["image"]))
-    print(json.dumps(told, indent=2) if values["format"] == "json" else table(told))
+    store = store_of(context)
+    told = describe(store, _meant(store, options.image))
+    print(json.dumps(told, indent=2) if options.format == "json" else table(told))
     return 0
 
 
-def listing(options: Globals, values: dict[str, Any]) -> int:
-    store = store_of(options)
+def listing(context: Globals, options: ListImages) -> int:
+    store = store_of(context)
     rows: list[dict[str, Any]] = []
     for name, told in sorted(store.names().items()):
         row: dict[str, Any] = {"name": name, "digest": told["digest"], "size": None, "platform": "", "created": ""}
@@ -180,10 +181,10 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
             row["platform"] = "/".join(p for p in (config.os, config.architecture, config.variant) if p)
             row["created"] = config.created
         rows.append(row)
-    if values["quiet"]:
+    if options.quiet:
         for row in rows:
             print(row["name"])
-    elif values["format"] == "json":
+    elif options.format == "json":
         print(json.dumps(rows))
     else:
         cells = [
@@ -200,27 +201,27 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
     return 0
 
 
-def verify(options: Globals, values: dict[str, Any]) -> int:
-    store = store_of(options)
-    if values["image"]:
-        told = _meant(store, values["image"])
+def verify(context: Globals, options: Verify) -> int:
+    store = store_of(context)
+    if options.image:
+        told = _meant(store, options.image)
         faults, images = _faults(store, told), [told["digest"]]
     else:
         faults = store.verify()
         images = [told["digest"] for told in store.names().values()] + [use["chain"][0] for use in uses(store).values()]
-    if values["deep"]:
+    if options.deep:
         from runtime.images import trees
 
         faults += trees.faults(store, dict.fromkeys(images), [fault.digest for fault in faults])
-    if values["format"] == "json":
+    if options.format == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
     for fault in faults:
         print(f"{fault.digest}: {fault.problem}", file=sys.stderr)
     if faults:
-        raise SteleError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {values['image'] or store.path}")
-    if values["format"] != "json":
-        unpacked = ", and so are the unpacked files" if values["deep"] else "; --deep looks at the unpacked files, too"
-        print(f"{values['image'] or store.path}: all is as its digests say{unpacked}")
+        raise SteleError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {options.image or store.path}")
+    if options.format != "json":
+        unpacked = ", and so are the unpacked files" if options.deep else "; --deep looks at the unpacked files, too"
+        print(f"{options.image or store.path}: all is as its digests say{unpacked}")
     return 0
 
 
@@ -238,15 +239,15 @@ def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
     return faults
 
 
-def tag(options: Globals, values: dict[str, Any]) -> int:
-    store = store_of(options)
-    store.tag(str(given_name(values["name"])), _meant(store, values["image"]))
+def tag(context: Globals, options: Tag) -> int:
+    store = store_of(context)
+    store.tag(str(given_name(options.name)), _meant(store, options.image))
     return 0
 
 
-def remove(options: Globals, values: dict[str, Any]) -> int:
-    store = store_of(options)
-    for text in (values["image"], *values["more"]):
+def remove(context: Globals, options: RemoveImages) -> int:
+    store = store_of(context)
+    for text in (options.image, *options.more):
         name = stored_name(store.names(), text)
         if name.startswith("sha256:"):
             names = [known for known, told in store.names().items() if told["digest"] == name]
@@ -262,8 +263,8 @@ def remove(options: Globals, values: dict[str, Any]) -> int:
     return 0
 
 
-def collect(options: Globals, values: dict[str, Any]) -> int:
-    report = store_of(options).gc(_seconds(values["grace_period"]), options.root)
+def collect(context: Globals, options: Collect) -> int:
+    report = store_of(context).gc(_seconds(options.grace_period), context.root)
     told = {
         "blobs": list(report.blobs),
         "layers": list(report.layers),
@@ -271,7 +272,7 @@ def collect(options: Globals, values: dict[str, Any]) -> int:
         "uses": report.uses,
         "bytes": report.bytes,
     }
-    if values["format"] == "json":
+    if options.format == "json":
         print(json.dumps(told))
     else:
         print(f"{len(report.blobs)} blobs ({human(report.bytes)}), {len(report.layers)} unpacked layers removed")

@@ -6,9 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import List, Ps, State, Wait
 from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import HostError, StateError
@@ -18,22 +18,22 @@ PS = "/usr/bin/ps"
 """The host's: runc prints the lines of its -ef. A host without it gets a table of our own."""
 
 
-def state(options: Globals, values: dict[str, Any]) -> int:
-    store = options.store()
-    record = store.read(check_id(values["id"]))
+def state(context: Globals, options: State) -> int:
+    store = context.store()
+    record = store.read(check_id(options.id))
     sys.stdout.write(json.dumps(lifecycle.state(store, record), indent=2))
     return 0
 
 
-def listing(options: Globals, values: dict[str, Any]) -> int:
-    if options.root_given and not os.path.isdir(options.root):
-        why = "it is no directory" if os.path.exists(options.root) else "no such file or directory"
-        raise HostError(f"--root {options.root}: {why}; name the directory that `create` was given")
-    rows = lifecycle.listing(options.store())
-    if values["quiet"]:
+def listing(context: Globals, options: List) -> int:
+    if context.root_given and not os.path.isdir(context.root):
+        why = "it is no directory" if os.path.exists(context.root) else "no such file or directory"
+        raise HostError(f"--root {context.root}: {why}; name the directory that `create` was given")
+    rows = lifecycle.listing(context.store())
+    if options.quiet:
         for row in rows:
             print(row["id"])
-    elif values["format"] == "json":
+    elif options.format == "json":
         print(json.dumps(rows or None))
     else:
         keys = ("id", "pid", "status", "bundle", "created", "owner")
@@ -59,15 +59,15 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def ps(options: Globals, values: dict[str, Any]) -> int:
-    store = options.store()
-    record = store.read(check_id(values["id"]))
+def ps(context: Globals, options: Ps) -> int:
+    store = context.store()
+    record = store.read(check_id(options.id))
     pids = sorted(lifecycle.manager_of(record).pids())
-    if values["format"] == "json":
+    if options.format == "json":
         print(json.dumps(pids))
         return 0
-    if values["ps_options"] or os.path.exists(PS):
-        return _host_ps(values["ps_options"] or ["-ef"], pids)
+    if options.ps_options or os.path.exists(PS):
+        return _host_ps(options.ps_options or ["-ef"], pids)
     print_table(["UID", "PID", "PPID", "STIME", "CMD"], [row for pid in pids if (row := _process(pid))])
     return 0
 
@@ -92,18 +92,18 @@ def _process(pid: int) -> list[str] | None:
 
 
 def _host_ps(words: list[str], pids: list[int]) -> int:
-    """The host's ps with the caller's options, only the lines of our processes."""
+    """The host's ps with the caller's context, only the lines of our processes."""
     import subprocess
 
     try:
         done = subprocess.run([PS, *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps options") from None
+        raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps context") from None
     if done.returncode:
         raise HostError(f"ps {' '.join(words)} failed: {done.stderr.strip()}")
     head, *lines = done.stdout.splitlines()
     if "PID" not in head.split():
-        raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its options")
+        raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its context")
     column = head.split().index("PID")
     wanted = {str(pid) for pid in pids}
     print(head)
@@ -113,11 +113,11 @@ def _host_ps(words: list[str], pids: list[int]) -> int:
     return 0
 
 
-def wait(options: Globals, values: dict[str, Any]) -> int:
+def wait(context: Globals, options: Wait) -> int:
     from runtime.container.waiting import wait_for_end
 
-    container_id = check_id(values["id"])
-    info = wait_for_end(options.store(), container_id)
+    container_id = check_id(options.id)
+    info = wait_for_end(context.store(), container_id)
     if info is None:
         raise StateError(
             f'container "{container_id}" has ended, but how is not known: its parent took its exit status first'

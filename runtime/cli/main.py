@@ -7,25 +7,19 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from runtime.cli.context import Globals, settle
 from runtime.cli.declare import Command
 from runtime.cli.log import Log
 from runtime.cli.parse import HelpWanted, parse_command, parse_options
 from runtime.cli.streams import check_preserved, flush, listen_fds, settle_streams, silence
-from runtime.cli.table import BY_NAME, GLOBALS, GROUPS
-from runtime.container.requests import CgroupManager
-from runtime.container.state import Store
+from runtime.cli.table import COMMANDS, GLOBALS, GROUPS, GlobalOptions
 from runtime.errors import SteleError, UsageError
-from runtime.host.facts import in_user_namespace
 from runtime.host.interrupt import interruptible
-from runtime.host.paths import absolute
 
 VERSION = "0.1.0"
-DEFAULT_ROOT = "/run/stele"
-DEFAULT_IMAGES = "/var/lib/stele"
 COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is loaded only when it is wanted
 
 INTERRUPTIBLE = {
@@ -34,28 +28,6 @@ INTERRUPTIBLE = {
 }
 """What is left of an interrupted command. The signals TERM, HUP and INT end others as they end any process."""
 PREFIX = {"create": "stele create failed: ", "run": "stele run failed: ", "exec": "exec failed: "}
-
-
-@dataclass(frozen=True, slots=True)
-class Globals:
-    """The global options, settled. rootless_option: "true", "false" or "auto"; images: directory of the image store."""
-
-    root: str
-    root_given: bool
-    cgroup_manager: CgroupManager
-    rootless_option: str
-    log: Log
-    images: str
-
-    @property
-    def rootless(self) -> bool:
-        """Whether errors for want of privilege over cgroups and devices are expected: also of root in a user namespace."""
-        if self.rootless_option == "auto":
-            return os.geteuid() != 0 or in_user_namespace()
-        return self.rootless_option == "true"
-
-    def store(self) -> Store:
-        return Store(self.root)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -86,18 +58,19 @@ def _main(argv: Sequence[str]) -> int:
     name = ""
     try:
         parsed = parse_options(GLOBALS, argv, stop=True)
-        log = Log(parsed.values["log"], parsed.values["log_format"], debug=parsed.values["debug"])
+        given = GlobalOptions(**parsed.values)
+        log = Log(given.log, given.log_format, debug=given.debug)
         name = parsed.rest[0] if parsed.rest else ""
-        if parsed.values["version"]:
+        if given.version:
             return _version()
         words = parsed.rest[1:]
         if name in GROUPS and words and words[0] not in ("--help", "-h", "help"):
             name, words = f"{name} {words[0]}", words[1:]
         command = _find(name, words)
-        values = parse_command(command, words)
-        check_preserved(listen_fds() if name in ("create", "run") else 0, values.get("preserve_fds", 0))
+        options = parse_command(command, words)
+        check_preserved(listen_fds() if name in ("create", "run") else 0, getattr(options, "preserve_fds", 0))
         log.open()
-        options = _settle(parsed.values, log)
+        context = settle(given, log)
     except HelpWanted as wanted:
         return _help(wanted.command or name)
     except UsageError as e:
@@ -105,19 +78,19 @@ def _main(argv: Sequence[str]) -> int:
     except SteleError as e:
         _open_for_error(log)
         log.error(f"{PREFIX.get(name, '')}{e}")
-        return BY_NAME[name].failure if name in BY_NAME else 1
+        return COMMANDS[name].failure if name in COMMANDS else 1
     log.trace(f"stele {' '.join(argv)}")
-    if parsed.values["trace"]:
+    if given.trace:
         from runtime.cli.trace import traced
 
-        return traced(parsed.values["trace"], argv, begin, log, lambda: _run(command, options, values))
-    return _run(command, options, values)
+        return traced(given.trace, argv, begin, log, lambda: _run(command, context, options))
+    return _run(command, context, options)
 
 
 def _find(name: str, words: Sequence[str]) -> Command:
     if name in ("", "help", *GROUPS):
         raise HelpWanted(name if name in GROUPS else " ".join(words))
-    command = BY_NAME.get(name)
+    command = COMMANDS.get(name)
     if command is None:
         group = name.partition(" ")[0]
         raise UsageError(f'unknown command "{name}"; `stele {f"{group} " if group in GROUPS else ""}--help` lists all')
@@ -126,14 +99,14 @@ def _find(name: str, words: Sequence[str]) -> Command:
     return command
 
 
-def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
+def _run(command: Command, context: Globals, options: Any) -> int:
     """Run a command; whatever goes wrong is told in one sentence."""
-    log, name = options.log, command.name
+    log, name = context.log, command.name
     module, _, function = command.run.partition(":")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it has the kernel reap our children
     try:
         with interruptible(INTERRUPTIBLE[name]) if name in INTERRUPTIBLE else nullcontext():
-            status: int = getattr(import_module(f"runtime.cli.{module}"), function)(options, values)
+            status: int = getattr(import_module(f"runtime.cli.{module}"), function)(context, options)
             return status
     except SteleError as e:
         log.error(f"{PREFIX.get(name, '')}{e}")
@@ -153,30 +126,6 @@ def _run(command: Command, options: Globals, values: dict[str, Any]) -> int:
         )
         log.traceback()
     return command.failure
-
-
-def _settle(values: dict[str, Any], log: Log) -> Globals:
-    root = absolute(values["root"] or default_root(), "--root")
-    if root == "/":
-        raise UsageError("--root cannot be /; name a directory of its own")
-    manager: CgroupManager = values["cgroup_manager"] or ("systemd" if values["systemd_cgroup"] else "cgroupfs")
-    images = absolute(values["store"] or default_images(), "--store")
-    return Globals(root, bool(values["root"]), manager, values["rootless"], log, images)
-
-
-def default_images() -> str:
-    """Where images are kept: of an ordinary user in the home directory (XDG Base Directory Specification)."""
-    if os.geteuid() == 0:
-        return DEFAULT_IMAGES
-    return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/stele"
-
-
-def default_root() -> str:
-    """Where containers are kept: of an ordinary user in the session's own directory, if there is one."""
-    own = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not own or (os.geteuid() == 0 and (os.environ.get("USER") == "root" or not in_user_namespace())):
-        return DEFAULT_ROOT
-    return f"{own}/stele"
 
 
 def _version() -> int:

@@ -38,9 +38,7 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
         UsageError: unknown option, missing or malformed value. HelpWanted: --help.
     """
     known = {name: option for option in options for name in option.names}
-    values: dict[str, Any] = {
-        o.key: False if o.kind == "flag" else [] if o.kind == "many" else o.default for o in options
-    }
+    values: dict[str, Any] = {o.key: o.absent for o in options}
     rest: list[str] = []
     i = 0
     while i < len(words):
@@ -126,16 +124,20 @@ def _store(option: Option, name: str, text: str, values: dict[str, Any]) -> None
         values[option.key] = text
 
 
-def parse_command(command: Command, words: Sequence[str]) -> dict[str, Any]:
-    """Values by key: options, and positionals by their names in lower case ("..." ones as lists)."""
-    parsed = parse_options(command.options, words, stop=command.stop)
+def parse_command(command: Command, words: Sequence[str]) -> Any:
+    """The record of the command's options and arguments.
+
+    Raises:
+        UsageError, HelpWanted: as parse_options does; also for too few or too many arguments.
+    """
+    parsed = parse_options(command.record.options, words, stop=command.stop)
     rest, values = parsed.rest, parsed.values
-    least = sum(not p.startswith("[") and not p.endswith("...") for p in command.positionals)
-    most = None if command.positionals and command.positionals[-1].endswith("...") else len(command.positionals)
+    arguments = command.record.arguments
+    least = sum(argument.required for argument in arguments)
+    most = None if arguments and arguments[-1].repeated else len(arguments)
     if len(rest) < least or (most is not None and len(rest) > most):
         wanted = f"exactly {least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
         raise UsageError(f'{command.name}: "{command.name}" requires {wanted} argument(s), got {len(rest)}')
-    for i, positional in enumerate(command.positionals):
-        key = positional.strip("[].").lower().replace("-", "_")
-        values[key] = rest[i:] if positional.endswith("...") else rest[i] if i < len(rest) else ""
-    return values
+    for i, argument in enumerate(arguments[: len(rest)]):
+        values[argument.key] = rest[i:] if argument.repeated else rest[i]
+    return command.record(**values)

@@ -1,218 +1,278 @@
-"""All commands of stele. Flags are runc's, so that its callers notice no difference."""
+"""The commands for containers and documents. Flags are runc's, so that its callers notice no difference."""
 
 from __future__ import annotations
 
-from runtime.cli.declare import Command, Option, flag
-from runtime.cli.image_table import IMAGE_COMMANDS, PLATFORM, VOLUME_COMMANDS
+from typing import Any, Literal
 
-GLOBALS = (
-    Option(("--root",), "directory for the state of containers", "directory"),
-    Option(("--store",), "directory for images (default /var/lib/stele)", "directory"),
-    Option(("--log",), "file to which errors and warnings are appended", "path"),
-    Option(("--log-format",), "format of the log", choices=("text", "json"), default="text"),
-    flag("--debug", help="also log what is done, and tracebacks of bugs"),
-    flag("--systemd-cgroup", help="make cgroups as systemd scopes; cgroupsPath is slice:prefix:name"),
-    Option(("--cgroup-manager",), "who makes the cgroups", choices=("cgroupfs", "systemd", "disabled"), default=""),
-    Option(("--rootless",), "whether an ordinary user runs it", choices=("true", "false", "auto"), default="auto"),
-    Option(("--trace",), "file for the times of all that the command does, see `stele trace`", "path"),
-    flag("--version", "-v", help="print the version"),
-)
+from runtime.cli.declare import Record, Table, flag, many, number, positional, text
+from runtime.cli.image_table import IMAGES, PLATFORM
+from runtime.container.requests import CgroupManager
 
-BUNDLE = Option(("--bundle", "-b"), "directory that holds config.json", "directory", default=".")
-PID_FILE = Option(("--pid-file",), "file to write the process id to", "path")
-CONSOLE = Option(("--console-socket",), "unix socket that receives the terminal's master", "path")
-PIDFD = Option(("--pidfd-socket",), "unix socket that receives a pidfd of the process", "path")
-PRESERVE = Option(("--preserve-fds",), "pass this many more file descriptors (3, 4, ...)", "int", 0)
-CREATE = (
-    BUNDLE,
-    CONSOLE,
-    PIDFD,
-    PID_FILE,
-    flag("--no-pivot", help="do not use pivot_root (for a root in a ramdisk)"),
-    flag("--no-new-keyring", help="keep the caller's session keyring"),
-    PRESERVE,
-)
-IMAGE = (
-    Option(("--image",), "image to make the container of, instead of a bundle"),
-    Option(
-        ("--pull",), "get the image from its registry first", choices=("never", "missing", "always"), default="never"
-    ),
-    Option(("--signature-policy",), "policy.json that says which images may come in, for one that is not here", "path"),
-    Option(("--entrypoint",), "program instead of the image's, or a JSON list; empty for none", default=None),
-    Option(("--env", "-e"), "NAME=VALUE, or NAME to pass the caller's", "many"),
-    Option(("--env-file",), "file with lines of NAME=VALUE", "many"),
-    Option(("--user", "-u"), "user[:group], by name or number"),
-    Option(("--workdir", "--cwd", "-w"), "working directory, made if it is missing"),
-    Option(("--volume", "-v"), "SOURCE:DESTINATION[:ro], a host path or the name of a volume", "many"),
-    Option(("--mount",), "type=bind|volume|tmpfs,source=...,destination=...[,readonly]", "many"),
-    Option(("--tmpfs",), "DESTINATION[:size=64m,mode=1777,...]", "many"),
-    Option(
-        ("--rootfs",), "layers as they are, or one file of them all", choices=("overlay", "erofs"), default="overlay"
-    ),
-    Option(("--upper",), "where writes to the root go: none, tmpfs[:SIZE] or a directory", default="none"),
-    flag("--read-only", "--readonly-rootfs", help="no writes to the root; so it is anyway without --upper"),
-    Option(("--hostname",), "host name (default: the id)"),
-    Option(("--memory", "-m"), "memory limit, bytes or as 512m"),
-    Option(("--cpus",), "number of CPUs, as 1.5"),
-    Option(("--pids-limit",), "largest number of processes", "int", None),
-    Option(("--cap-add",), "capability to add, or ALL", "many"),
-    Option(("--cap-drop",), "capability to take away, or ALL", "many"),
-    flag("--allow-new-privileges", help="let setuid programs gain privileges"),
-    Option(("--net", "--network"), "none, host, or veth:ADDRESS/PREFIX[,gateway=ADDRESS]", default="none"),
-    Option(("--dns",), "address of a name server", "many"),
-    Option(("--label",), "KEY=VALUE to add to the annotations", "many"),
-    Option(("--stop-signal",), "what kill sends unless told"),
-    flag("--tty", "-t", help="give it a terminal"),
-    flag("--interactive", "-i", help="keep stdin open; it always is", hidden=True),
-)
-NO_SUBREAPER = flag("--no-subreaper", help="do not become the reaper of the container's orphans")
-FORMAT = Option(("--format", "-f"), "how to print", choices=("table", "json"), default="table")
+COMMANDS = Table()
+GROUPS = {"image": "get, keep and inspect images", "volume": "list and remove named volumes"}
+"""The first word of commands of two words."""
+
 NO_CHECKPOINT = (
     "checkpoint and restore are not offered by stele: it starts containers anew and does not freeze them to disk"
 )
 
-COMMANDS = (
-    Command(
-        "create",
-        "create a container that waits for start",
-        "lifecycle:create",
-        ("ID", "COMMAND..."),
-        (*CREATE, *IMAGE),
-        stop="image",
-    ),
-    Command("start", "start a created container", "lifecycle:start", ("ID",)),
-    Command(
-        "run",
-        "create and start a container",
-        "lifecycle:run",
-        ("ID", "COMMAND..."),
-        (
-            *CREATE,
-            *IMAGE,
-            flag("--detach", "-d", help="do not wait for its end"),
-            flag("--keep", help="do not delete it at its end"),
-            NO_SUBREAPER,
-        ),
-        stop="image",
-    ),
-    Command(
-        "exec",
-        "run a process in a container",
-        "execute:execute",
-        ("ID", "COMMAND..."),
-        (
-            CONSOLE,
-            PIDFD,
-            Option(("--cwd",), "working directory"),
-            Option(("--env", "-e"), "NAME=VALUE to add to the environment", "many"),
-            flag("--tty", "-t", help="give it a terminal"),
-            Option(("--user", "-u"), "uid[:gid]"),
-            Option(("--additional-gids", "-g"), "additional group", "many"),
-            Option(("--process", "-p"), "file with the process object", "path"),
-            flag("--detach", "-d", help="do not wait for its end"),
-            PID_FILE,
-            Option(("--process-label",), "SELinux label"),
-            Option(("--apparmor",), "AppArmor profile"),
-            flag("--no-new-privs", help="it can gain no privileges"),
-            Option(("--cap", "-c"), "capability to add", "many"),
-            PRESERVE,
-            Option(("--cgroup",), "cgroup below the container's to run in", "many"),
-            flag("--ignore-paused", help="also in a paused container"),
-            NO_SUBREAPER,
-        ),
-        stop=True,
-        failure=255,
-    ),
-    Command("state", "print the state of a container", "inspect:state", ("ID",)),
-    Command(
-        "kill",
-        "send a signal to a container (TERM unless told)",
-        "lifecycle:kill",
-        ("ID", "[SIGNAL]"),
-        (flag("--all", "-a", help="to all its processes", hidden=True),),
-        stop=True,
-    ),
-    Command(
-        "delete",
-        "remove a container",
-        "lifecycle:delete",
-        ("ID",),
-        (flag("--force", "-f", help="also one that runs: it is killed"),),
-    ),
-    Command("list", "list containers", "inspect:listing", (), (FORMAT, flag("--quiet", "-q", help="only ids"))),
-    Command("ps", "list the processes of a container", "inspect:ps", ("ID", "PS-OPTIONS..."), (FORMAT,), stop=True),
-    Command("pause", "stop all processes of a container", "lifecycle:pause", ("ID",)),
-    Command("resume", "let a paused container go on", "lifecycle:resume", ("ID",)),
-    Command(
-        "update",
-        "change the limits of a container",
-        "update:update",
-        ("ID",),
-        (
-            Option(
-                ("--resources", "-r"), "file with linux.resources, - for stdin; other options are ignored then", "path"
-            ),
-            Option(("--blkio-weight",), "weight of its I/O, 10 to 1000"),
-            Option(("--cpu-period",), "CPU period, microseconds"),
-            Option(("--cpu-quota",), "CPU time in each period, microseconds"),
-            Option(("--cpu-burst",), "CPU time that may be saved up, microseconds"),
-            Option(("--cpu-share",), "weight of its CPU time"),
-            Option(("--cpu-rt-period",), "refused: cgroup v2 has none"),
-            Option(("--cpu-rt-runtime",), "refused: cgroup v2 has none"),
-            Option(("--cpuset-cpus",), "CPUs, as 0-3,7"),
-            Option(("--cpuset-mems",), "memory nodes, as 0-3,7"),
-            Option(("--cpu-idle",), "1: only idle CPU time"),
-            Option(("--memory",), "memory limit, bytes or as 512m"),
-            Option(("--memory-reservation",), "memory that is kept from others"),
-            Option(("--memory-swap",), "memory and swap together, -1 for no limit"),
-            Option(("--pids-limit",), "largest number of processes"),
-            Option(("--l3-cache-schema",), "share of the L3 cache, a line of its resctrl group's schemata"),
-            Option(("--mem-bw-schema",), "share of the memory bandwidth, the same"),
-            Option(("--kernel-memory",), "ignored", hidden=True),
-            Option(("--kernel-memory-tcp",), "ignored", hidden=True),
-        ),
-    ),
-    Command(
-        "events",
-        "print statistics and OOM events",
-        "events:events",
-        ("ID",),
-        (
-            Option(("--interval",), "time between two statistics, as 5s", default="5s"),
-            flag("--stats", help="print them once"),
-        ),
-    ),
-    Command("wait", "wait for the end of a container and print how it ended", "inspect:wait", ("ID",)),
-    Command(
-        "spec",
-        "write a config.json to start from",
-        "documents:spec",
-        (),
-        (BUNDLE, flag("--rootless", help="for an ordinary user")),
-    ),
-    Command("features", "print what this stele and host can do", "documents:features"),
-    Command(
-        "plan",
-        "print exactly what create would do",
-        "documents:plan",
-        ("COMMAND...",),
-        (
-            BUNDLE,
-            flag("--json", help="for programs"),
-            flag("--seccomp", help="with each instruction of the filter"),
-            *IMAGE,
-        ),
-        stop=True,
-    ),
-    Command("trace", "draw what --trace wrote, as SVG", "draw:trace", ("FILE", "FILES...")),
-    Command("validate", "check a config.json, state or features document", "documents:validate", ("FILE",)),
-    Command("completion", "print shell completion for bash, zsh or fish", "documents:completion", ("SHELL",)),
-    *IMAGE_COMMANDS,
-    *VOLUME_COMMANDS,
-    Command("unpack", "make a bundle of an image", "unpack:unpack", ("IMAGE", "BUNDLE"), (PLATFORM,)),
-    Command("checkpoint", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
-    Command("restore", "not offered", "", hidden=True, refused=NO_CHECKPOINT),
+
+class GlobalOptions(Record):
+    """What stands before the command."""
+
+    root: str = text("--root", help="directory for the state of containers", kind="directory")
+    store: str = text("--store", help="directory for images (default /var/lib/stele)", kind="directory")
+    log: str = text("--log", help="append errors and warnings to this file", kind="path")
+    log_format: str = text("--log-format", help="format of the log", choices=("text", "json"), default="text")
+    debug: bool = flag("--debug", help="also log each action, and tracebacks of bugs")
+    systemd_cgroup: bool = flag(
+        "--systemd-cgroup", help="make cgroups as systemd scopes; cgroupsPath is slice:prefix:name"
+    )
+    cgroup_manager: CgroupManager | Literal[""] = text(
+        "--cgroup-manager", help="what makes the cgroups", choices=("cgroupfs", "systemd", "disabled"), default=""
+    )
+    rootless: str = text(
+        "--rootless", help="whether an ordinary user runs it", choices=("true", "false", "auto"), default="auto"
+    )
+    trace: str = text("--trace", help="write the timing of every step to this file, see `stele trace`", kind="path")
+    version: bool = flag("--version", "-v", help="print the version")
+
+
+GLOBALS = GlobalOptions.options
+
+FORMAT: dict[str, Any] = {"help": "output format", "choices": ("table", "json"), "default": "table"}
+NO_SUBREAPER = "do not become the reaper of the container's orphans"
+
+
+class ImageOptions(Record):
+    """The options of a container of an image, and the bundle that stands in its place without one."""
+
+    bundle: str = text("--bundle", "-b", help="directory that holds config.json", kind="directory", default=".")
+    image: str = text("--image", help="image to make the container from, instead of a bundle")
+    pull: str = text("--pull", help="pull the image first", choices=("never", "missing", "always"), default="never")
+    signature_policy: str = text(
+        "--signature-policy", help="policy.json that decides which images are accepted", kind="path"
+    )
+    entrypoint: str | None = text(
+        "--entrypoint", help="replace the image's entrypoint: a program, a JSON list, or empty for none", default=None
+    )
+    env: list[str] = many("--env", "-e", help="NAME=VALUE, or NAME to pass the caller's value")
+    env_file: list[str] = many("--env-file", help="file with lines of NAME=VALUE")
+    user: str = text("--user", "-u", help="user[:group], by name or number")
+    workdir: str = text("--workdir", "--cwd", "-w", help="working directory, made if missing")
+    volume: list[str] = many("--volume", "-v", help="SOURCE:DESTINATION[:ro], a host path or the name of a volume")
+    mount: list[str] = many("--mount", help="type=bind|volume|tmpfs,source=...,destination=...[,readonly]")
+    tmpfs: list[str] = many("--tmpfs", help="DESTINATION[:size=64m,mode=1777,...]")
+    rootfs: str = text(
+        "--rootfs",
+        help="mount the layers one by one, or as a single file",
+        choices=("overlay", "erofs"),
+        default="overlay",
+    )
+    upper: str = text("--upper", help="where writes to the root go: none, tmpfs[:SIZE] or a directory", default="none")
+    read_only: bool = flag(
+        "--read-only", "--readonly-rootfs", help="make the root read-only (the default without --upper)"
+    )
+    hostname: str = text("--hostname", help="host name (default: the ID)")
+    memory: str = text("--memory", "-m", help="memory limit, in bytes or as 512m")
+    cpus: str = text("--cpus", help="number of CPUs, as 1.5")
+    pids_limit: int | None = number("--pids-limit", help="maximum number of processes", default=None)
+    cap_add: list[str] = many("--cap-add", help="capability to add, or ALL")
+    cap_drop: list[str] = many("--cap-drop", help="capability to drop, or ALL")
+    allow_new_privileges: bool = flag("--allow-new-privileges", help="let setuid programs gain privileges")
+    net: str = text("--net", "--network", help="none, host, or veth:ADDRESS/PREFIX[,gateway=ADDRESS]", default="none")
+    dns: list[str] = many("--dns", help="address of a name server")
+    label: list[str] = many("--label", help="KEY=VALUE to add to the annotations")
+    stop_signal: str = text("--stop-signal", help="default signal for `kill`")
+    tty: bool = flag("--tty", "-t", help="allocate a terminal")
+    interactive: bool = flag("--interactive", "-i", help="keep stdin open (always the case)", hidden=True)
+
+
+IMAGE_ONLY = tuple(option for option in ImageOptions.options if option.key != "bundle")
+"""The options that make sense with an image only."""
+
+
+class ContainerOptions(ImageOptions):
+    """The options of create and run."""
+
+    console_socket: str = text("--console-socket", help="unix socket that receives the terminal's master", kind="path")
+    pidfd_socket: str = text("--pidfd-socket", help="unix socket that receives a pidfd of the process", kind="path")
+    pid_file: str = text("--pid-file", help="file to write the process ID to", kind="path")
+    no_pivot: bool = flag("--no-pivot", help="do not use pivot_root (for a root in a ramdisk)")
+    no_new_keyring: bool = flag("--no-new-keyring", help="keep the caller's session keyring")
+    preserve_fds: int = number("--preserve-fds", help="pass this many more file descriptors (3, 4, ...)")
+    id: str = positional("ID")
+    command: list[str] = positional("COMMAND...")
+
+
+@COMMANDS.command("create", "create a container that waits for start", "lifecycle:create", stop="image")
+class Create(ContainerOptions):
+    pass
+
+
+@COMMANDS.command("start", "start a created container", "lifecycle:start")
+class Start(Record):
+    id: str = positional("ID")
+
+
+@COMMANDS.command("run", "create and start a container", "lifecycle:run", stop="image")
+class Run(ContainerOptions):
+    detach: bool = flag("--detach", "-d", help="do not wait for its end")
+    keep: bool = flag("--keep", help="do not delete it when it ends")
+    no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)
+
+
+@COMMANDS.command("exec", "run a process in a container", "execute:execute", stop=True, failure=255)
+class Exec(Record):
+    console_socket: str = text("--console-socket", help="unix socket that receives the terminal's master", kind="path")
+    pidfd_socket: str = text("--pidfd-socket", help="unix socket that receives a pidfd of the process", kind="path")
+    cwd: str = text("--cwd", help="working directory")
+    env: list[str] = many("--env", "-e", help="NAME=VALUE to add to the environment")
+    tty: bool = flag("--tty", "-t", help="allocate a terminal")
+    user: str = text("--user", "-u", help="uid[:gid]")
+    additional_gids: list[str] = many("--additional-gids", "-g", help="additional group")
+    process: str = text("--process", "-p", help="file with the process object", kind="path")
+    detach: bool = flag("--detach", "-d", help="do not wait for its end")
+    pid_file: str = text("--pid-file", help="file to write the process ID to", kind="path")
+    process_label: str = text("--process-label", help="SELinux label")
+    apparmor: str = text("--apparmor", help="AppArmor profile")
+    no_new_privs: bool = flag("--no-new-privs", help="it can gain no privileges")
+    cap: list[str] = many("--cap", "-c", help="capability to add")
+    preserve_fds: int = number("--preserve-fds", help="pass this many more file descriptors (3, 4, ...)")
+    cgroup: list[str] = many("--cgroup", help="cgroup below the container's to run in")
+    ignore_paused: bool = flag("--ignore-paused", help="also in a paused container")
+    no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)
+    id: str = positional("ID")
+    command: list[str] = positional("COMMAND...")
+
+
+@COMMANDS.command("state", "print the state of a container", "inspect:state")
+class State(Record):
+    id: str = positional("ID")
+
+
+@COMMANDS.command(
+    "kill", "send a signal to a container (default: its stop signal, or TERM)", "lifecycle:kill", stop=True
 )
-BY_NAME = {command.name: command for command in COMMANDS}
-# Commands of two words, by their first.
-GROUPS = {"image": "get, keep and inspect images", "volume": "list and remove named volumes"}
+class Kill(Record):
+    all: bool = flag("--all", "-a", help="to all its processes", hidden=True)
+    id: str = positional("ID")
+    signal: str = positional("[SIGNAL]")
+
+
+@COMMANDS.command("delete", "remove a container", "lifecycle:delete")
+class Delete(Record):
+    force: bool = flag("--force", "-f", help="kill it first if it is running")
+    id: str = positional("ID")
+
+
+@COMMANDS.command("list", "list containers", "inspect:listing")
+class List(Record):
+    format: str = text("--format", "-f", **FORMAT)
+    quiet: bool = flag("--quiet", "-q", help="only IDs")
+
+
+@COMMANDS.command("ps", "list the processes of a container", "inspect:ps", stop=True)
+class Ps(Record):
+    format: str = text("--format", "-f", **FORMAT)
+    id: str = positional("ID")
+    ps_options: list[str] = positional("PS-OPTIONS...")
+
+
+@COMMANDS.command("pause", "stop all processes of a container", "lifecycle:pause")
+class Pause(Record):
+    id: str = positional("ID")
+
+
+@COMMANDS.command("resume", "let a paused container continue", "lifecycle:resume")
+class Resume(Record):
+    id: str = positional("ID")
+
+
+@COMMANDS.command("update", "change the limits of a container", "update:update")
+class Update(Record):
+    resources: str = text(
+        "--resources",
+        "-r",
+        help="file with linux.resources, - for stdin; other options are then ignored",
+        kind="path",
+    )
+    blkio_weight: str = text("--blkio-weight", help="I/O weight, 10 to 1000")
+    cpu_period: str = text("--cpu-period", help="CPU period, in microseconds")
+    cpu_quota: str = text("--cpu-quota", help="CPU time in each period, in microseconds")
+    cpu_burst: str = text("--cpu-burst", help="unused CPU time that may accumulate, in microseconds")
+    cpu_share: str = text("--cpu-share", help="weight of its CPU time")
+    cpu_rt_period: str = text("--cpu-rt-period", help="refused: cgroup v2 has no such limit")
+    cpu_rt_runtime: str = text("--cpu-rt-runtime", help="refused: cgroup v2 has no such limit")
+    cpuset_cpus: str = text("--cpuset-cpus", help="CPUs, as 0-3,7")
+    cpuset_mems: str = text("--cpuset-mems", help="memory nodes, as 0-3,7")
+    cpu_idle: str = text("--cpu-idle", help="1: use only idle CPU time")
+    memory: str = text("--memory", help="memory limit, in bytes or as 512m")
+    memory_reservation: str = text("--memory-reservation", help="memory protected from reclaim")
+    memory_swap: str = text("--memory-swap", help="memory and swap together, -1 for no limit")
+    pids_limit: str = text("--pids-limit", help="maximum number of processes")
+    l3_cache_schema: str = text("--l3-cache-schema", help="share of the L3 cache: a line of its resctrl schemata")
+    mem_bw_schema: str = text("--mem-bw-schema", help="share of the memory bandwidth: a line of its resctrl schemata")
+    kernel_memory: str = text("--kernel-memory", help="ignored", hidden=True)
+    kernel_memory_tcp: str = text("--kernel-memory-tcp", help="ignored", hidden=True)
+    id: str = positional("ID")
+
+
+@COMMANDS.command("events", "print statistics and OOM events", "events:events")
+class Events(Record):
+    interval: str = text("--interval", help="time between two statistics, as 5s", default="5s")
+    stats: bool = flag("--stats", help="print statistics once and exit")
+    id: str = positional("ID")
+
+
+@COMMANDS.command("wait", "wait for a container to end and print how it ended", "inspect:wait")
+class Wait(Record):
+    id: str = positional("ID")
+
+
+@COMMANDS.command("spec", "write a config.json to start from", "documents:spec")
+class Spec(Record):
+    bundle: str = text("--bundle", "-b", help="directory that holds config.json", kind="directory", default=".")
+    rootless: bool = flag("--rootless", help="for an ordinary user")
+
+
+@COMMANDS.command("features", "print what this stele and this host support", "documents:features")
+class Features(Record):
+    pass
+
+
+@COMMANDS.command("plan", "print exactly what create would do", "documents:plan", stop=True)
+class Plan(ImageOptions):
+    json: bool = flag("--json", help="print the plan as JSON")
+    seccomp: bool = flag("--seccomp", help="include every instruction of the filter")
+    command: list[str] = positional("COMMAND...")
+
+
+@COMMANDS.command("trace", "draw the output of --trace as SVG", "draw:trace")
+class DrawTrace(Record):
+    file: str = positional("FILE")
+    files: list[str] = positional("FILES...")
+
+
+@COMMANDS.command("validate", "check a config.json, state or features document", "documents:validate")
+class Validate(Record):
+    file: str = positional("FILE")
+
+
+@COMMANDS.command("completion", "print shell completion for bash, zsh or fish", "documents:completion")
+class Completion(Record):
+    shell: str = positional("SHELL")
+
+
+COMMANDS.update(IMAGES)
+
+
+@COMMANDS.command("unpack", "make a bundle from an image", "unpack:unpack")
+class Unpack(Record):
+    platform: str = text("--platform", help=PLATFORM)
+    image: str = positional("IMAGE")
+    bundle: str = positional("BUNDLE")
+
+
+COMMANDS.refuse("checkpoint", NO_CHECKPOINT)
+COMMANDS.refuse("restore", NO_CHECKPOINT)

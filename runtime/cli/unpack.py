@@ -6,21 +6,22 @@ import json
 import os
 from typing import Any
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import Unpack
 from runtime.errors import HostError
 from runtime.host.paths import absolute
 
 
-def unpack(options: Globals, values: dict[str, Any]) -> int:
+def unpack(context: Globals, options: Unpack) -> int:
     """Make BUNDLE with the image's files in `rootfs` and a config.json that runs it as `run --image` would."""
     from runtime.images.find import find
     from runtime.images.platforms import parse_platform
     from runtime.images.store import ImageStore
 
-    store = ImageStore(options.images)
-    platform = parse_platform(values["platform"]) if values["platform"] else None
-    image = find(store, values["image"], platform)
-    bundle = absolute(values["bundle"], "bundle")
+    store = ImageStore(context.images)
+    platform = parse_platform(options.platform) if options.platform else None
+    image = find(store, options.image, platform)
+    bundle = absolute(options.bundle, "bundle")
     made = _make_directory(bundle)
     try:
         _fill(store, image, bundle)

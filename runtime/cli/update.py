@@ -6,7 +6,8 @@ import re
 import sys
 from typing import Any
 
-from runtime.cli.main import Globals
+from runtime.cli.context import Globals
+from runtime.cli.table import Update
 from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import UsageError
@@ -49,30 +50,35 @@ def _number(text: str, name: str) -> int:
     return int(text)
 
 
-def resources_of(values: dict[str, Any]) -> dict[str, Any]:
+def resources_of(options: Update) -> dict[str, Any]:
     """linux.resources from the flags that were given."""
-    memory = {key: size(values[flag], flag.replace("_", "-")) for flag, key in SIZES.items() if values[flag]}
-    cpu: dict[str, Any] = {
-        key: _number(values[flag], flag.replace("_", "-")) for flag, key in CPU.items() if values[flag]
+    memory = {
+        key: size(text, flag.replace("_", "-")) for flag, key in SIZES.items() if (text := getattr(options, flag))
     }
-    cpu |= {key: values[f"cpuset_{key}"] for key in ("cpus", "mems") if values[f"cpuset_{key}"]}
+    cpu: dict[str, Any] = {
+        key: _number(text, flag.replace("_", "-")) for flag, key in CPU.items() if (text := getattr(options, flag))
+    }
+    if options.cpuset_cpus:
+        cpu["cpus"] = options.cpuset_cpus
+    if options.cpuset_mems:
+        cpu["mems"] = options.cpuset_mems
     resources: dict[str, Any] = {"memory": memory, "cpu": cpu}
-    if values["pids_limit"]:
-        resources["pids"] = {"limit": _number(values["pids_limit"], "pids-limit")}
-    if values["blkio_weight"]:
-        resources["blockIO"] = {"weight": _number(values["blkio_weight"], "blkio-weight")}
+    if options.pids_limit:
+        resources["pids"] = {"limit": _number(options.pids_limit, "pids-limit")}
+    if options.blkio_weight:
+        resources["blockIO"] = {"weight": _number(options.blkio_weight, "blkio-weight")}
     return resources
 
 
-def update(options: Globals, values: dict[str, Any]) -> int:
-    source, schema = values["resources"], ""
+def update(context: Globals, options: Update) -> int:
+    source, schema = options.resources, ""
     if source == "-":
         resources = parse_document(sys.stdin.buffer.read(), "stdin")
     elif source:
         resources = load_document(source, advice="--resources names a file with linux.resources")
     else:
-        resources = resources_of(values)
-        schema = "".join(f"{values[flag]}\n" for flag in ("l3_cache_schema", "mem_bw_schema") if values[flag])
+        resources = resources_of(options)
+        schema = "".join(f"{line}\n" for line in (options.l3_cache_schema, options.mem_bw_schema) if line)
     check("resources", resources)
-    lifecycle.update(options.store(), check_id(values["id"]), resources, schema)
+    lifecycle.update(context.store(), check_id(options.id), resources, schema)
     return 0

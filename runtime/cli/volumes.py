@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from runtime.cli.context import Globals
+from runtime.cli.image_table import ListVolumes, RemoveVolumes
 from runtime.cli.images import store_of
 from runtime.cli.inspect import print_table
-from runtime.cli.main import Globals
 from runtime.images import volumes
 
 
-def listing(options: Globals, values: dict[str, Any]) -> int:
-    found = volumes.kept(store_of(options))
-    if values["quiet"]:
+def listing(context: Globals, options: ListVolumes) -> int:
+    found = volumes.kept(store_of(context))
+    if options.quiet:
         for volume in found:
             print(volume.name)
-    elif values["format"] == "json":
+    elif options.format == "json":
         rows = [{"name": v.name, "path": v.path, "containers": list(v.containers)} for v in found]
         print(json.dumps(rows))
     else:
@@ -24,9 +24,9 @@ def listing(options: Globals, values: dict[str, Any]) -> int:
     return 0
 
 
-def remove(options: Globals, values: dict[str, Any]) -> int:
-    store = store_of(options)
-    for name in (values["name"], *values["more"]):
+def remove(context: Globals, options: RemoveVolumes) -> int:
+    store = store_of(context)
+    for name in (options.name, *options.more):
         volumes.remove(store, name)
         print(name)
     return 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.cli import from_image
+from runtime.cli.table import ContainerOptions
 from runtime.images import archives, volumes
 from runtime.images.export import export_image
 from runtime.images.merged import Merged
@@ -90,7 +91,7 @@ def test_folders_that_call_their_images_the_same(
         return found
 
     monkeypatch.setattr(archives, "import_images", and_another)
-    wanted = {"image": f"oci:{tmp_path}/one/app", "pull": "never", "signature_policy": ""}
+    wanted = ContainerOptions(image=f"oci:{tmp_path}/one/app")
     store = ImageStore(str(images.path))
     found = from_image._image(store, wanted)
     assert found.digest == store.resolve("of-one")["digest"] != store.resolve(found.name)["digest"]

@@ -18,7 +18,7 @@ import pytest
 from runtime.cli import inspect
 from runtime.cli.declare import Command
 from runtime.cli.parse import HelpWanted, parse_command
-from runtime.cli.table import BY_NAME, COMMANDS, GLOBALS
+from runtime.cli.table import COMMANDS, GLOBALS, Ps
 from runtime.errors import UsageError
 from runtime.images.store import ImageStore
 from tests.harness.runtime import REPO
@@ -56,8 +56,8 @@ def run(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
     ],
 )  # fmt: skip
 def test_what_words_mean(command: str, words: list[str], expected: dict[str, Any]) -> None:
-    values = parse_command(BY_NAME[command], words)
-    assert {key: values[key] for key in expected} == expected
+    options = parse_command(COMMANDS[command], words)
+    assert {key: getattr(options, key) for key in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_what_words_mean(command: str, words: list[str], expected: dict[str, Any
 )
 def test_what_is_refused(command: str, words: list[str], problem: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_command(BY_NAME[command], words)
+        parse_command(COMMANDS[command], words)
     assert str(caught.value) == problem
 
 
 @pytest.mark.parametrize("word", ["--help", "-help", "-h"])
 def test_help_is_wanted(word: str) -> None:
     with pytest.raises(HelpWanted):
-        parse_command(BY_NAME["exec"], [word])
+        parse_command(COMMANDS["exec"], [word])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path, words: list[str]) -> N
     assert there("--root", str(tmp_path), "list", "-q").returncode == 0
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.refused], ids=lambda c: c.name)
+@pytest.mark.parametrize("command", [c for c in COMMANDS.values() if not c.refused], ids=lambda c: c.name)
 def test_each_command_is_there_and_has_help(command: Command) -> None:
     """Its function exists, `--help`, `-h` and `help COMMAND` agree, and every option that is not hidden is told."""
     from importlib import import_module
@@ -120,7 +120,7 @@ def test_each_command_is_there_and_has_help(command: Command) -> None:
     assert callable(getattr(import_module(f"runtime.cli.{module}"), function))
     text = help_text(command.name)
     assert text.startswith(f"Usage: stele {command.name} ")
-    for option in command.options:
+    for option in command.record.options:
         assert (option.names[0] in text) != option.hidden, option.names
 
 
@@ -368,7 +368,7 @@ def test_ps_on_a_host_without_one(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(inspect, "PS", "/nonexistent")
     monkeypatch.setattr(inspect.lifecycle, "manager_of", lambda record: SimpleNamespace(pids=lambda: [os.getpid()]))
     options: Any = SimpleNamespace(store=lambda: SimpleNamespace(read=lambda name: None))
-    assert inspect.ps(options, {"id": "x", "format": "table", "ps_options": []}) == 0
+    assert inspect.ps(options, Ps(id="x")) == 0
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["UID", "PID", "PPID", "STIME", "CMD"]
     assert line.split()[:3] == [str(os.getuid()), str(os.getpid()), str(os.getppid())]
