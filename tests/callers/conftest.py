@@ -26,7 +26,7 @@ echo "another runtime than stele was called: $0 $*" >&2
 exit 1
 """
 
-# As the README has it, and in the place of the host's own file, so that what Podman itself starts (health checks by
+# As docs/callers.md has it, and in the place of the host's own file, so that what Podman itself starts (health checks by
 # systemd, clean-up by conmon) reads it too.
 CONTAINERS_CONF = f"""
 [engine]

@@ -36,7 +36,7 @@ class Docker:
 
 @contextmanager
 def dockerd(host: Guest, *flags: str) -> Iterator[Docker]:
-    """The daemon with the image, configured as the README says; at the end no container is left."""
+    """The daemon with the image, configured as docs/callers.md says; at the end no container is left."""
     config = {
         "runtimes": {"stele": {"path": STELE}},
         "default-runtime": "stele",

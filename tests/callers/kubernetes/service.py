@@ -1,4 +1,4 @@
-"""containerd serving Kubernetes' interface with stele as its runtime, configured as the README says."""
+"""containerd serving Kubernetes' interface with stele as its runtime, configured as docs/callers.md says."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ NETWORK = {
 
 
 def documented() -> str:
-    """What the README has for config.toml, for stele where the tests have it."""
-    lines = (REPO / "README.md").read_text().splitlines()
+    """What docs/callers.md has for config.toml."""
+    lines = (REPO / "docs/callers.md").read_text().splitlines()
     after = itertools.dropwhile(lambda line: not line.startswith(f"    [{CRI}"), lines)
     block = itertools.takewhile(lambda line: line.startswith("    "), after)
-    return "\n".join(block).replace("/path/to/build/bin/stele", "/usr/bin/stele")
+    return "\n".join(block)
 
 
 @contextmanager
 def containerd(host: Guest) -> Iterator[Kubelet]:
     """The daemon with the images of containers and of the pods' own container, which waits and reaps orphans."""
-    assert "[" in documented(), "the README has no config for Kubernetes"
+    assert "[" in documented(), "docs/callers.md has no config for Kubernetes"
     host.write("/run/cri.toml", CONFIG + documented())
     host.write("/run/cni/pods.conflist", json.dumps(NETWORK))
     pause = archive(REPO / "build/images/shell", PAUSE, ("sh", "-c", "while :; do sleep 60 & wait; done"))

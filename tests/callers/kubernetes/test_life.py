@@ -18,14 +18,14 @@ LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d) (st
 
 
 def test_ready(kubelet: Kubelet) -> None:
-    """containerd has taken the README's config, and the network."""
+    """containerd has taken docs/callers.md's config, and the network."""
     conditions = kubelet("Status")["status"]["conditions"]
     assert {each["type"]: each["status"] for each in conditions} == {"RuntimeReady": True, "NetworkReady": True}
 
 
 @pytest.mark.parametrize("handler", ["", "cgroupfs"])
 def test_life(kubelet: Kubelet, host: Guest, handler: str) -> None:
-    """From RunPodSandbox to RemovePodSandbox, with the README's cgroups of systemd and with cgroupfs."""
+    """From RunPodSandbox to RemovePodSandbox, with docs/callers.md's cgroups of systemd and with cgroupfs."""
     with kubelet.pod(handler) as pod:
         assert pod.status()["state"] == "SANDBOX_READY"
         assert pod.status()["network"]["ip"].startswith("10.88.7.")
