@@ -109,8 +109,11 @@ def commands(folder: Path) -> list[list[str]]:
         (folder / name / "config.json").write_text(json.dumps(config))
     root, store = folder / "ends/rootfs", folder / "store"
     layout.write(root, store, "localhost/image:latest", {"Cmd": ["/pause", "end"]})
-    layer = hashlib.sha256(layout.layer_tar(root)).hexdigest()
-    shutil.copytree(root, store / "layers/sha256" / layer / "tree")
+    layer = store / "layers/sha256" / hashlib.sha256(layout.layer_tar(root)).hexdigest()
+    shutil.copytree(root, layer / "tree")
+    (manifest,) = json.loads((store / "index.json").read_bytes())["manifests"]
+    (blob,) = json.loads((store / "blobs/sha256" / manifest["digest"][7:]).read_bytes())["layers"]
+    (layer / blob["digest"][7:]).symlink_to("tree")  # see runtime/images/layers.py
     (folder / "state").mkdir(mode=0o700)
     own = ["--root", "state", "--store", "store", "--cgroup-manager", "disabled"]
     ends, waits = (["--bundle", name] for name in ("ends", "waits"))

@@ -51,7 +51,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
                 f"run only where an emulator for them is registered (binfmt_misc); `stele image pull --platform {host}` "
                 "gets the right one"
             )
-        layers = _layers(store, image)
+        layers = _layers(store, image, context.root)
         with Merged(layers) as merged:
             user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
             volumes = settings.image_volumes(image.config, wanted)
@@ -189,7 +189,7 @@ def _as_it_came(store: ImageStore, new: Imported | Pulled) -> Image:
     return Image(new.name, new.descriptor.digest, new.manifest, store.config(new.manifest))
 
 
-def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
+def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
     """The trees of the image's layers, the highest first.
 
     One that is there twice counts once, at its highest place: nothing of it would be seen at the lower one, and
@@ -198,10 +198,10 @@ def _layers(store: ImageStore, image: Image) -> tuple[str, ...]:
     trees = store.trees(image.config)
     if not trees:
         raise ImageError(f'image "{image.name}" has no layers, and so no program that could run')
-    if not all(map(os.path.isdir, trees)):
+    if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):
         from runtime.images.layers import unpack_image
 
-        trees = unpack_image(store, image.manifest)
+        trees = unpack_image(store, image.manifest, cache=f"{root}/.cache")
     return tuple(dict.fromkeys(reversed(trees)))
 
 

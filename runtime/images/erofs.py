@@ -63,6 +63,8 @@ def sealed(store: ImageStore, config: ImageConfig) -> Sealed | None:
 def seal(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Sealed:
     """The file that stands for an image's layers, made if there is none.
 
+    It is named by the diff_ids, so the caller has checked that the image's blobs have them (`layers.unpack_image`).
+
     Raises:
         HostError: mkfs.erofs is missing or failed, or the disk is full; nothing of it is left. ImageError: a layer
         is broken.

@@ -1,7 +1,9 @@
 """Layers become trees of files: <store>/layers/sha256/<hex of diff_id>/tree, each unpacked once for all images.
 
 The directory <hex> is the layer's lock. Its `new` is a tree that is being made or removed, and is never believed;
-`tree` is whole, durable, and verified against the diff_id while it was made.
+`tree` is whole, durable, and verified against the diff_id while it was made. Beside it, a link to `tree` that is named
+by the hex of a blob's digest records that this blob was unpacked or hashed and has the diff_id. Without that record an
+image's config could claim the diff_id of another image's layer, and run its tree.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from runtime.errors import HostError
+from runtime.host.hashing import Sha256
 from runtime.host.interrupt import waiting
 from runtime.host.unpack import (
     LOWEST,
@@ -28,6 +31,7 @@ from runtime.host.unpack import (
     Unpacking,
     initial_user_namespace,
 )
+from runtime.host.unpack import unpacked as plain_pieces
 from runtime.images.budget import load
 from runtime.images.files import open_dir, remove_tree, touch
 from runtime.images.flat import merge
@@ -40,11 +44,14 @@ PLACE = "layers/sha256"
 TREE, NEW = "tree", "new"
 
 
-def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None = None) -> list[str]:
+def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None = None, cache: str = "") -> list[str]:
     """The trees of an image's layers in overlayfs form, lowest first; those that are missing are unpacked.
+
+    A tree that another image's blob was unpacked to is used only once this image's blob was hashed, too.
 
     Args:
         budget: None for the store's own (runtime.images.budget).
+        cache: directory that remembers such hashes for a store on a read-only file system; "" for none.
     Returns:
         absolute paths. `gc` leaves them for its grace period, and as long as `store.hold` names their diff_ids.
     Raises:
@@ -52,22 +59,40 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
         HostError: the kernel or the disk refuses; the same.
     """
     diff_ids = store.config(manifest).diff_ids
-    lacking = [each for each in diff_ids if not os.path.isdir(tree_path(store, each))] if store.read_only() else []
+    budget = budget or load(store.path)
+    pairs = {(diff_id, layer.digest): layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)}
+    if store.read_only():
+        _prove_shipped(store, pairs, budget, cache)
+        return [tree_path(store, diff_id) for diff_id in diff_ids]
+    missing = {pair: layer for pair, layer in pairs.items() if not _wanted(store, *pair)}
+    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    all_at_once(
+        [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for (diff_id, _), layer in missing.items()]
+    )
+    return [tree_path(store, diff_id) for diff_id in diff_ids]
+
+
+def _prove_shipped(store: ImageStore, pairs: dict[tuple[str, str], Descriptor], budget: Budget, cache: str) -> None:
+    """Check the layers of a store that cannot be written. Raises: HostError: one is not unpacked."""
+    lacking = {diff_id for diff_id, _ in pairs if not os.path.isdir(tree_path(store, diff_id))}
     if lacking:
         raise HostError(
             f"--store {store.path}: it is read-only, as its file system is, and {len(lacking)} of the image's layers are "
             "not unpacked in it; do that where it is made, by `stele image pull --unpack` or `import --unpack`",
             errno.EROFS,
         )
-    missing = {
-        diff_id: layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True) if not _wanted(store, diff_id)
+    unproven = {
+        f"{cache}/layer-{_hex(diff_id)}-{_hex(layer.digest)}": (diff_id, layer)
+        for (diff_id, _), layer in pairs.items()
+        if not os.path.isdir(_pair_path(store, diff_id, layer.digest))
     }
-    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
-    budget = budget or load(store.path)
-    all_at_once(
-        [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for diff_id, layer in missing.items()]
-    )
-    return [tree_path(store, diff_id) for diff_id in diff_ids]
+    if cache:
+        unproven = {mark: pair for mark, pair in unproven.items() if not os.path.exists(mark)}
+    all_at_once([(layer.size, partial(prove, store, layer, diff_id, budget)) for diff_id, layer in unproven.values()])
+    if cache and unproven:
+        os.makedirs(cache, mode=0o700, exist_ok=True)
+        for mark in unproven:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: Budget | None = None) -> None:
@@ -123,6 +148,15 @@ def tree_path(store: ImageStore, diff_id: str) -> str:
     return f"{store.path}/{PLACE}/{diff_id.removeprefix('sha256:')}/{TREE}"
 
 
+def _pair_path(store: ImageStore, diff_id: str, digest: str) -> str:
+    """The record that a blob has a diff_id: a link to the tree."""
+    return f"{store.path}/{PLACE}/{_hex(diff_id)}/{_hex(digest)}"
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
 def unpacked(store: ImageStore) -> list[str]:
     """The diff_ids of all layers that have a place in the store."""
     return [f"sha256:{name}" for name in sorted(os.listdir(store.directory(PLACE)))]
@@ -149,6 +183,7 @@ def remove(store: ImageStore, diff_id: str, *, older_than: float) -> bool:
         with contextlib.suppress(FileNotFoundError):
             os.rename(TREE, NEW, src_dir_fd=lock, dst_dir_fd=lock)  # from here on it is not believed
         remove_tree(lock, NEW)
+        _forget_pairs(lock)
         os.rmdir(name, dir_fd=place)
     except BlockingIOError:
         return False
@@ -177,13 +212,20 @@ def _locked(store: ImageStore, diff_id: str) -> Iterator[int]:
             os.close(lock)
 
 
-def _wanted(store: ImageStore, diff_id: str) -> bool:
-    """Whether a layer's tree is there; `gc` then leaves it for its grace period."""
+def _forget_pairs(lock: int) -> None:
+    """Remove the records of a place whose tree is gone."""
+    for name in os.listdir(lock):
+        if name not in (TREE, NEW):
+            os.unlink(name, dir_fd=lock)
+
+
+def _wanted(store: ImageStore, diff_id: str, digest: str) -> bool:
+    """Whether a blob's tree is there and proven; `gc` then leaves it for its grace period."""
     try:
         touch(diff_id.removeprefix("sha256:"), store.directory(PLACE))
     except FileNotFoundError:
         return False
-    return os.path.isdir(tree_path(store, diff_id))
+    return os.path.isdir(_pair_path(store, diff_id, digest))
 
 
 class Work:
@@ -205,6 +247,11 @@ class Work:
         finally:
             with self._lock:
                 self._running.remove(unpacking)
+
+    def check(self) -> None:
+        """Raises: HostError: all are to stop."""
+        if self._stopped:
+            raise HostError("interrupted", errno.ECANCELED)
 
     def stop(self) -> None:
         with self._lock:
@@ -279,6 +326,10 @@ def beside(store: ImageStore, layer: Descriptor, diff_id: str, work: Work) -> It
 def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budget: Budget, work: Work) -> None:
     with _locked(store, diff_id) as lock:
         if os.path.isdir(tree_path(store, diff_id)):
+            if not os.path.isdir(_pair_path(store, diff_id, layer.digest)):
+                prove(store, layer, diff_id, budget, work)
+                _record_pair(lock, layer)
+                os.fsync(lock)
             return
         remove_tree(lock, NEW)
         try:
@@ -288,13 +339,47 @@ def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budge
                 _apply(store, layer, diff_id, tree, form, budget, work, durable=True)
             finally:
                 os.close(tree)
+            _record_pair(lock, layer)
             os.rename(NEW, TREE, src_dir_fd=lock, dst_dir_fd=lock)
             os.fsync(lock)
         except BaseException:
             remove_tree(lock, NEW)
+            _forget_pairs(lock)
             # Empty, it means nothing; whoever waits for the lock sees that it is gone.
             os.rmdir(diff_id.removeprefix("sha256:"), dir_fd=store.directory(PLACE))
             raise
+
+
+def _record_pair(lock: int, layer: Descriptor) -> None:
+    with contextlib.suppress(FileExistsError):  # of one who was killed before the tree had its name
+        os.symlink(TREE, _hex(layer.digest), dir_fd=lock)
+
+
+def prove(store: ImageStore, layer: Descriptor, diff_id: str, budget: Budget, work: Work) -> None:
+    """Unpack a layer's blob to nowhere, and compare its plain digest.
+
+    Raises:
+        ImageError: it is not there, damaged, or not what the config says.
+    """
+    found = Sha256()
+    blob = store.open_blob(layer.digest)
+    try:
+        for piece in plain_pieces(blob, budget):
+            work.check()
+            found.update(piece)
+    except LayerError as e:
+        raise ImageError(f"layer {layer.digest}: {e}") from e
+    finally:
+        os.close(blob)
+    _check_diff_id(layer, f"sha256:{found.hexdigest()}", diff_id)
+
+
+def _check_diff_id(layer: Descriptor, found: str, diff_id: str) -> None:
+    if found != diff_id:
+        raise ImageError(
+            f"layer {layer.digest}: it unpacks to {found}, but the image's config has the diff_id {diff_id}; "
+            "the image is broken, or the layer was damaged: remove the image and pull it again"
+        )
 
 
 def _apply(
@@ -317,9 +402,5 @@ def _apply(
         raise HostError(f"layer {layer.digest}: {e}", e.errno) from e
     finally:
         os.close(blob)
-    if done.diff_id != diff_id:
-        raise ImageError(
-            f"layer {layer.digest}: it unpacks to {done.diff_id}, but the image's config has the diff_id {diff_id}; "
-            "the image is broken, or the layer was damaged: remove the image and pull it again"
-        )
+    _check_diff_id(layer, done.diff_id, diff_id)
     return done

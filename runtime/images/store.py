@@ -275,6 +275,16 @@ class ImageStore:
         """Where the trees of an image's layers are, or will be (`layers.unpack_image`): absolute paths, lowest first."""
         return [f"{self.path}/layers/sha256/{diff_id.removeprefix('sha256:')}/tree" for diff_id in config.diff_ids]
 
+    def proven(self, manifest: model.Manifest, config: model.ImageConfig) -> list[str]:
+        """Per layer, a path that is a directory only if the tree exists and the layer's blob was seen to unpack to it.
+
+        A config may name any diff_id, so a tree alone says nothing about the blob (see `layers.unpack_image`).
+        """
+        return [
+            f"{self.path}/layers/sha256/{diff_id.removeprefix('sha256:')}/{layer.digest.removeprefix('sha256:')}"
+            for diff_id, layer in zip(config.diff_ids, manifest.layers, strict=True)
+        ]
+
     # ---- uses ----
 
     def hold(self, container_id: str, root: str, chain: Sequence[str]) -> bytes:

@@ -274,3 +274,24 @@ def another_file_system(arena: Arena) -> Outcome:
     os.utime(sealed["honest"], ns=(told.st_atime_ns, told.st_mtime_ns))
     ran = image.run("--rootfs", "erofs", sh="cat /word")
     return ran.outcome("the root is that of another image" if "forged" in ran.out else "", "honest")
+
+
+@attack(
+    "G6",
+    "-",
+    "an image of junk names another image's diff_id in its config, and runs that image's tree",
+    Patch(
+        "runtime/cli/from_image.py",
+        "if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):",
+        "if not all(map(os.path.isdir, trees)):",
+    ),
+)
+@with_images
+def tree_of_another_image(arena: Arena) -> Outcome:
+    image = ImageRuns(arena)
+    ran = image.run()
+    if "payload ran" not in ran.out:
+        return Outcome(UNKNOWN, ran.err)
+    images.add_image(image.store, "image", [b"junk"], {"Cmd": ["/bin/true"]}, diff_ids_of=[images.layer(SHELL)])
+    ran = image.run()
+    return ran.outcome("it ran another image's files" if "payload ran" in ran.out else "", "")

@@ -48,8 +48,13 @@ def layer(files: Mapping[str, str | bytes | tuple[str, int, int, int] | None]) -
     return out.getvalue()
 
 
-def add_image(store: Path, name: str, layers: Sequence[bytes], run: Mapping[str, Any]) -> str:
-    """An image of plain tars, the lowest first; returns the manifest's digest."""
+def add_image(
+    store: Path, name: str, layers: Sequence[bytes], run: Mapping[str, Any], *, diff_ids_of: Sequence[bytes] = ()
+) -> str:
+    """An image of plain tars, the lowest first; returns the manifest's digest.
+
+    diff_ids_of: other tars, whose digests the config claims for the layers.
+    """
     images = ImageStore(str(store))
 
     def add(kind: str, data: bytes) -> dict[str, Any]:
@@ -59,7 +64,10 @@ def add_image(store: Path, name: str, layers: Sequence[bytes], run: Mapping[str,
         "architecture": layout.ARCHITECTURES[platform.machine()],
         "os": "linux",
         "config": dict(run),
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in layers]},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in diff_ids_of or layers],
+        },
     }
     manifest = {
         "schemaVersion": 2,

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,21 @@ def test_a_layer_is_shared_by_images(store: ImageStore) -> None:
     )
     assert first[0] == second[0]
     assert len(layers.unpacked(store)) == 3
+
+
+def test_a_tree_without_its_record(store: ImageStore) -> None:
+    """As stele 0.1.0 left it: the blob is hashed once, what it is is recorded, and the tree is not unpacked again."""
+    plain = layer(entry("base"))
+    packed = gzip.compress(plain)
+    manifest = store.manifest(add_image(store, (plain, packed)))
+    (tree,) = layers.unpack_image(store, manifest)
+    (record,) = store.proven(manifest, store.config(manifest))
+    inode = os.stat(tree).st_ino
+    os.unlink(record)
+    assert layers.unpack_image(store, manifest) == [tree]
+    assert os.path.isdir(record) and os.stat(tree).st_ino == inode
+    assert layers.remove(store, layers.unpacked(store)[0], older_than=time.time() + 1)
+    assert os.listdir(store.directory("layers/sha256")) == []
 
 
 def test_the_disk_is_full(memory: Path) -> None:

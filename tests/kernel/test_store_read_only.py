@@ -74,6 +74,20 @@ def test_containers_run_from_it(shipped: Shipped, stele: Runtime) -> None:
     assert len(json.loads(shipped("image", "gc", "--grace-period", "0", "--format", "json").stdout)["layers"]) == 2
 
 
+def test_a_store_of_before_the_records(shipped: Shipped, stele: Runtime) -> None:
+    """Trees of stele 0.1.0, which recorded no blobs: each is hashed at its first run, which --root remembers."""
+    shipped("run", "--image", "shell", stele.id(), "id")
+    for record in shipped.path.glob("layers/sha256/*/*"):
+        if record.is_symlink():
+            record.unlink()
+    shipped.seal()
+    before = shipped.content()
+    for _ in range(2):
+        assert shipped("run", "--image", "shell", stele.id(), "cat", "/etc/word").stdout == "stone"
+        assert len(list((stele.root / ".cache").glob("layer-*"))) == 2
+    assert shipped.content() == before
+
+
 def test_it_is_looked_at(shipped: Shipped, tmp_path: Path) -> None:
     shipped.seal()
     assert shipped("image", "list", "-q").stdout == "shell\n"
