@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/futex.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,10 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define CHILD_STACK 16384
 
 static int result(long r)
 {
@@ -26,7 +31,7 @@ static int result(long r)
 
 __attribute__((noreturn)) static void child_fails(struct stele_spawn *s, const char *call)
 {
-	s->failed = call; /* the memory is shared with the parent, which waits */
+	s->failed = call; /* the memory is shared with the parent, which waits and touches nothing of it */
 	_exit(errno & 0xff);
 }
 
@@ -97,26 +102,92 @@ __attribute__((noreturn, noinline)) static void child(struct prepared *p)
 	child_fails(s, "execveat");
 }
 
-/* As vfork(2): the child runs on this stack frame until it execs, and we wait. It calls one function that never
- * returns, so nothing that we need afterwards is overwritten. */
+/* The child runs in our memory, on a stack of its own, and never returns. */
 __attribute__((noinline)) static long clone_child(struct clone_args *args, struct prepared *p)
 {
+	void (*run)(struct prepared *) = child;
 	long pid;
 #if defined(__x86_64__)
-	__asm__ volatile("syscall"
+	__asm__ volatile("syscall\n"
+			 "	test %%rax, %%rax\n"
+			 "	jnz 1f\n"
+			 "	xor %%ebp, %%ebp\n"
+			 "	mov %[p], %%rdi\n"
+			 "	call *%[run]\n"
+			 "1:"
 			 : "=a"(pid)
-			 : "a"((long)SYS_clone3), "D"(args), "S"(sizeof(*args))
+			 : "a"((long)SYS_clone3), "D"(args), "S"(sizeof(*args)), [p] "r"(p), [run] "r"(run)
 			 : "rcx", "r11", "memory");
 #else
 	register long x8 __asm__("x8") = SYS_clone3;
 	register long x0 __asm__("x0") = (long)args;
 	register long x1 __asm__("x1") = sizeof(*args);
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
+	__asm__ volatile("svc 0\n"
+			 "	cbnz x0, 1f\n"
+			 "	mov x29, xzr\n"
+			 "	mov x0, %[p]\n"
+			 "	blr %[run]\n"
+			 "1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), [p] "r"(p), [run] "r"(run)
+			 : "x30", "memory");
 	pid = x0;
 #endif
-	if (pid == 0)
-		child(p);
 	return pid;
+}
+
+/* --- waiting for the child --- */
+
+/* Whether a cgroup, or one above it, is frozen: a process in it does not run. */
+static bool frozen(int cgroup)
+{
+	int here = openat(cgroup, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool found = false;
+	while (here >= 0 && !found) {
+		char flag = 0;
+		int file = openat(here, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
+		if (file < 0)
+			break; /* the top of the hierarchy has none */
+		found = read(file, &flag, 1) == 1 && flag == '1';
+		close(file);
+		int above = openat(here, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close(here);
+		here = above;
+	}
+	if (here >= 0)
+		close(here);
+	return found;
+}
+
+/* Whether a signal has come, blocked as all are, that asks us to end. */
+static bool asked_to_end(void)
+{
+	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	sigset_t pending;
+	struct sigaction action;
+	sigpending(&pending);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (sigismember(&pending, signals[i]) && sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+			return true;
+	return false;
+}
+
+/* Wait until the child has left our memory, by execve(2) or its end, when the kernel clears `lives`. vfork(2) would wait
+ * deaf to all signals, also for a child that the container froze at birth, in a cgroup that it owns.
+ * 0, or -errno of why it was not waited for any longer. */
+static int wait_for_child(const struct stele_spawn *s, uint32_t *lives)
+{
+	const struct timespec look = { .tv_nsec = 100000000 };
+	uint32_t seen;
+	while ((seen = __atomic_load_n(lives, __ATOMIC_ACQUIRE))) {
+		if (syscall(SYS_futex, lives, FUTEX_WAIT, seen, &look, NULL, 0) == 0 || errno != ETIMEDOUT)
+			continue;
+		if (asked_to_end())
+			return -EINTR;
+		if (s->cgroup >= 0 && !s->patient && frozen(s->cgroup))
+			return -ECANCELED;
+	}
+	return 0;
 }
 
 int stele_spawn(struct stele_spawn *s)
@@ -124,9 +195,16 @@ int stele_spawn(struct stele_spawn *s)
 	struct prepared p = { .request = s, .total = 5 + (int)s->n_keep + (int)s->n_slots };
 	sigset_t all, saved;
 	int pidfd = -1;
+	uint32_t lives = 0;
+	_Alignas(16) char stack[CHILD_STACK]; /* of the child */
 	struct clone_args args = {
-		.flags = s->flags | CLONE_PIDFD | CLONE_VM | CLONE_VFORK | (s->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = s->flags | CLONE_PIDFD | CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
+			 (s->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
+		.parent_tid = (uint64_t)(uintptr_t)&lives,
+		.child_tid = (uint64_t)(uintptr_t)&lives,
+		.stack = (uint64_t)(uintptr_t)stack,
+		.stack_size = sizeof(stack),
 		.exit_signal = SIGCHLD,
 		.cgroup = s->cgroup >= 0 ? (__u64)s->cgroup : 0,
 	};
@@ -155,6 +233,12 @@ int stele_spawn(struct stele_spawn *s)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &saved);
 	long pid = clone_child(&args, &p);
+	int given_up = pid > 0 ? wait_for_child(s, &lives) : 0;
+	if (given_up) {
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* ends a frozen process, too */
+		waitpid((pid_t)pid, NULL, 0);
+		close(pidfd);
+	}
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 	free(p.copies);
 	if (here >= 0) {
@@ -162,6 +246,8 @@ int stele_spawn(struct stele_spawn *s)
 		(void)back; /* removed meanwhile: then no relative path of ours leads anywhere any more */
 		close(here);
 	}
+	if (given_up)
+		return given_up;
 	if (pid < 0)
 		s->failed = "clone3";
 	if (pid > 0 && s->failed) {

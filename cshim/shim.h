@@ -21,12 +21,14 @@ struct stele_spawn {
 	uint32_t n_keep;
 	const int *slots;     /* one fd for each slot of the plan */
 	uint32_t n_slots;
+	uint32_t patient;     /* whether to wait also while the cgroup is frozen, until a signal asks us to end */
 	/* results */
 	int pidfd;            /* owned by the caller */
 	const char *failed;   /* the call that failed in the child, or NULL */
 };
 
-/* Start init as the plan wants it: its pid, or -errno with .failed naming the call. */
+/* Start init as the plan wants it: its pid, or -errno with .failed naming the call. -EINTR: a signal asked us to end
+ * before init ran; -ECANCELED: the cgroup is frozen, so init would not run. */
 int stele_spawn(struct stele_spawn *s);
 
 int stele_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);

@@ -122,6 +122,7 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
             slots=slots,
             stdio=stdio,
             keep=range(3, 3 + request.preserve_fds),
+            patient=request.ignore_paused,
         )
         try:
             try:

@@ -33,10 +33,17 @@ FULL = (
     "raise it (`stele update --pids-limit`)"
 )
 
+FROZEN = (
+    "cannot start init: the cgroup that it belongs to, or one above that, is frozen, by the container itself or on the "
+    "host; write 0 to its cgroup.freeze, or choose another with --cgroup"
+)
+
 
 def not_started(e: OSError) -> HostError:
     """The error for an init that could not be started; e.filename is the call that failed."""
     number = e.errno or 0
+    if number == errno.ECANCELED:
+        return HostError(FROZEN, number)
     why = FULL if number == errno.EAGAIN else HINTS.get(number) if number == errno.EMFILE else words(number)
     call = f"{e.filename}: " if e.filename and number not in (errno.EAGAIN, errno.EMFILE) else ""
     return HostError(f"cannot start init: {call}{why}", number)

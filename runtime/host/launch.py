@@ -7,6 +7,7 @@ SEQPACKET socket pair (cshim/plan.h, struct report).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -14,9 +15,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runtime.errors import HostError
+from runtime.errors import HostError, SteleError
 from runtime.host.files import write_all
-from runtime.host.interrupt import waiting
+from runtime.host.interrupt import check, waiting
 from runtime.host.processes import INIT, signal_name
 from runtime.host.shim import ffi, lib
 from runtime.plan import model, wire
@@ -175,6 +176,7 @@ def spawn(
     keep: Sequence[int] = (),
     cgroup_fd: int = -1,
     cwd_fd: int = -1,
+    patient: bool = False,
 ) -> Child:
     """Start init with the bytes of a plan.
 
@@ -184,8 +186,10 @@ def spawn(
         keep: fds that become 3, 4, ... of the user's process.
         cgroup_fd: a cgroup directory to be born in, -1 for the caller's own cgroup.
         cwd_fd: directory in which hooks find themselves, -1 for the caller's.
+        patient: wait while the cgroup is frozen.
     Raises:
-        OSError: the call that failed is its filename.
+        OSError: the call that failed is its filename; ECANCELED: the cgroup is frozen. SteleError: a signal interrupted
+            the start.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     init_fd = plan_fd = -1
@@ -199,7 +203,11 @@ def spawn(
         request.report, request.plan = theirs.fileno(), plan_fd
         request.keep, request.n_keep = kept, len(keep)
         request.slots, request.n_slots = slot_fds, len(slots)
+        request.patient = patient
         pid = lib.stele_spawn(request)
+        if pid == -errno.EINTR:
+            check()
+            raise SteleError("interrupted before init ran")
         if pid < 0:
             call = ffi.string(request.failed).decode() if request.failed else "spawn"
             raise OSError(-pid, os.strerror(-pid), call)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
-from tests.attacks.arena import BROKEN, HELD, NONE, UNKNOWN, Arena, Outcome, attack
+from tests.attacks.arena import BROKEN, HELD, NONE, REFUSED, UNKNOWN, Arena, Outcome, attack, background
 from tests.attacks.doubles import Patch
+from tests.harness import cgroup2
 from tests.harness.image_runs import SHELL
 from tests.harness.images import add_image, layer
 
@@ -42,3 +44,43 @@ def pair_of_another_root(arena: Arena) -> Outcome:
     if "done" not in done.stdout:
         return Outcome(UNKNOWN, f"exit code {done.returncode}: {done.stderr[-200:]}")
     return Outcome(HELD) if "still there" in done.stdout else Outcome(BROKEN, "the other container's pair is gone")
+
+
+FREEZE = "mkdir -p /sys/fs/cgroup/ice && echo 1 >/sys/fs/cgroup/ice/cgroup.freeze; exec sleep 1000"
+
+
+@attack(
+    "G11",
+    "-",
+    "exec waits, deaf to signals, for a process that the container freezes at its birth",
+    Patch(
+        "cshim/shim.c",
+        "CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |",
+        "CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_VFORK |",
+    ),
+)
+def frozen_at_birth(arena: Arena) -> Outcome:
+    """The container owns its cgroup. An exec into a cgroup that it has frozen must end, at the latest by a signal."""
+
+    def own(config: dict[str, Any]) -> None:
+        (mount,) = (m for m in config["mounts"] if m["destination"] == "/sys/fs/cgroup")
+        mount["options"].remove("ro")
+
+    name = arena.detached(arena.bundle(["sh", "-c", FREEZE], edit=own))
+    found = [path / "ice" for path in cgroup2.named(name)]
+    if len(found) != 1:
+        return Outcome(UNKNOWN, f"cgroups: {found}")
+    while not (found[0].exists() and (found[0] / "cgroup.freeze").read_text() == "1\n"):
+        if arena.runtime.state(name)["status"] != "running":
+            return Outcome(UNKNOWN, "it could not freeze its cgroup")
+    words = arena.runtime.command("exec", "--cgroup", "ice", name, "true")
+    with background(subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)) as running:
+        for asked in (False, True):
+            if asked:
+                running.terminate()
+            try:
+                code = running.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                continue
+            return Outcome(REFUSED) if code else Outcome(UNKNOWN, "it ran")
+    return Outcome(BROKEN, "exec hangs, and hears no SIGTERM")

@@ -8,10 +8,11 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.harness import leaks
+from tests.harness import cgroup2, leaks
 from tests.harness.bundles import BundleFactory
 from tests.harness.image_runs import Images
 from tests.harness.runtime import Runtime
@@ -137,3 +138,54 @@ def test_delete_force_does_not_wait_for_a_hook_without_end(
 def _has_child_called(word: str, pid: int) -> bool:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return any(Path(f"/proc/{child}/comm").read_text() == f"{word}\n" for child in children)
+
+
+FREEZE = "mkdir -p /sys/fs/cgroup/ice && echo 1 >/sys/fs/cgroup/ice/cgroup.freeze; exec sleep 1000"
+
+
+@pytest.fixture
+def frozen(stele: Runtime, bundle: BundleFactory, cgroup2_root: Path) -> Iterator[tuple[str, Path]]:
+    """A container that has frozen a cgroup in its own one: its id and that cgroup."""
+
+    def own(config: dict[str, Any]) -> None:
+        (mount,) = (m for m in config["mounts"] if m["destination"] == "/sys/fs/cgroup")
+        mount["options"].remove("ro")
+
+    name = stele.detached(bundle(["sh", "-c", FREEZE], edit=own))
+    (path,) = (path / "ice" for path in cgroup2.named(name))
+    while not (path.exists() and (path / "cgroup.freeze").read_text() == "1\n"):
+        assert stele.state(name)["status"] == "running"
+    yield name, path
+    stele.ok("delete", "--force", name)
+
+
+def test_exec_does_not_wait_in_what_the_container_has_frozen(stele: Runtime, frozen: tuple[str, Path]) -> None:
+    name, cgroup = frozen
+    done = stele("exec", "--cgroup", "ice", name, "true", timeout=20)
+    assert done.returncode == 255
+    assert "is frozen, by the container itself or on the host" in done.stderr
+    assert (cgroup / "cgroup.procs").read_text() == ""
+    stele.ok("exec", name, "true")
+
+
+@SIGNALS
+@pytest.mark.parametrize("words", [["--detach"], []], ids=["detached", "foreground"])
+def test_exec_that_is_to_wait_for_a_frozen_container(
+    stele: Runtime, frozen: tuple[str, Path], number: signal.Signals, words: list[str]
+) -> None:
+    """With --ignore-paused it waits, for that or for a signal."""
+    name, cgroup = frozen
+    command = stele.command("exec", *words, "--ignore-paused", "--cgroup", "ice", name, "true")
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not (cgroup / "cgroup.procs").read_text():
+        assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[1].decode()
+    assert (process.returncode, said.startswith("exec failed: interrupted ")) == (255, True), said
+    assert (cgroup / "cgroup.procs").read_text() == ""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not (cgroup / "cgroup.procs").read_text():
+        assert process.poll() is None, process.communicate()
+    (cgroup / "cgroup.freeze").write_text("0")
+    assert process.communicate(timeout=20)[1] == b""
+    assert process.returncode == 0
