@@ -4,48 +4,11 @@
 #include "tar_parts.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define USTAR_SIZE_MAX 077777777777LL /* what 11 octal digits hold */
-
-int tar_bad(struct stele_tar *t, const char *words, ...)
-{
-	va_list arguments;
-	va_start(arguments, words);
-	vsnprintf(t->problem, sizeof(t->problem), words, arguments);
-	va_end(arguments);
-	return -EBADMSG;
-}
-
-/* ---- bytes ---- */
-
-/* 1, or 0 if the archive ends before the first byte; -errno. */
-static int take(struct stele_tar *t, void *ret_data, size_t size)
-{
-	for (size_t done = 0; done < size;) {
-		const uint8_t *at;
-		int64_t n = stele_stream_peek(t->stream, &at);
-		if (n < 0)
-			return (int)n;
-		if (n == 0)
-			return done ? tar_bad(t, "it ends in the middle of a header or of a file") : 0;
-		size_t part = (size_t)n < size - done ? (size_t)n : size - done;
-		memcpy((uint8_t *)ret_data + done, at, part);
-		stele_stream_skip(t->stream, part);
-		done += part;
-	}
-	return 1;
-}
-
-int tar_take_all(struct stele_tar *t, void *ret_data, size_t size)
-{
-	int got = take(t, ret_data, size);
-	return got == 0 && size ? tar_bad(t, "it ends in the middle of a header or of a file") : got;
-}
 
 int64_t stele_tar_data(struct stele_tar *t, const uint8_t **ret_at)
 {
@@ -74,50 +37,6 @@ static int skip_data(struct stele_tar *t)
 	int got = tar_take_all(t, padding, t->padding);
 	t->padding = 0;
 	return got < 0 ? got : 0;
-}
-
-uint64_t tar_padded(uint64_t size)
-{
-	return (BLOCK - size % BLOCK) % BLOCK;
-}
-
-/* ---- numbers ---- */
-
-int tar_field(struct stele_tar *t, const uint8_t *at, size_t size, const char *what, int64_t *ret_value)
-{
-	int64_t value = 0;
-	if (at[0] & 0x80) {
-		value = at[0] & 0x40 ? -1 : 0;
-		value = value * 64 + (at[0] & 0x3f);
-		for (size_t i = 1; i < size; i++)
-			if (__builtin_mul_overflow(value, 256, &value) || __builtin_add_overflow(value, at[i], &value))
-				return tar_bad(t, "its %s is out of range", what);
-		*ret_value = value;
-		return 0;
-	}
-	size_t i = 0;
-	while (i < size && at[i] == ' ')
-		i++;
-	for (; i < size && at[i] >= '0' && at[i] <= '7'; i++)
-		value = value * 8 + (at[i] - '0'); /* at most 12 digits */
-	for (; i < size; i++)
-		if (at[i] != ' ' && at[i] != '\0')
-			return tar_bad(t, "its %s is no octal number", what);
-	*ret_value = value;
-	return 0;
-}
-
-/* ---- headers ---- */
-
-int tar_copy_path(struct stele_tar *t, char to[STELE_PATH_MAX], const char *at, size_t size, const char *what)
-{
-	if (size == 0 || size >= STELE_PATH_MAX)
-		return tar_bad(t, "its %s is %s", what, size ? "longer than 4095 bytes" : "empty");
-	if (memchr(at, '\0', size))
-		return tar_bad(t, "its %s has a NUL in it", what);
-	memcpy(to, at, size);
-	to[size] = '\0';
-	return 0;
 }
 
 /* Reads the data of a header that is about the next one, into `records`. */
@@ -278,7 +197,7 @@ static int next(struct stele_tar *t)
 	for (;;) {
 		uint8_t header[BLOCK];
 		int64_t size;
-		result = take(t, header, BLOCK);
+		result = tar_take(t, header, BLOCK);
 		if (result < 0 || (result == 0 && !about_next))
 			return result;
 		if (result == 0 || all_zero(header, BLOCK))

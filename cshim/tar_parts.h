@@ -1,4 +1,4 @@
-/* What tar.c, tar_pax.c and tar_sparse.c share. */
+/* What tar.c, tar_pax.c, tar_sparse.c and tar_fields.c share; each uses only those after it. */
 #ifndef STELE_TAR_PARTS_H
 #define STELE_TAR_PARTS_H
 
@@ -42,6 +42,9 @@ struct stele_tar {
 
 /* Tells in words what is wrong with the archive: -EBADMSG. */
 __attribute__((format(printf, 2, 3))) int tar_bad(struct stele_tar *t, const char *words, ...);
+
+/* The next bytes: 1, or 0 if the archive ends before the first of them; -errno. */
+int tar_take(struct stele_tar *t, void *ret_data, size_t size);
 
 /* The next bytes, whole: 1 (also for none), or -errno. */
 int tar_take_all(struct stele_tar *t, void *ret_data, size_t size);

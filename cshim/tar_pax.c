@@ -3,19 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-int tar_decimal(struct stele_tar *t, const char *at, size_t size, const char *what, uint64_t *ret_value)
-{
-	int64_t value = 0;
-	for (size_t i = 0; i < size; i++)
-		if (at[i] < '0' || at[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, at[i] - '0', &value))
-			return tar_bad(t, "its PAX record %s is no number in range", what);
-	if (!size)
-		return tar_bad(t, "its PAX record %s is empty", what);
-	*ret_value = (uint64_t)value;
-	return 0;
-}
-
 /* Seconds, "-1.25" too; what is finer than nanoseconds is dropped, towards the past. */
 static int timestamp(struct stele_tar *t, const char *at, size_t size, struct numbers *n)
 {

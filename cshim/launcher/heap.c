@@ -64,6 +64,7 @@ static struct passing *passing; /* LESSONS_MAX of them, before gone_start */
 static uint64_t number;            /* of the allocation, from 1 */
 static struct lesson *lessons;
 static bool known; /* whether there are any */
+static void *(*learning_take)(uint64_t number, size_t size); /* while LEARNING */
 static size_t arena_size; /* up to its top only: the kernel puts brk right behind the last segment, which is the arena */
 
 static bool in_arena(const void *block)
@@ -203,7 +204,7 @@ static void *arena_take(size_t size)
 	if (lesson && (!lesson->kept || lesson->size != size))
 		block = gone_take(size);
 	else if (lesson && mode == LEARNING)
-		block = learn_take(number, size);
+		block = learning_take(number, size);
 	else if (lesson)
 		block = region_take(&parts[known_part(lesson)], size);
 	if (!block)
@@ -265,8 +266,8 @@ int heap_record(struct lesson *all)
 	return 0;
 }
 
-/* Opens the arena on the file, each block that is kept on pages of its own. 0 or -1. */
-int heap_learn(struct lesson *all, int fd)
+/* Opens the arena on the file; `take` puts each block that is kept on pages of its own. 0 or -1. */
+int heap_learn(struct lesson *all, int fd, void *(*take)(uint64_t number, size_t size))
 {
 	if (map_arena(LEARN_MAX, fd) < 0)
 		return -1;
@@ -275,6 +276,7 @@ int heap_learn(struct lesson *all, int fd)
 	arena_size = LEARN_MAX;
 	lessons = all;
 	known = true;
+	learning_take = take;
 	mode = LEARNING;
 	return 0;
 }

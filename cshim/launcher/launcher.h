@@ -84,7 +84,7 @@ enum { KEPT = 1, LATE };
 
 /* heap.c */
 int heap_record(struct lesson *all);
-int heap_learn(struct lesson *all, int fd);
+int heap_learn(struct lesson *all, int fd, void *(*take)(uint64_t number, size_t size));
 void heap_mark(void);
 uint64_t heap_close(void);
 void heap_revive(void);
@@ -93,7 +93,6 @@ int heap_restore_keys(void);
 
 /* learn.c */
 int learn_open(struct lesson *known);
-void *learn_take(uint64_t number, size_t size);
 int learn_from(int argc, char **argv, bool must, int (*command)(int, char **));
 const uint8_t *learn_pages(size_t *ret_count);
 
@@ -119,7 +118,7 @@ bool packed_module(const void *from, size_t size, void *to, size_t room);
 /* room.c */
 void require_room(void);
 
-/* main.c */
+/* process.c, and stele_seal */
 int fill_streams(void);
 
 #endif

@@ -41,6 +41,19 @@ const uint8_t *learn_pages(size_t *ret_count)
 	return pages_written;
 }
 
+/* Memory for block `number` while learning: on pages of its own. */
+static void *take(uint64_t number, size_t size)
+{
+	size_t all = (size + sizeof(struct slot) + SLOT - 1) & ~(SLOT - 1);
+	if (all > LEARN_MAX / 2 - (size_t)(slots_end - (char *)ARENA_BASE))
+		return NULL;
+	struct slot *slot = (struct slot *)slots_end;
+	slots_end += all;
+	slot->number = number;
+	slot->head.size = (size + 7) & ~7UL;
+	return slot + 1;
+}
+
 /* known: the lessons to learn more for, in shared memory. 0 or -1. */
 int learn_open(struct lesson *known)
 {
@@ -52,19 +65,7 @@ int learn_open(struct lesson *known)
 		return -1;
 	lessons = known;
 	slots_end = (char *)ARENA_BASE + SLOT;
-	return heap_learn(known, memory);
-}
-
-void *learn_take(uint64_t number, size_t size)
-{
-	size_t all = (size + sizeof(struct slot) + SLOT - 1) & ~(SLOT - 1);
-	if (all > LEARN_MAX / 2 - (size_t)(slots_end - (char *)ARENA_BASE))
-		return NULL;
-	struct slot *slot = (struct slot *)slots_end;
-	slots_end += all;
-	slot->number = number;
-	slot->head.size = (size + 7) & ~7UL;
-	return slot + 1;
+	return heap_learn(known, memory, take);
 }
 
 /* In the child: puts a private mapping of a copy in the place of these pages, so that what is written can be told. */

@@ -1,18 +1,14 @@
 /* Where the executable starts: from its snapshot, or cold when there is none or STELE_NO_SNAPSHOT is set. */
 #include "launcher.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-
-volatile struct seal stele_seal = {.sealed = 0, .id = {1}};
 
 static int start_cold(int argc, char **argv)
 {
@@ -25,21 +21,6 @@ static int start_cold(int argc, char **argv)
 		return 1;
 	}
 	return interpreter_run(main_function, start, argc, argv);
-}
-
-/* A caller may close 0, 1 or 2; a file opened later must not be taken for one of them. 0 or -1. */
-int fill_streams(void)
-{
-	for (int fd = 0; fd < 3; fd++) {
-		if (fcntl(fd, F_GETFD) >= 0)
-			continue;
-		int got = open("/dev/null", O_RDWR);
-		if (got < 0)
-			got = memfd_create("null", 0);
-		if (got != fd)
-			return -1;
-	}
-	return 0;
 }
 
 /* A page of the executable could not be read: it was cut short, or its disk fails. */
