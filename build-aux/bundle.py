@@ -16,10 +16,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib.machinery import BuiltinImporter
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
+
+import components
 
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICATION = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else PROJECT
@@ -123,6 +126,17 @@ class Stripped(ast.NodeTransformer):
         return node
 
 
+def built(modules: Iterable[str], out: Path) -> Path:
+    """Write the module that stands in for runtime/built.py, with what this build is made of."""
+    versions = [(c.name, c.version) for c in [*components.linked(), *components.embedded(modules)]]
+    file = out / "built.py"
+    # libseccomp tells its version itself.
+    file.write_text(
+        f"COMMIT = {components.commit()!r}\nCOMPONENTS = {tuple(v for v in versions if v[0] != 'libseccomp')!r}\n"
+    )
+    return file
+
+
 def code_of(name: str, file: Path, is_package: bool) -> bytes:
     """A module's code, marshalled, without docstrings and, in the application, without annotations of functions."""
     place = f"{ROOT}/{name.replace('.', '/')}" + ("/__init__.py" if is_package else ".py")
@@ -169,6 +183,7 @@ def main(argv: list[str]) -> int:
     roots = [*application(), *DYNAMIC, "encodings", "encodings.aliases", "encodings.utf_8"]
     modules = closure(roots)
     modules["stele_start"] = (START, False)
+    modules["runtime.built"] = (built(modules, out), False)
     modules |= {name: (file, modules[name][1]) for name, file in INSTEAD.items() if name in modules}
     codes = {name: (code_of(name, *modules[name]), modules[name][1]) for name in sorted(modules)}
 

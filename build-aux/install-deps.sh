@@ -19,7 +19,7 @@ run | test | vagrant) ;;
 esac
 
 # What building and running need. The -dev packages hold the static
-# libraries (lib*.a) that the executable is linked from, because it may need nothing but libc on its host.
+# libraries (lib*.a) that the executable is linked from: it is static and needs nothing on its host but the kernel.
 packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
 	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libzstd-dev zstd libexpat1-dev libbz2-dev liblzma-dev
 	busybox-static ca-certificates"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes an image of one executable for systemd-sysext: build-aux/sysext.sh BINARY OUT.raw
 # Put it into /var/lib/extensions or /run/extensions of the host and call `systemd-sysext merge`. It is an erofs without
-# compression, so that the executable's pages are mapped as they are; it fits any distribution, needing only libc.
+# compression, so that the executable's pages are mapped as they are; it fits any distribution.
 set -eu
 binary=${1:?the executable}
 out=${2:?the image to write}

@@ -1,0 +1,3 @@
+"""stele, an OCI container runtime for hosts whose root file system is read-only."""
+
+VERSION = "0.2.0"

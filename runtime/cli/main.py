@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
+from runtime import VERSION
 from runtime.cli.context import Globals, settle
 from runtime.cli.declare import Command
 from runtime.cli.log import Log
@@ -18,8 +19,8 @@ from runtime.cli.streams import check_preserved, flush, listen_fds, settle_strea
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS, GlobalOptions
 from runtime.errors import SteleError, UsageError
 from runtime.host.interrupt import interruptible
+from runtime.oci import OCI_VERSION
 
-VERSION = "0.1.0"
 COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is loaded only when it is wanted
 
 INTERRUPTIBLE = {
@@ -129,9 +130,13 @@ def _run(command: Command, context: Globals, options: Any) -> int:
 
 
 def _version() -> int:
+    """Print the versions. Callers take the line that holds "version" for stele's own, so no other line may hold it."""
+    from runtime.built import COMMIT, COMPONENTS
     from runtime.host.seccomp import libseccomp_version
 
-    print(f"stele version {VERSION}\nspec: 1.2.0\nlibseccomp: {libseccomp_version()}")
+    commit = [("commit", COMMIT)] if COMMIT else []
+    lines = [*commit, ("spec", OCI_VERSION), ("libseccomp", libseccomp_version()), *COMPONENTS]
+    print("\n".join([f"stele version {VERSION}", *(f"{name}: {value}" for name, value in lines)]))
     return 0
 
 

@@ -19,6 +19,7 @@ from runtime.host import cgroups
 from runtime.host.facts import probe
 from runtime.host.launch import Child
 from runtime.host.processes import executed
+from runtime.oci import OCI_VERSION
 from runtime.plan import model, wire
 from runtime.plan.hooks import host_hooks
 
@@ -118,7 +119,7 @@ def send_listener(config: Mapping[str, Any], fd: int, record: Record, status: st
 
     seccomp = (config.get("linux") or {}).get("seccomp") or {}
     message = {
-        "ociVersion": "1.2.0",
+        "ociVersion": OCI_VERSION,
         "fds": ["seccompFd"],
         "pid": record.pid,
         "metadata": seccomp.get("listenerMetadata", ""),

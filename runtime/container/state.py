@@ -24,6 +24,7 @@ from runtime.errors import AlreadyExists, HostError, NewerState, NotFound, State
 from runtime.host.files import replace, temporary
 from runtime.host.interrupt import waiting
 from runtime.host.processes import is_init, stat_of
+from runtime.oci import OCI_VERSION
 
 FORMAT = 1
 STATE_FILE = "state.json"
@@ -34,7 +35,6 @@ CACHE = ".cache"
 ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 STATE_MAX = 16 << 20
 PF_EXITING = 0x4
-OCI_VERSION = "1.2.0"
 SEAL = ', "checksum": "%08x"}'
 """How a record ends, with the CRC-32 of all before it."""
 

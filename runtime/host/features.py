@@ -7,6 +7,7 @@ from typing import Any
 from runtime.host.confinement import confinement
 from runtime.host.facts import apparmor, selinux
 from runtime.host.seccomp import libseccomp_version, seccomp_features
+from runtime.oci import OCI_VERSION
 from runtime.oci.constants import (
     CAPABILITIES,
     HOOKS,
@@ -24,7 +25,7 @@ def host_features() -> dict[str, Any]:
     """The document. `linux` is always there: containerd reads it without looking."""
     return {
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": "1.3.0",
+        "ociVersionMax": OCI_VERSION,
         "hooks": list(HOOKS),
         "mountOptions": sorted({*MOUNT_ATTRS, *MOUNT_ATTRS_RECURSIVE, *PROPAGATION, *OTHER_MOUNT_OPTIONS}),
         "linux": {

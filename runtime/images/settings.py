@@ -16,6 +16,7 @@ from runtime.images.accounts import Identity
 from runtime.images.model import ImageConfig, ImageError
 from runtime.images.overrides import PERIOD, Overrides, Volume
 from runtime.images.seccomp_default import default_profile
+from runtime.oci import OCI_VERSION
 from runtime.plan.model import UPPER_NONE
 
 HOSTNAME_MAX = 64
@@ -78,7 +79,7 @@ def runtime_config(image: ImageConfig, wanted: Overrides, place: Place) -> dict[
     if wanted.cgroups_path:
         linux["cgroupsPath"] = wanted.cgroups_path
     return {
-        "ociVersion": "1.2.0",
+        "ociVersion": OCI_VERSION,
         "process": process,
         "root": {"path": "rootfs", "readonly": wanted.readonly or wanted.upper.kind == UPPER_NONE},
         "hostname": hostname(wanted, place.container_id),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from runtime.oci import OCI_VERSION
+
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 MASKED = [
     "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -45,7 +47,7 @@ def spec_template(*, rootless: bool) -> dict[str, Any]:
         linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     linux["maskedPaths"], linux["readonlyPaths"] = MASKED, READONLY
     return {
-        "ociVersion": "1.2.0",
+        "ociVersion": OCI_VERSION,
         "process": {
             "terminal": True,
             "user": {"uid": 0, "gid": 0},
