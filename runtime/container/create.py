@@ -150,6 +150,7 @@ class Creation:
             self.container_id,
             rootless=request.rootless,
             annotations=self.config.get("annotations"),
+            owner=self.store.owner(self.container_id),
         )
         facts = probe(cgroup_mount=cgroups.mount_point())
         self.plan = plan_create(self.config, self.container_id, self.bundle, request, facts, compiler(self.store.root))

@@ -126,15 +126,22 @@ def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
     """Remove a container that is stopped or created; any with force.
 
     Returns:
-        warnings, of poststop hooks that failed.
+        warnings, of poststop hooks that failed, or that the state was lost.
     Raises:
         StateError: it still runs. NotFound: only without force.
     """
     try:
         directory = _lock_to_end(store, container_id) if force else store.lock(container_id)
     except NotFound:
+        lost = _lost(store, container_id)
+        if lost and os.path.isdir(store.path(container_id)):  # created meanwhile
+            return delete(store, container_id, force=force)
+        if lost and not force:
+            raise StateError(
+                f'container "{container_id}" has lost its state, but not its cgroup {lost.path}; use --force to end it'
+            ) from None
         if force:
-            return []
+            return _end_lost(container_id, lost)
         raise
     try:
         return _delete_locked(store, container_id, force=force)
@@ -221,18 +228,38 @@ def _wait(pidfd: int, pid: int) -> None:
 def _delete_damaged(store: Store, container_id: str) -> list[str]:
     """state.json is missing or damaged: the second record still says what to kill."""
     cgroup = store.read_cgroup(container_id)
+    warnings: list[str] = []
     if cgroup is None:
-        if not store.blank(container_id):
+        lost = _lost(store, container_id)
+        if not lost and not store.blank(container_id):
             raise StateError(
                 f'the state of container "{container_id}" is damaged and its cgroup is not known, so what runs in it cannot be '
                 f"ended; end it, then remove {store.path(container_id)}"
             )
+        warnings = _end_lost(container_id, lost)
     else:
         manager = cgroups.from_record(cgroup)
         manager.kill()
         manager.destroy()
     store.remove(container_id)
-    return []
+    return warnings
+
+
+def _lost(store: Store, container_id: str) -> cgroups.Manager | None:
+    """The cgroup of a container whose record is not there: that it is not there does not prove that nothing runs."""
+    try:
+        return cgroups.find(store.owner(container_id))
+    except OSError:  # nor is the root
+        return None
+
+
+def _end_lost(container_id: str, lost: cgroups.Manager | None) -> list[str]:
+    """End what runs in it. Returns a warning."""
+    if lost is None:
+        return []
+    lost.kill()
+    lost.destroy()
+    return [f'container "{container_id}" had lost its state; what ran in its cgroup {lost.path} was killed']
 
 
 def pause(store: Store, container_id: str) -> None:

@@ -158,6 +158,11 @@ class Store:
         """The directory of a container that may or may not exist."""
         return f"{self.root}/{check_id(container_id)}"
 
+    def owner(self, container_id: str) -> str:
+        """What tells a container from those of the same ID below other roots, while this root is there."""
+        found = os.stat(self.root)
+        return f"{found.st_dev}:{found.st_ino}/{container_id}"
+
     def ids(self) -> list[str]:
         """All ids, sorted; [] when nothing was ever created. What is no directory is no container."""
         try:

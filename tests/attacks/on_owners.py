@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import signal
 import subprocess
 from typing import Any
 
@@ -84,3 +88,35 @@ def frozen_at_birth(arena: Arena) -> Outcome:
                 continue
             return Outcome(REFUSED) if code else Outcome(UNKNOWN, "it ran")
     return Outcome(BROKEN, "exec hangs, and hears no SIGTERM")
+
+
+@attack(
+    "G14",
+    "-",
+    "delete says done of a container whose state was removed by hand, and it runs on",
+    Patch("runtime/container/lifecycle.py", "return cgroups.find(store.owner(container_id))", "return None"),
+)
+def state_removed_by_hand(arena: Arena) -> Outcome:
+    """All of the state, or all that is in its folder. That another root has the ID is no reason to kill its container."""
+    bundle = arena.bundle(["sleep", "1000"])
+    for folder_too in (True, False):
+        name = arena.detached(bundle)
+        pidfd = os.pidfd_open(arena.runtime.state(name)["pid"])
+        try:
+            shutil.rmtree(arena.runtime.root / name)
+            if not folder_too:
+                (arena.runtime.root / name).mkdir(mode=0o700)
+            arena.runtime("--root", arena.folder / "other", "delete", "--force", name)
+            if _ended(pidfd):
+                return Outcome(BROKEN, "delete below another --root killed it")
+            done = arena.runtime("delete", "--force", name)
+            if done.returncode == 0 and not _ended(pidfd):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                return Outcome(BROKEN, "delete says done, and it runs")
+        finally:
+            os.close(pidfd)
+    return Outcome(HELD)
+
+
+def _ended(pidfd: int) -> bool:
+    return bool(select.select([pidfd], [], [], 0)[0])

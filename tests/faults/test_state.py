@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from runtime.host.cgroups.cgroupfs import MARK
 from tests.faults.driver import EVERYTHING
 from tests.faults.world import World, full_bundle
+from tests.harness import cgroup2
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
@@ -71,19 +74,35 @@ def test_wrecked_state(stele: Runtime, bundle: BundleFactory, wreck: str, phase:
 
 
 def test_both_records_wrecked(stele: Runtime, bundle: BundleFactory) -> None:
-    """Nothing is known of what runs: nothing is removed, and how to go on is told."""
+    """The mark of its cgroup still says what runs. Without that too, nothing is removed, and the error says how to go on."""
     name = stele.detached(bundle(["sleep", "1000"]))
     pid = stele.state(name)["pid"]
-    kept = {n: (stele.root / name / n).read_bytes() for n in ("state.json", "cgroup")}
-    for n in kept:
+    for n in ("state.json", "cgroup"):
         (stele.root / name / n).write_bytes(b"{")
+    (cgroup,) = cgroup2.named(name)
+    mark = os.getxattr(cgroup, MARK)
+    os.removexattr(cgroup, MARK)
     done = stele("delete", "--force", name)
     assert done.returncode == 1 and "cgroup is not known" in done.stderr, done.stderr
     assert not ended(pid)
-    for n, content in kept.items():
-        (stele.root / name / n).write_bytes(content)
+    os.setxattr(cgroup, MARK, mark)
+    assert "had lost its state" in stele("delete", "--force", name).stderr
+    assert ended(pid)
+    assert not cgroup.exists()
+
+
+def test_no_state_at_all(stele: Runtime, bundle: BundleFactory) -> None:
+    """Without --force, `delete` says that there is a cgroup; of what never was, that it does not exist."""
+    name = stele.detached(bundle(["sleep", "1000"]))
+    pid = stele.state(name)["pid"]
+    shutil.rmtree(stele.root / name)
+    done = stele("delete", name)
+    assert (done.returncode, f"lost its state, but not its cgroup {cgroup2.named(name)[0]}" in done.stderr) == (1, True)
+    assert not ended(pid)
     stele.ok("delete", "--force", name)
     assert ended(pid)
+    assert stele("delete", "--force", name).stderr == ""
+    assert "does not exist" in stele("delete", name).stderr
 
 
 def test_flipped_bits(stele: Runtime, bundle: BundleFactory) -> None:

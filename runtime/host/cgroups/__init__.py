@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, HostError
 from runtime.host.cgroups.mount import mount_point
 from runtime.plan.resources import CgroupWrite
 
@@ -92,12 +92,14 @@ def open_manager(
     *,
     rootless: bool,
     annotations: Mapping[str, str] | None = None,
+    owner: str = "",
 ) -> Manager:
     """The manager for a new container.
 
     Args:
         cgroups_path: linux.cgroupsPath.
         annotations: of config.json; org.systemd.property.NAME go to systemd.
+        owner: the container among those of all --root (`Store.owner`); `find` finds its cgroup by that.
     Raises:
         ConfigError: the path or an annotation cannot be meant. HostError: no cgroup2 hierarchy, no systemd.
     """
@@ -110,7 +112,7 @@ def open_manager(
         from runtime.host.cgroups.systemd import SystemdManager
 
         return SystemdManager.new(
-            cgroups_path, container_id, rootless=rootless, token=token, annotations=annotations or {}
+            cgroups_path, container_id, rootless=rootless, token=token, owner=owner, annotations=annotations or {}
         )
     from runtime.host.cgroups.cgroupfs import CgroupfsManager
     from runtime.host.cgroups.paths import cgroupfs_path, parent_of_own
@@ -120,7 +122,17 @@ def open_manager(
         parent = parent_of_own(f.read())
     relative = cgroupfs_path(cgroups_path, container_id, parent)
     fresh = not os.path.lexists(f"{mount}/{relative}")
-    return CgroupfsManager(relative, rootless=rootless, token=token, fresh=fresh)
+    return CgroupfsManager(relative, rootless=rootless, token=token, owner=owner, fresh=fresh)
+
+
+def find(owner: str) -> Manager | None:
+    """The manager of a container whose record is lost, by the mark of its cgroup; None if it has none."""
+    from runtime.host.cgroups import cgroupfs
+
+    try:
+        return cgroupfs.find(owner)
+    except HostError:  # no cgroup2 here
+        return None
 
 
 def from_record(record: Mapping[str, Any]) -> Manager:
@@ -145,4 +157,4 @@ def from_record(record: Mapping[str, Any]) -> Manager:
     raise ConfigError("cgroup", f"the state names no cgroup manager that this stele knows: {kind!r}")
 
 
-__all__ = ["CgroupWrite", "Kind", "Manager", "from_record", "mount_point", "open_manager"]
+__all__ = ["CgroupWrite", "Kind", "Manager", "find", "from_record", "mount_point", "open_manager"]

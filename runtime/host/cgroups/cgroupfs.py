@@ -20,7 +20,8 @@ REMOVE_TIMEOUT = 5.0
 """Seconds to wait for the kernel; a process in an uninterruptible sleep may take longer than anybody wants to wait."""
 
 MARK = "user.stele"
-"""Extended attribute of a container's cgroup: the token of the record that it belongs to."""
+"""Extended attribute of a container's cgroup: the token of the record that it belongs to, a space, and its owner, by
+which it is found when that record is lost."""
 
 ACCOUNTING = ("cpu", "io", "memory", "pids")
 """Controllers that are enabled wherever that is possible: what callers read of them (docker stats, the kubelet) counts
@@ -52,6 +53,40 @@ def _unmake(parts: Sequence[str], made: Sequence[int]) -> None:
         os.close(root)
 
 
+def find(owner: str) -> CgroupfsManager | None:
+    """The cgroup that is marked as this owner's, wherever it is; None if there is none.
+
+    What containers made in their own is not searched: they could make any number of cgroups.
+    """
+    root, _ = open_root()
+    pending = [""]
+    try:
+        while pending:
+            relative = pending.pop()
+            try:
+                fd = open_below(root, relative)
+            except OSError:  # gone, or deeper than a path reaches: then it is nobody's that we made
+                continue
+            try:
+                mark = _mark_of(fd)
+                if mark.partition(" ")[2] == owner:
+                    return CgroupfsManager(relative, rootless=False, ident=os.fstat(fd).st_ino)
+                if not mark:
+                    pending += [f"{relative}/{name}".lstrip("/") for name in tree.children(fd)]
+            finally:
+                os.close(fd)
+    finally:
+        os.close(root)
+    return None
+
+
+def _mark_of(fd: int) -> str:
+    try:
+        return os.getxattr(fd, MARK).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 class CgroupfsManager:
     """The cgroup `relative` below the mount.
 
@@ -63,17 +98,20 @@ class CgroupfsManager:
         relative: path without slashes at its ends.
         rootless: limits that cannot be set for want of delegation say how to get it.
         token: a random word for a new container.
+        owner: which container it is for, among those of all --root; for a new one.
         ident: the cgroup's id, 0 while it is not known.
         fresh: there was none at that path when the record was made: one that is there without a mark and without
             processes is what a creator left that died between making and marking it.
     """
 
     kind: Literal["cgroupfs", "systemd"] = "cgroupfs"
-    __slots__ = ("_fd", "fresh", "ident", "relative", "rootless", "token")
+    __slots__ = ("_fd", "fresh", "ident", "owner", "relative", "rootless", "token")
 
-    def __init__(self, relative: str, *, rootless: bool, token: str = "", ident: int = 0, fresh: bool = False) -> None:
+    def __init__(
+        self, relative: str, *, rootless: bool, token: str = "", owner: str = "", ident: int = 0, fresh: bool = False
+    ) -> None:
         self.relative, self.rootless, self.token, self.ident = relative, rootless, token, ident
-        self.fresh = fresh
+        self.owner, self.fresh = owner, fresh
         self._fd = -1
 
     @classmethod
@@ -165,12 +203,15 @@ class CgroupfsManager:
             problem = "is in a threaded cgroup, which takes no new processes; choose another path"
         else:
             try:
-                os.setxattr(fd, MARK, self.token.encode(), os.XATTR_CREATE)
+                self._mark(fd)
             except FileExistsError:
                 problem = "belongs to another container of stele; delete that, or choose another path (of a container that is lost: rmdir it)"
         if problem:
             raise HostError(f"linux.cgroupsPath: the cgroup {self.path} {problem}")
         self.ident = os.fstat(fd).st_ino
+
+    def _mark(self, fd: int) -> None:
+        os.setxattr(fd, MARK, f"{self.token} {self.owner}".encode(), os.XATTR_CREATE)
 
     def _enable(self, fd: int, wanted: Mapping[str, str], where: str) -> None:
         """Give controllers to the children of a cgroup: those that limits need, and for accounting those it has."""
@@ -244,7 +285,7 @@ class CgroupfsManager:
         if self.ident:
             return os.fstat(fd).st_ino == self.ident
         try:
-            return os.getxattr(fd, MARK) == self.token.encode()
+            return os.getxattr(fd, MARK).split(b" ")[0] == self.token.encode()
         except OSError as e:
             unmarked = e.errno == errno.ENODATA
             return unmarked and self.fresh and not tree.flag(tree.read(fd, "cgroup.events"), "populated")

@@ -65,10 +65,11 @@ class SystemdManager(CgroupfsManager):
         *,
         rootless: bool,
         token: str = "",
+        owner: str = "",
         ident: int = 0,
         extra: Sequence[Property] = (),
     ) -> None:
-        super().__init__(relative, rootless=rootless, token=token, ident=ident)
+        super().__init__(relative, rootless=rootless, token=token, owner=owner, ident=ident)
         self.slice, self.unit, self.extra = parent, unit, extra
         self.writes: Sequence[CgroupWrite] = ()
         self.program: bytes | None = None
@@ -81,6 +82,7 @@ class SystemdManager(CgroupfsManager):
         *,
         rootless: bool,
         token: str,
+        owner: str,
         annotations: Mapping[str, str],
     ) -> SystemdManager:
         """The manager of a new container.
@@ -94,7 +96,7 @@ class SystemdManager(CgroupfsManager):
             )
         parent, unit = systemd_unit(cgroups_path, container_id, rootless=rootless)
         path = f"{slice_path(parent)}/{unit}".lstrip("/")
-        return cls(parent, unit, path, rootless=rootless, token=token, extra=annotated(annotations))
+        return cls(parent, unit, path, rootless=rootless, token=token, owner=owner, extra=annotated(annotations))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> SystemdManager:
@@ -142,6 +144,8 @@ class SystemdManager(CgroupfsManager):
         finally:
             os.close(root)
         self.ident = os.fstat(self._fd).st_ino
+        with contextlib.suppress(OSError):  # it is only for who has lost the record
+            self._mark(self._fd)
         super().apply(self.writes)
         if self.program is not None:
             super().apply_devices(self.program)
