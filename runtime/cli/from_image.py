@@ -54,7 +54,8 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
         layers = _layers(store, image, context.root)
         with Merged(layers) as merged:
             user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
-            volumes = settings.image_volumes(image.config, wanted)
+            real = _real(image, wanted, merged)
+            volumes = settings.image_volumes(image.config, wanted, real)
             present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
             _make_volumes(store, wanted, merged, user)
             if wanted.upper.kind == UPPER_DIRECTORY:
@@ -73,6 +74,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
             present=present,
             volumes=f"{store.path}/volumes",
             files=files,
+            real=real,
             annotations={f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest},
         ),
     )
@@ -187,6 +189,14 @@ def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
 def _as_it_came(store: ImageStore, new: Imported | Pulled) -> Image:
     """By its digest: its name may be another's by now, for two folders can call their images the same."""
     return Image(new.name, new.descriptor.digest, new.manifest, store.config(new.manifest))
+
+
+def _real(image: Image, wanted: Overrides, merged: Merged) -> dict[str, str]:
+    """Where the image's own links lead its volumes, and the caller's."""
+    paths = settings.volume_paths(image.config)
+    if paths:
+        paths += (*settings.FILES.values(), *(volume.target for volume in wanted.volumes))
+    return {path: merged.canonical(path) for path in paths}
 
 
 def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:

@@ -71,10 +71,11 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
     wanted = Overrides() if told else Overrides(command=("/bin/sh",))
     with Merged([rootfs]) as merged:
         user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
-        volumes = settings.image_volumes(image.config, wanted)
+        real = {path: merged.canonical(path) for path in settings.volume_paths(image.config)}
+        volumes = settings.image_volumes(image.config, wanted, real)
         present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
     annotations = {f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest}
-    place = settings.Place("stele", os.uname().machine, user, present, annotations=annotations)
+    place = settings.Place("stele", os.uname().machine, user, present, annotations=annotations, real=real)
     config = settings.runtime_config(image.config, wanted, place)
     check_config(config)
     with open(f"{bundle}/config.json", "x") as file:

@@ -26,6 +26,7 @@ from runtime.images.policy import load as load_policy
 from runtime.images.progress import Progress, short
 from runtime.images.pull import pick
 from runtime.images.references import Place
+from runtime.images.settings import check_depths
 from runtime.images.sources import Archive, Folder, Source, read
 from runtime.images.store import NAME_ANNOTATION, ImageStore
 from runtime.oci.load import parse_document
@@ -139,7 +140,7 @@ def _one(
     for blob in dict.fromkeys((manifest.config.digest, *(layer.digest for layer in manifest.layers))):
         size = next(d.size for d in (manifest.config, *manifest.layers) if d.digest == blob)
         _copy(store, source, _blob(blob), blob, size, progress)
-    store.config(manifest)
+    check_depths(store.config(manifest))
     store.add_bytes(data)
     descriptor = Descriptor(manifest.media_type, found.digest, len(data), {}, found.platform)
     return Imported(name, descriptor, manifest)
@@ -235,6 +236,7 @@ def _docker_image(
     config = model.parse_config(parse_document(config_data, f"{where}: Config"), f"{where}: Config")
     if len(config.diff_ids) != len(files) - 1:
         raise ImageError(f"{where}: it has {len(files) - 1} layers, its config {len(config.diff_ids)} diff_ids")
+    check_depths(config)
     layers = []
     for file, diff_id in zip(files[1:], config.diff_ids, strict=True):
         size, first, found = source.size(file), b"", hashlib.sha256()

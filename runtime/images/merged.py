@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import posixpath
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +61,19 @@ class Merged:
         Raises:
             ImageError: too many links.
         """
+        return self._walk(path)[0]
+
+    def canonical(self, path: str) -> str:
+        """An absolute path without links, as far as it leads; the rest of what is missing is taken as it is written.
+
+        Raises:
+            ImageError: too many links.
+        """
+        return "/" + "/".join(self._walk(path)[1])
+
+    def _walk(self, path: str) -> tuple[Found | None, list[str]]:
         above: list[list[int]] = [self._root]
+        led: list[str] = []
         names = _names(path)
         found: Found | None = None
         links = 0
@@ -71,25 +84,28 @@ class Merged:
             if name == "..":
                 above = above[:-1] or above
                 found = None
+                del led[-1:]
                 continue
             found, below = self._step(above[-1], name)
             if found is None:
-                return None
+                return None, posixpath.normpath("/".join(["", *led, name, *reversed(names)])).split("/")[1:]
             if stat.S_ISLNK(found.stat.st_mode):
                 links += 1
                 if links > LINKS_MAX:
                     raise ImageError(f"{path!a} in the image: too many symbolic links")
                 target = os.readlink(found.name, dir_fd=found.parent)
                 names += _names(target)
-                above = [self._root] if target.startswith("/") else above
-            elif below:
+                above, led = ([self._root], []) if target.startswith("/") else (above, led)
+                continue
+            led.append(name)
+            if below:
                 above.append(below)
             elif names:
-                return None
+                return None, [*led, *reversed(names)]
         if found is None or stat.S_ISLNK(found.stat.st_mode):
             top = above[-1][0]
-            return Found(top, ".", os.fstat(top))
-        return found
+            return Found(top, ".", os.fstat(top)), led
+        return found, led
 
     def read(self, path: str, limit: int) -> bytes:
         """A regular file; b"" if there is none.

@@ -21,9 +21,15 @@ from runtime.plan.model import UPPER_NONE
 
 HOSTNAME_MAX = 64
 ANNOTATION = "org.stele.image."
-RESERVED = ("org.stele.", "org.systemd.", "run.oci.", "org.criu.", "io.podman.", "io.containerd.", "io.kubernetes.")
+STOP_SIGNAL = "org.opencontainers.image.stopSignal"
+RESERVED = (
+    "org.stele.", "org.systemd.", "run.oci.", "org.criu.", "io.podman.", "io.containers.", "io.containerd.",
+    "containerd.io/", "io.kubernetes.", "io.katacontainers.", "krun.", "nerdctl/", "org.opencontainers.runtime-spec.",
+)  # fmt: skip
 """Beginnings of annotations that are orders to a runtime or engine: a label of an image may not give any (CVE-2026-53488)."""
 VOLUMES_MAX, PATH_MAX, NAME_MAX = 1000, 4095, 255
+DEPTH_MAX = 64
+"""Directories in a path of an image: each volume below another, and each working directory, is made one by one."""
 KERNELS = ("/proc", "/sys", "/dev")
 WORDS_MAX = 65536
 ENTRY_MAX = 131072
@@ -36,7 +42,7 @@ class Place:
 
     machine: as uname(2) has it. user: who the process is. present: those of the image's volumes that the image has a
     directory for. volumes: where named volumes are. files: names of the files in the bundle's `files`, each mounted
-    at FILES[name]. annotations: more of them, which beat labels.
+    at FILES[name]. annotations: more of them, which beat labels. real: see `image_volumes`.
     """
 
     container_id: str
@@ -46,6 +52,7 @@ class Place:
     volumes: str = ""
     files: Collection[str] = ()
     annotations: Mapping[str, str] | None = None
+    real: Mapping[str, str] | None = None
 
 
 FILES = {"hostname": "/etc/hostname", "hosts": "/etc/hosts", "resolv.conf": "/etc/resolv.conf"}
@@ -83,7 +90,7 @@ def runtime_config(image: ImageConfig, wanted: Overrides, place: Place) -> dict[
         "process": process,
         "root": {"path": "rootfs", "readonly": wanted.readonly or wanted.upper.kind == UPPER_NONE},
         "hostname": hostname(wanted, place.container_id),
-        "mounts": [*confinement.base_mounts(), *_files(place), *_volumes(image, wanted, place)],
+        "mounts": [*confinement.base_mounts(), *_mounts(image, wanted, place)],
         "annotations": labels(image, wanted, place.annotations or {}),
         "linux": linux,
     }
@@ -120,8 +127,20 @@ def user(image: ImageConfig, wanted: Overrides) -> str:
 
 
 def working_directory(image: ImageConfig, wanted: Overrides) -> str:
-    """An absolute path; a relative one counts from the root."""
-    return posixpath.normpath("/" + (wanted.workdir or _text(image, "WorkingDir")).lstrip("/"))
+    """An absolute path; a relative one counts from the root.
+
+    Raises:
+        ImageError: the image's is too deep.
+    """
+    return (
+        _absolute(wanted.workdir) if wanted.workdir else _shallow(_absolute(_text(image, "WorkingDir")), "WorkingDir")
+    )
+
+
+def check_depths(image: ImageConfig) -> None:
+    """Raises: ImageError: a path of the image is so deep, or there are so many, that no container could be made."""
+    working_directory(image, Overrides())
+    volume_paths(image)
 
 
 def hostname(wanted: Overrides, container_id: str) -> str:
@@ -136,32 +155,47 @@ def hostname(wanted: Overrides, container_id: str) -> str:
     return name
 
 
-def image_volumes(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
-    """Where the image wants a volume and the caller has put nothing, sorted.
+def volume_paths(image: ImageConfig) -> tuple[str, ...]:
+    """Where the image wants volumes: absolute paths, sorted.
 
     Raises:
-        ImageError: a volume would hide what the kernel shows (CVE-2019-16884), is no path, or there are too many.
+        ImageError: one is no path, or too deep, or there are too many.
     """
     told = image.run.get("Volumes") or {}
     if not isinstance(told, Mapping):
         raise _wrong("Volumes", told)
     if len(told) > VOLUMES_MAX:
         raise ImageError(f"the image's config: Volumes: it has {len(told)}; at most {VOLUMES_MAX} are made")
+    found = {_absolute(path) for path in told}
+    for path in found:
+        raw = path.encode("utf-8", "replace")
+        if path == "/" or "\0" in path or len(raw) > PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:
+            raise _no_place(path)
+        _shallow(path, "Volumes")
+    return tuple(sorted(found))
+
+
+def image_volumes(image: ImageConfig, wanted: Overrides, real: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Where the image wants a volume, and neither the caller nor the host has put something; sorted.
+
+    Args:
+        real: paths in the image to where its links lead them, so that no link puts a volume over another mount.
+    Raises:
+        ImageError: as `volume_paths`; or a volume would hide what the kernel shows (CVE-2019-16884).
+    """
+    real = real or {}
     # Images of systemd want one on /sys/fs/cgroup, others on /dev/shm: each container has its own there already.
     served = {mount["destination"] for mount in confinement.base_mounts()}.difference(KERNELS)
-    taken = {volume.target for volume in wanted.volumes}
+    served.update(FILES.values(), (real.get(volume.target, volume.target) for volume in wanted.volumes))
     found = []
-    for path in told:
-        clean = posixpath.normpath("/" + path.lstrip("/"))
-        if clean in served:
+    for path in volume_paths(image):
+        led = real.get(path, path)
+        if path in served or led in served:
             continue
-        raw = clean.encode("utf-8", "replace")
-        hides = clean == "/" or any(clean == kernel or clean.startswith(f"{kernel}/") for kernel in KERNELS)
-        if hides or "\0" in clean or len(raw) > PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:
-            raise ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
-        if clean not in taken:
-            found.append(clean)
-    return tuple(sorted(set(found)))
+        if led == "/" or any(f"{each}/".startswith(f"{kernel}/") for kernel in KERNELS for each in (path, led)):
+            raise _no_place(path)
+        found.append(path)
+    return tuple(found)
 
 
 def resources(wanted: Overrides) -> dict[str, Any]:
@@ -177,15 +211,19 @@ def resources(wanted: Overrides) -> dict[str, Any]:
 
 
 def labels(image: ImageConfig, wanted: Overrides, more: Mapping[str, str]) -> dict[str, str]:
-    """What conversion.md says, the labels that order nothing, the caller's labels, and `more`."""
+    """The command line's, then the host's (`more`), then the image's: its labels that order nothing, and its fields."""
     told = image.run.get("Labels") or {}
     if not isinstance(told, Mapping) or not all(isinstance(text, str) for text in told.values()):
         raise _wrong("Labels", told)
     own = {"os": image.os, "architecture": image.architecture, "variant": image.variant, "created": image.created}
-    own["stopSignal"] = wanted.stop_signal or _text(image, "StopSignal")
+    own["stopSignal"] = _text(image, "StopSignal")
     found = {f"org.opencontainers.image.{key}": text for key, text in own.items() if text}
+    # A label beats the field of the same meaning (image-spec conversion.md, "Annotation Fields").
     found |= {key: text for key, text in told.items() if key and not key.startswith(RESERVED)}
-    return {**found, **dict(wanted.labels), **more}
+    found |= dict(wanted.labels)
+    if wanted.stop_signal:
+        found[STOP_SIGNAL] = wanted.stop_signal
+    return {**found, **more}
 
 
 def _files(place: Place) -> Iterator[dict[str, Any]]:
@@ -195,10 +233,21 @@ def _files(place: Place) -> Iterator[dict[str, Any]]:
             yield {"destination": target, "type": "bind", "source": f"files/{name}", "options": options}
 
 
-def _volumes(image: ImageConfig, wanted: Overrides, place: Place) -> Iterator[dict[str, Any]]:
-    """The image's volumes, then the caller's, each below the other after it: a mount hides what is mounted below."""
-    own = [_image_volume(path, place) for path in image_volumes(image, wanted)]
-    yield from sorted([*own, *(_mount(volume, place) for volume in wanted.volumes)], key=lambda m: m["destination"])
+def _mounts(image: ImageConfig, wanted: Overrides, place: Place) -> Iterator[dict[str, Any]]:
+    """A mount hides what is mounted below it before, so of two, the one below comes later.
+
+    An image's volume above our files comes before them, as they are the host's; the caller's come after them.
+    """
+    real = place.real or {}
+
+    def led(mount: Mapping[str, Any]) -> str:
+        return real.get(mount["destination"], mount["destination"])
+
+    own = [_image_volume(path, place) for path in image_volumes(image, wanted, real)]
+    files = list(_files(place))
+    above = [mount for mount in own if any(led(file).startswith(f"{led(mount)}/") for file in files)]
+    rest = [mount for mount in own if mount not in above]
+    return iter([*above, *files, *sorted([*rest, *(_mount(volume, place) for volume in wanted.volumes)], key=led)])
 
 
 def _image_volume(path: str, place: Place) -> dict[str, Any]:
@@ -220,6 +269,23 @@ def _mount(volume: Volume, place: Place) -> dict[str, Any]:
     # A volume that is read-only is so as a whole, with what is mounted below it.
     options = ["rbind", "rprivate", "nosuid", "nodev", *volume.options, *(["rro"] if "ro" in volume.options else [])]
     return {"destination": volume.target, "type": "bind", "source": source, "options": options}
+
+
+def _absolute(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _shallow(path: str, key: str) -> str:
+    if path.count("/") > DEPTH_MAX:
+        raise ImageError(
+            f"the image's config: {key}: {ascii(path)[:120]} is {path.count('/')} directories deep; at most {DEPTH_MAX} "
+            "are made"
+        )
+    return path
+
+
+def _no_place(path: str) -> ImageError:
+    return ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
 
 
 def _text(image: ImageConfig, key: str) -> str:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -295,3 +297,56 @@ def tree_of_another_image(arena: Arena) -> Outcome:
     images.add_image(image.store, "image", [b"junk"], {"Cmd": ["/bin/true"]}, diff_ids_of=[images.layer(SHELL)])
     ran = image.run()
     return ran.outcome("it ran another image's files" if "payload ran" in ran.out else "", "")
+
+
+@attack(
+    "G5i",
+    "-",
+    "volumes nested without end keep init busy",
+    Patch("runtime/images/settings.py", "DEPTH_MAX = 64", "DEPTH_MAX = 5000"),
+)
+@with_images
+def nested_volumes(arena: Arena) -> Outcome:
+    """As deep as they may be they are mounted; the double takes as many as there may be."""
+    for depth in (64, 400):
+        volumes: dict[str, dict[str, str]] = {"/v" * n: {} for n in range(1, depth + 1)}
+        before = time.monotonic()
+        ran = ImageRuns(arena, store=arena.folder / f"store{depth}", Volumes=volumes).run()
+        took = time.monotonic() - before
+        if took > 20 or ("payload ran" in ran.out and depth > 64):
+            return Outcome(BROKEN, f"{depth} nested volumes: {took:.1f} s")
+        if depth == 64 and "payload ran" not in ran.out:
+            return Outcome(UNKNOWN, ran.err)
+    return ran.outcome("")
+
+
+@attack(
+    "G8",
+    "CVE-2026-53488",
+    "an image's labels and volumes beat the command line's",
+    Patch("runtime/images/settings.py", "        found[STOP_SIGNAL] = wanted.stop_signal\n", "        pass\n"),
+)
+@with_images
+def image_over_operator(arena: Arena) -> Outcome:
+    """By --stop-signal the container ends; by the image's label it would not. And the caller's volume is the caller's."""
+    labels = {"org.opencontainers.image.stopSignal": "SIGCONT"}
+    linked = images.layer({"link": "-> /data", "data": None})
+    image = ImageRuns(arena, linked, Labels=labels, Volumes={"/link": {}})
+    ran = image.run("--volume", f"{arena.canary}:/data:ro", sh="cat /data/secret; echo payload ran")
+    if "payload ran" not in ran.out or "the host's secret" not in ran.out:
+        return ran.outcome("the image's volume is over the caller's" if "payload ran" in ran.out else "")
+    words = image.words("--stop-signal", "USR1", sh="trap 'exit 7' USR1; echo ready; while :; do sleep 1; done")
+    name = str(words[words.index("/bin/sh") - 1])
+    with subprocess.Popen(
+        arena.runtime.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout
+        started = process.stdout.readline() == b"ready\n"
+        try:
+            arena.runtime("kill", name)
+            code = process.wait(10)
+        except subprocess.TimeoutExpired:
+            return Outcome(BROKEN, "the image's label chose the signal")
+        finally:
+            arena.runtime("delete", "--force", name)
+    return Outcome(HELD if started and code == 7 else UNKNOWN, f"exit code {code}")

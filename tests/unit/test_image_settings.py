@@ -112,6 +112,48 @@ def test_labels_become_annotations_but_never_orders() -> None:
     }
 
 
+def test_the_command_line_beats_the_images_labels() -> None:
+    """A label beats the image's own field (conversion.md), and no more than that."""
+    key = "org.opencontainers.image.stopSignal"
+    labels = {key: "SIGHUP", "containerd.io/restart.loguri": "binary:///bin/x", "krun.cpus": "9", "a": "image"}
+    run = {"Labels": labels, "StopSignal": "SIGQUIT"}
+    assert config(run)["annotations"][key] == "SIGHUP"
+    assert config(run, Overrides(stop_signal="SIGUSR1"))["annotations"][key] == "SIGUSR1"
+    made = config(run, Overrides(labels=((key, "SIGUSR2"), ("a", "own"))))["annotations"]
+    assert (made[key], made["a"]) == ("SIGUSR2", "own")
+    assert not {"containerd.io/restart.loguri", "krun.cpus"} & made.keys()
+
+
+def test_an_images_volume_is_never_over_what_others_mount() -> None:
+    """Neither by its name, nor by where the image's links lead it."""
+    given = Overrides(volumes=(Volume("bind", "/host", "/data"), Volume("bind", "/h", "/srv/a")))
+    real = {"/link": "/data", "/z": "/srv", "/etc": "/etc", "/hosts": "/etc/hosts", "/shm": "/dev/shm"}
+    run: dict[str, Any] = {
+        "Volumes": {"/link": {}, "/z": {}, "/etc": {}, "/hosts": {}, "/shm": {}, "/etc/hostname": {}}
+    }
+    made = config(run, given, real=real, files={"hosts"})["mounts"]
+    base = len(config({})["mounts"])
+    assert [m["destination"] for m in made[base:]] == ["/etc", "/etc/hosts", "/data", "/z", "/srv/a"]
+    for led in ("/proc/self", "/sys", "/dev/x", "/"):
+        with pytest.raises(ImageError, match="'/x' is no place for a volume"):
+            config({"Volumes": {"/x": {}}}, real={"/x": led})
+
+
+@pytest.mark.parametrize("key", ["Volumes", "WorkingDir"])
+def test_depths(key: str) -> None:
+    """At import and at run: each directory is a step of init's."""
+    paths = {depth: "/d" * depth for depth in (settings.DEPTH_MAX, settings.DEPTH_MAX + 1, 899)}
+    for depth, path in paths.items():
+        run: dict[str, Any] = {key: {path: {}} if key == "Volumes" else path}
+        if depth == settings.DEPTH_MAX:
+            config(run)
+            settings.check_depths(image(**run))
+            continue
+        for refuse in (config, lambda run: settings.check_depths(image(**run))):
+            with pytest.raises(ImageError, match=f"config: {key}: .* is {depth} directories deep; at most 64 are made"):
+                refuse(run)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
