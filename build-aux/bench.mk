@@ -1,5 +1,10 @@
-# The table against runc and crun; BENCH holds options for `python -m tests.bench`, such as --only run --scale 0.5.
-bench:
-	@build-aux/install-deps.sh test
+# The table against crun and runc; BENCH holds options for `python -m tests.bench`, such as --only run --scale 0.5.
+.PHONY: bench peers
+bench: peers
 	@$(MAKE) --no-print-directory build
 	@$(PY) -m tests.bench $(BENCH)
+
+# The newest crun and runc that Debian has, below build/peers.
+peers:
+	@build-aux/install-deps.sh test
+	@build-aux/fetch-peers.sh

@@ -27,7 +27,7 @@ packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11
 # what makes and boots the virtual machine of tests/vm.
 if [ "$goal" != run ]; then
 	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace valgrind umoci podman skopeo buildah docker-registry
-		apache2-utils openssl xz-utils bzip2
+		patchelf apache2-utils openssl xz-utils bzip2
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod checkpolicy clang libclang-rt-14-dev"
 fi
 if [ "$goal" = vagrant ]; then

@@ -1,6 +1,6 @@
 """python -m tests.bench: what a person waits for under stele, crun and runc, side by side, in a few minutes.
 
-Each round runs every contender once, in an order that turns from round to round, so that a slow moment hits all.
+The peers are the newest crun and runc of Debian (build-aux/fetch-peers.sh), then those installed here. Each round runs every contender once, in an order that turns from round to round, so that a slow moment hits all.
 A round's times are compared within the round; the table shows the median of these ratios and the middle half's
 spread, which tells how noisy the run was. All run the same bundle: static busybox on a read-only root, a docker-like
 config.json of 20 KB, Docker's set of namespaces, the whole seccomp allow-list. State and bundles are on a tmpfs.
@@ -35,7 +35,8 @@ from tests.harness.runtime import REPO
 
 Costs = dict[str, dict[str, list[Cost]]]
 
-PEERS = ("crun", "runc")
+NEWEST = REPO / "build/peers"
+INSTALLED = ("crun", "runc")
 # Works whose contenders are not runtimes side by side: each returns label -> contender -> one cost for each round, the
 # contenders of a label in the order in which they are told; ratios are to all behind the first.
 OTHERS: dict[str, Callable[[list[work.Contender], Path, float], Costs]] = {
@@ -48,15 +49,18 @@ WARM_UP = 5
 
 
 def programs(chosen: list[str]) -> dict[str, str]:
-    """Name to absolute path of each contender that is there."""
-    built = REPO / "build/bin/stele"
-    known = {"stele": str(built) if built.exists() else None, **{peer: shutil.which(peer) for peer in PEERS}}
+    """Name to absolute path of each contender that is there: those chosen, else stele, the newest peers, Debian's."""
+    known = {"stele": str(REPO / "build/bin/stele")}
+    known |= {path.name: str(path) for peer in INSTALLED for path in sorted(NEWEST.glob(f"{peer}-*"))}
+    known |= {peer: path for peer in INSTALLED if (path := shutil.which(peer))}
     known |= {Path(path).name: path for path in chosen if "/" in path}
     wanted = [Path(name).name for name in chosen] or list(known)
-    missing = [name for name in wanted if known.get(name) is None]
+    missing = [name for name in wanted if name not in known or not os.path.exists(known[name])]
     if missing:
-        print(f"not here, so left out: {', '.join(missing)}")
-    return {name: path for name in wanted if (path := known.get(name))}
+        sys.exit(
+            f"python -m tests.bench: not here: {', '.join(missing)}; `make bench` fetches and builds what it compares"
+        )
+    return {name: known[name] for name in wanted}
 
 
 def bundle(folder: Path, args: list[str]) -> Path:
@@ -98,7 +102,7 @@ def measure_all(
                 results[label] = summary(costs, list(costs)[1:])
         else:
             for label, costs in measure(contenders, name, scale).items():
-                results[label] = summary(costs, PEERS)
+                results[label] = summary(costs, [who.name for who in contenders[1:]])
     memory = {who.name: work.waiting_memory(who) for who in contenders}
     for who in contenders:
         who.end()
@@ -108,7 +112,7 @@ def measure_all(
 
 
 def summary(costs: dict[str, list[Cost]], peers: Sequence[str]) -> dict[str, Any]:
-    """Medians for each contender, and its ratios to each peer, pair by pair."""
+    """Medians for each contender; of the first also its ratios to each peer, pair by pair."""
     told: dict[str, Any] = {}
     for name, mine in costs.items():
         walls = [cost.wall * 1e3 for cost in mine]
@@ -120,8 +124,8 @@ def summary(costs: dict[str, list[Cost]], peers: Sequence[str]) -> dict[str, Any
             "rounds": len(mine),
             "ratio": {},
         }
-        for peer in peers:
-            if peer in costs and peer != name:
+        for peer in peers if name == next(iter(costs)) else ():
+            if peer in costs:
                 pairs = list(zip(mine, costs[peer], strict=True))
                 low, middle, high = statistics.quantiles((a.wall / b.wall for a, b in pairs), n=4)
                 more = statistics.median((a.wall - b.wall) * 1e3 for a, b in pairs)
@@ -161,7 +165,11 @@ def version(path: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--contenders", default="", help="names or paths, comma-separated; default: stele,crun,runc")
+    parser.add_argument(
+        "--contenders",
+        default="",
+        help="names or paths, comma-separated; default: stele, the newest crun and runc, those installed",
+    )
     works = [*work.WORK, *OTHERS]
     parser.add_argument("--only", default=",".join(works), help=f"of {','.join(works)}")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of rounds")
