@@ -6,6 +6,7 @@
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/magic.h>
+#include <linux/mount.h>
 #include <linux/stat.h>
 
 static uint64_t device_number(uint64_t major, uint64_t minor)
@@ -41,6 +42,7 @@ static void bind_device(const struct init *in, const struct step *s, int parent,
 	must(in, target, path);
 	int tree = clone_tree(node, "", 0);
 	must(in, tree, path);
+	must(in, set_attributes(tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, 0), path);
 	must(in, move_tree(tree, target), path);
 	SYS(__NR_close, tree);
 	SYS(__NR_close, target);

@@ -15,11 +15,14 @@
 #define AT_EMPTY_PATH 0x1000
 #endif
 
+enum { OWN_PROC, OWN_SYS, OWN_DEV, OWN_PLACES };
+
 struct init {
 	int report_fd;             /* where failures and events go: the stele process, later `start` */
 	int slots;                 /* fd of slot 0 */
 	uint32_t n_slots;
 	int proc;                  /* the host's procfs, opened before anything of the image is visible */
+	int own[OWN_PLACES];       /* what was mounted on own_places, until the root is entered; 0 for none */
 	int root;                  /* the container's root file system; -1 before ROOTFS */
 	int mask;                  /* the mounted empty directory that masks directories; -1 until needed */
 	int null;                  /* the host's null device, checked; -1 until needed */
@@ -56,12 +59,16 @@ char *append_number(char *to, const char *end, uint64_t n);
 int parse_number(const char *s, const char *end, uint64_t *ret_n);
 
 /* paths.c: every path in the root file system is resolved here, in the root, once */
+extern const char *const own_places[OWN_PLACES];
+int own_place(const char *path, const char **ret_rest);
+int open_by_name(const struct init *in, const char *path, uint64_t flags, uint64_t resolve);
 int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve);
 int open_target(const struct init *in, const char *path, int directory);
 int open_parent(const struct init *in, const char *path, const char **ret_name);
 int is_proc(int fd); /* of a procfs */
 int open_proc(const struct init *in, const char *path, int flags);
 long write_proc(const struct init *in, const char *path, const char *value);
+long write_sysctl(const struct init *in, const char *path, const char *value);
 
 /* mounts.c */
 void do_propagation(struct init *in, const struct step *s);
@@ -79,6 +86,10 @@ int move_tree(int tree, int target);
 long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive);
 int is_directory(int fd);
 int is_null_device(int fd);
+uint64_t mount_id(const struct init *in, int fd);
+
+/* hide.c */
+void hide_kernel_mounts(const struct init *in);
 
 /* overlay.c */
 void do_layered_root(struct init *in, const struct step *s);

@@ -173,8 +173,7 @@ static void do_sysctl(const struct init *in, const struct step *s)
 	char *at = append(path, path + sizeof(path), "sys/");
 	if (!append(at, path + sizeof(path), key))
 		fail(in, -ENAMETOOLONG, key);
-	/* /proc/sys/net is a link to self/net: of this process's own network namespace, through the host's procfs. */
-	must(in, write_proc(in, path, step_string(s, 1, NULL)), key);
+	must(in, write_sysctl(in, path, step_string(s, 1, NULL)), key);
 }
 
 static void do_oom_score(const struct init *in, const struct step *s)

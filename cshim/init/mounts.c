@@ -50,6 +50,14 @@ long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, 
 	return SYS(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_ : 0), &attr, sizeof(attr));
 }
 
+/* It tells one mount from any other of this namespace, also of the same file system. */
+uint64_t mount_id(const struct init *in, int fd)
+{
+	struct statx st;
+	must(in, SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st), "mount");
+	return st.stx_mnt_id;
+}
+
 static void set_propagation(const struct init *in, int fd, uint64_t flags, const char *detail)
 {
 	must(in, set_attributes(fd, 0, 0, flags & ~(uint64_t)MS_REC, (flags & MS_REC) != 0), detail);
@@ -90,8 +98,13 @@ static int target_of(const struct init *in, const char *path, int directory, int
 	if (!strict)
 		return open_target(in, path, directory);
 	int fd = open_in_root(in, path, OPEN_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
-	if (fd == -ENOENT)
-		return open_target(in, path, 1);
+	if (fd == -ENOENT) {
+		fd = open_target(in, path, 1);
+		if (fd < 0)
+			return fd;
+		SYS(__NR_close, fd);
+		fd = open_in_root(in, path, OPEN_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
+	}
 	if (fd >= 0 && !is_directory(fd))
 		return -ENOTDIR;
 	return fd;
@@ -108,6 +121,27 @@ static void attach(const struct init *in, int tree, int target, uint64_t propaga
 	if (propagation)
 		set_propagation(in, tree, propagation, path);
 	SYS(__NR_close, target);
+}
+
+/* Which of our places the path is; -1 for none. */
+static int place_at(const char *path)
+{
+	const char *rest;
+	int place = own_place(path, &rest);
+	return place >= 0 && !*rest ? place : -1;
+}
+
+/* Close a mount that was attached at `path`, unless it is one of our places: then it is what is there from now on. */
+static void release(struct init *in, int tree, const char *path)
+{
+	int place = place_at(path);
+	if (place >= 0 && is_directory(tree)) {
+		int covered = in->own[place];
+		in->own[place] = tree;
+		tree = covered;
+	}
+	if (tree)
+		SYS(__NR_close, tree);
 }
 
 void do_bind_mount(struct init *in, const struct step *s)
@@ -128,7 +162,7 @@ void do_bind_mount(struct init *in, const struct step *s)
 	must(in, set_attributes(tree, v[5], v[6], 0, 1), source);
 	must(in, set_attributes(tree, v[3], v[4], 0, 0), source);
 	attach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);
-	SYS(__NR_close, tree);
+	release(in, tree, target);
 }
 
 /* For what the kernel makes before anybody can give it the option context=. */
@@ -166,7 +200,7 @@ void do_new_mount(struct init *in, const struct step *s)
 	if (copied) /* now that it is written */
 		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0), target);
 	attach(in, tree, fd, v[2], target);
-	SYS(__NR_close, tree);
+	release(in, tree, target);
 }
 
 static int null_device(struct init *in)
@@ -204,8 +238,9 @@ void do_mask_path(struct init *in, const struct step *s)
 	must(in, tree, path);
 	must(in, move_tree(tree, target), path);
 	SYS(__NR_close, target);
-	if (tree != in->mask)
-		SYS(__NR_close, tree);
+	if (tree == in->mask && place_at(path) < 0)
+		return;
+	release(in, tree == in->mask ? (int)SYS(__NR_fcntl, tree, F_DUPFD_CLOEXEC, 0) : tree, path);
 }
 
 void do_readonly_path(struct init *in, const struct step *s)
@@ -220,7 +255,7 @@ void do_readonly_path(struct init *in, const struct step *s)
 	must(in, set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, 1), path);
 	must(in, move_tree(tree, target), path);
 	SYS(__NR_close, target);
-	SYS(__NR_close, tree);
+	release(in, tree, path);
 }
 
 /* With its parents, where it is missing; a mount point that is there already, of whatever kind, stays. What we may not
@@ -258,13 +293,31 @@ static void pivot(const struct init *in)
 	SYS(__NR_close, old);
 }
 
+/* What the container will see at our places is what was mounted there, with all that was done to it since: a neighbour
+ * may have exchanged the directory, and a hook may have mounted over it. */
+static void check_places(struct init *in)
+{
+	for (int i = 0; i < OWN_PLACES; i++) {
+		if (!in->own[i])
+			continue;
+		int seen = open_by_name(in, own_places[i], OPEN_PATH, 0);
+		if (seen < 0 || mount_id(in, seen) != mount_id(in, in->own[i]))
+			fail(in, -ESTALE, own_places[i]);
+		SYS(__NR_close, seen);
+		SYS(__NR_close, in->own[i]);
+		in->own[i] = 0;
+	}
+}
+
 void do_enter_root(struct init *in, const struct step *s)
 {
+	check_places(in);
 	switch (s->ints[0]) {
 	case 0:
 		pivot(in);
 		break;
 	case 1:
+		hide_kernel_mounts(in);
 		must(in, SYS(__NR_fchdir, in->root), "fchdir");
 		must(in, SYS(__NR_mount, ".", "/", NULL, MS_MOVE, NULL), "move");
 		must(in, SYS(__NR_chroot, "."), "chroot");

@@ -16,40 +16,56 @@ struct statfs_head {
 	long rest[32];
 };
 
-int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve)
+/* Where the file systems that the container gets of the kernel belong. Each of them is kept by its fd until the root is
+ * entered: who can write the root file system may exchange a directory of it for another at any time, and what is mounted
+ * on it goes along. */
+const char *const own_places[OWN_PLACES] = { "/proc", "/sys", "/dev" };
+
+/* Which of them the path is at or in, and what follows; -1 for none. Names of "..", which may lead there, say nothing. */
+int own_place(const char *path, const char **ret_rest)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve };
+	for (int i = 0; i < OWN_PLACES; i++) {
+		const char *at = path, *name = own_places[i] + 1;
+		while (*at == '/' || (at[0] == '.' && at[1] == '/'))
+			at++;
+		while (*name && *at == *name)
+			at++, name++;
+		if (*name || (*at && *at != '/'))
+			continue;
+		while (*at == '/' || (at[0] == '.' && (at[1] == '/' || !at[1])))
+			at++;
+		*ret_rest = at;
+		return i;
+	}
+	return -1;
+}
+
+static int open_below(int base, const char *path, uint64_t flags, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS | resolve };
 	long fd = -EAGAIN;
 	for (int i = 0; fd == -EAGAIN && i < RENAME_RETRIES; i++)
-		fd = SYS(__NR_openat2, in->root, path, &how, sizeof(how));
+		fd = SYS(__NR_openat2, base, path, &how, sizeof(how));
 	return (int)fd;
 }
 
-/* The last component of `path` is made; all before it exists. 0, or -errno. */
-static int make_last(const struct init *in, char *path, char *name, int directory)
+/* By the names of the root file system alone, whatever is mounted there by now. */
+int open_by_name(const struct init *in, const char *path, uint64_t flags, uint64_t resolve)
 {
-	const char *parent_path = "/";
-	if (name > path) {
-		name[-1] = '\0';
-		if (*path)
-			parent_path = path;
+	return open_below(in->root, path, flags, RESOLVE_IN_ROOT | resolve);
+}
+
+/* What is at or in a place whose mount we keep is looked up below that mount; a link may lead out of it. */
+int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve)
+{
+	const char *rest;
+	int place = own_place(path, &rest);
+	if (place >= 0 && in->own[place]) {
+		int fd = open_below(in->own[place], *rest ? rest : ".", flags, RESOLVE_BENEATH | resolve);
+		if (fd != -EXDEV)
+			return fd;
 	}
-	int parent = open_in_root(in, parent_path, OPEN_PATH | O_DIRECTORY, 0);
-	if (name > path)
-		name[-1] = '/';
-	if (parent < 0)
-		return parent;
-	long r;
-	if (directory)
-		r = SYS(__NR_mkdirat, parent, name, 0755);
-	else
-		r = SYS(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
-	if (r == -EEXIST) { /* made by somebody meanwhile, or a dangling link: the caller looks again */
-		char link[8];
-		r = SYS(__NR_readlinkat, parent, name, link, sizeof(link)) >= 0 ? -ELOOP : 0;
-	}
-	SYS(__NR_close, parent);
-	return (int)r;
+	return open_by_name(in, path, flags, resolve);
 }
 
 /* Replace the link at path[..name_end) by what it says, keeping what follows. 0, or -errno. */
@@ -79,49 +95,96 @@ static int expand_link(const struct init *in, char *path, char *name, char *name
 	return 0;
 }
 
+/* The lowest directory of `path` that is there, and the name that follows it; or -errno. */
+static int open_deepest(const struct init *in, char *path, char **ret_name)
+{
+	char *name = path + strlen(path);
+	int fd = -ENOENT;
+	while (fd == -ENOENT && name > path) {
+		while (name > path && name[-1] == '/')
+			name--;
+		while (name > path && name[-1] != '/')
+			name--;
+		char saved = *name;
+		*name = '\0';
+		fd = open_in_root(in, name > path ? path : "/", OPEN_PATH | O_DIRECTORY, 0);
+		*name = saved;
+	}
+	*ret_name = name;
+	return fd;
+}
+
+/* Make one name in a directory, 0 where it is there already, or -errno; -ELOOP for a link. */
+static long make_name(int parent, const char *name, int directory)
+{
+	char link[8];
+	long r;
+	if (directory)
+		r = SYS(__NR_mkdirat, parent, name, 0755);
+	else
+		r = SYS(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
+	if (r == -EEXIST)
+		r = SYS(__NR_readlinkat, parent, name, link, sizeof(link)) >= 0 ? -ELOOP : 0;
+	return r;
+}
+
+/* Make what is missing of `path`, each name on its parent's fd, so that a deep path takes a few calls a name. 0, or -errno;
+ * 1 when a dangling link was replaced by what it says, so that the path has to be looked up again. */
+static int make_missing(const struct init *in, char *path, int directory)
+{
+	char *name, *next;
+	int parent = open_deepest(in, path, &name), below;
+	if (parent < 0)
+		return parent;
+	for (; *name; name = next) {
+		char *name_end = name;
+		while (*name_end && *name_end != '/')
+			name_end++;
+		next = name_end;
+		while (*next == '/')
+			next++;
+		char saved = *name_end;
+		*name_end = '\0';
+		int up = same(name, "..") || same(name, ".");
+		long r = up ? 0 : make_name(parent, name, *next || directory);
+		if (r == 0 && !up) /* its own, or a directory that somebody made meanwhile */
+			below = *next ? (int)SYS(__NR_openat, parent, name, OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : 0;
+		else if (r == 0 || r == -ELOOP) /* a link that leads somewhere is no different from what it leads to */
+			below = open_in_root(in, path, OPEN_PATH | (*next ? O_DIRECTORY : 0), 0);
+		else
+			below = (int)r;
+		*name_end = saved;
+		SYS(__NR_close, parent);
+		if (below == -ENOENT && r == -ELOOP) {
+			below = expand_link(in, path, name, name_end);
+			return below < 0 ? below : 1;
+		}
+		if (below < 0)
+			return below;
+		parent = below;
+	}
+	if (parent)
+		SYS(__NR_close, parent);
+	return 0;
+}
+
 /* The directory or file `path` in the root as an O_PATH fd, made with its parents where missing; or -errno. */
 int open_target(const struct init *in, const char *wanted, int directory)
 {
-	int fd = open_in_root(in, wanted, OPEN_PATH, 0);
-	if (fd != -ENOENT)
+	int fd = open_in_root(in, wanted, OPEN_PATH, 0), links = 0, r = 1;
+	if (fd != -ENOENT || !*wanted)
 		return fd;
 	char path[PATH_MAX];
 	if (!append(path, path + sizeof(path), wanted))
 		return -ENAMETOOLONG;
-	int links = 0;
-	char *name = path;
-	while (*name == '/')
-		name++;
-	while (*name) {
-		char *name_end = name;
-		while (*name_end && *name_end != '/')
-			name_end++;
-		char saved = *name_end;
-		char *next = name_end;
-		while (*next == '/')
-			next++;
-		*name_end = '\0';
-		int last = *next == '\0' || saved == '\0';
-		fd = open_in_root(in, path, OPEN_PATH, 0);
-		int r = 0;
-		if (fd == -ENOENT)
-			r = make_last(in, path, name, !last || directory);
-		else if (fd < 0)
+	while (r == 1) {
+		r = links++ > SYMLINKS_MAX ? -ELOOP : make_missing(in, path, directory);
+		if (r >= 0)
+			fd = open_in_root(in, path, OPEN_PATH, 0);
+		if (fd >= 0 || (r == 1 && fd != -ENOENT))
 			return fd;
-		else
-			SYS(__NR_close, fd);
-		*name_end = saved;
-		if (r == -ELOOP && ++links <= SYMLINKS_MAX) {
-			r = expand_link(in, path, name, name_end);
-			next = path;
-			while (*next == '/')
-				next++;
-		}
-		if (r < 0)
-			return r;
-		name = next;
 	}
-	return open_in_root(in, path, OPEN_PATH, 0);
+	return r < 0 ? r : fd;
 }
 
 /* The directory that holds the last component of `path`, made where missing, as an fd for *at calls; or -errno. */
@@ -146,12 +209,12 @@ int is_proc(int fd)
 	return SYS(__NR_fstatfs, fd, &fs) == 0 && fs.type == PROC_SUPER_MAGIC;
 }
 
-/* A file of the host's procfs, never one that was mounted over it (CVE-2019-16884, CVE-2025-52881). */
-int open_proc(const struct init *in, const char *path, int flags)
+/* A file of a procfs, never one that was mounted over it (CVE-2019-16884, CVE-2025-52881). */
+static int open_in_proc(int proc, const char *path, int flags)
 {
 	struct open_how how = { .flags = (uint32_t)flags | O_CLOEXEC,
 				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
-	long fd = SYS(__NR_openat2, in->proc, path, &how, sizeof(how));
+	long fd = SYS(__NR_openat2, proc, path, &how, sizeof(how));
 	if (fd >= 0 && !is_proc((int)fd)) {
 		SYS(__NR_close, fd);
 		return -EXDEV;
@@ -159,13 +222,31 @@ int open_proc(const struct init *in, const char *path, int flags)
 	return (int)fd;
 }
 
-long write_proc(const struct init *in, const char *path, const char *value)
+/* Of the host's procfs. */
+int open_proc(const struct init *in, const char *path, int flags)
 {
-	int fd = open_proc(in, path, O_WRONLY);
+	return open_in_proc(in->proc, path, flags);
+}
+
+static long write_all_and_close(int fd, const char *value)
+{
 	if (fd < 0)
 		return fd;
 	size_t n = strlen(value);
 	long r = SYS(__NR_write, fd, value, n);
 	SYS(__NR_close, fd);
 	return r < 0 ? r : (size_t)r == n ? 0 : -EIO;
+}
+
+long write_proc(const struct init *in, const char *path, const char *value)
+{
+	return write_all_and_close(open_proc(in, path, O_WRONLY), value);
+}
+
+/* Write to sys/... of the procfs that was mounted for the container; of the host's where there is none, or one that is
+ * read-only or has only processes. Whose namespaces it changes depends on the writer alone. */
+long write_sysctl(const struct init *in, const char *path, const char *value)
+{
+	int proc = in->own[OWN_PROC], fd = proc && is_proc(proc) ? open_in_proc(proc, path, O_WRONLY) : -ENOENT;
+	return fd == -ENOENT || fd == -EROFS ? write_proc(in, path, value) : write_all_and_close(fd, value);
 }

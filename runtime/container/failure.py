@@ -153,6 +153,16 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             return f"image root: cannot mount it ({detail}): {why}; `stele image verify` tells whether its layers are whole"
         case model.Directory():
             return f'process.cwd "{step.path}": cannot make it: {why}; choose another with --workdir'
+        case model.EnterRoot() if number == errno.ESTALE:
+            return (
+                f"{detail}: another mount or directory has replaced the one from mounts; let hooks mount below {detail} "
+                "only, and nobody else write to the root file system while a container is created"
+            )
+        case model.EnterRoot() if step.how == model.MOVE and number == errno.EBUSY:
+            return (
+                f'--no-pivot: cannot hide the host\'s procfs or sysfs on "{detail}" from the container, since another mount '
+                "covers its path; unmount one of the two, or leave out --no-pivot"
+            )
         case model.PrivateLayer():
             return f"root: cannot put a private layer over the read-only root ({detail}): {why}; add the missing mount points to the image"
     name = kind.__name__ if kind else "start"

@@ -8,6 +8,7 @@ def load() -> None:
     """Register all attacks."""
     from tests.attacks import (  # noqa: F401
         on_images,
+        on_kernel_mounts,
         on_mounts,
         on_owners,
         on_privileges,

@@ -1,10 +1,11 @@
 /* The attacker's program, static, as /bin/payload in the image and as a racer on the host:
  *   payload cwd              where am I, what fds do I have
  *   payload thief            take /proc/PID/exe, fds and memory of whoever comes into this pid namespace, until /stop is there
- *   payload swap A B         exchange two names for ever (renameat2)
+ *   payload swap A B [US]    exchange two names for ever (renameat2), with a pause of so many microseconds
  *   payload seccomp          what some system calls give
  *   payload bomb             fork without end; those that cannot fork try again
  *   payload peak BYTES CMD   run a command with this much address space (0: any); its code, and its most memory in KiB
+ *   payload reveal DIR       mount a procfs and a sysfs of its own on the directory, in a user namespace
  *   payload groups           whether dropping the primary group is undone by the supplementary ones */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -16,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -113,14 +116,17 @@ static int thief(void)
 	return 0;
 }
 
-static int swap(const char *a, const char *b)
+static int swap(const char *a, const char *b, useconds_t pause)
 {
 	long n = 0;
 	puts("swapping");
 	fflush(stdout);
-	for (;; n++)
+	for (;; n++) {
 		if (syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2 /* RENAME_EXCHANGE */) < 0 && errno != EBUSY && errno != ENOENT)
 			return 1;
+		if (pause)
+			usleep(pause);
+	}
 }
 
 static void call(const char *name, long n, long a, long b)
@@ -172,6 +178,39 @@ static int peak(rlim_t most, char **command)
 	return 0;
 }
 
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		printf("%s: %s\n", path, strerror(errno));
+	close(fd);
+}
+
+static int reveal(const char *place)
+{
+	static const char *const kinds[] = { "proc", "sysfs" };
+	char map[64];
+	uid_t uid = getuid();
+	gid_t gid = getgid();
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET) < 0) {
+		printf("unshare: %s\n", strerror(errno));
+		return 1;
+	}
+	write_to("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	write_to("/proc/self/uid_map", map);
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	write_to("/proc/self/gid_map", map);
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid > 0)
+		return waitpid(pid, NULL, 0) < 0;
+	for (int i = 0; i < 2; i++)
+		printf("%s %s\n", kinds[i], mount(kinds[i], place, kinds[i], 0, NULL) < 0 ? strerror(errno) : "MOUNTED");
+	puts("done");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -180,7 +219,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "thief"))
 		return thief();
 	if (!strcmp(what, "swap") && argc > 3)
-		return swap(argv[2], argv[3]);
+		return swap(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0);
 	if (!strcmp(what, "seccomp"))
 		return seccomp();
 	if (!strcmp(what, "bomb"))
@@ -188,6 +227,8 @@ int main(int argc, char **argv)
 			fork();
 	if (!strcmp(what, "peak") && argc > 3)
 		return peak(strtoul(argv[2], NULL, 10), argv + 3);
+	if (!strcmp(what, "reveal") && argc > 2)
+		return reveal(argv[2]);
 	if (!strcmp(what, "groups"))
 		return groups(argc > 2 ? argv[2] : NULL);
 	return 2;

@@ -13,9 +13,9 @@ from tests.attacks.on_mounts import ESCAPE
 from tests.harness import images
 
 
-def _race(arena: Arena, bundle: Path, a: Path, b: Path, judge: Callable[[Ran], str]) -> Outcome:
-    """Run the bundle again and again while a racer exchanges a and b."""
-    racer = arena.racer("swap", a, b)
+def _race(arena: Arena, bundle: Path, a: Path, b: Path, judge: Callable[[Ran], str], *, pause_us: int = 0) -> Outcome:
+    """Run the bundle again and again while a racer exchanges a and b, and pauses between."""
+    racer = arena.racer("swap", a, b, str(pause_us))
     assert racer.stdout and racer.stdout.readline() == b"swapping\n"
     ran_through = refused = 0
     for number in range(arena.rounds):

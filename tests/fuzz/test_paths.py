@@ -26,16 +26,16 @@ from tests.harness.runtime import REPO
 SOURCES = {"PATHS": "cshim/init/paths.c", "TEXT": "cshim/init/text.c", "UNPACK": "cshim/unpack.c"}
 LINKED = ("tar.c", "tar_pax.c", "tar_sparse.c", "tar_fields.c", "stream.c", "sha256.c")
 PLANTED = [
-    ("tree", "PATHS", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve", "RESOLVE_NO_MAGICLINKS | resolve"),
+    ("tree", "PATHS", "RESOLVE_IN_ROOT | resolve", "resolve"),
     ("tree", "PATHS", "link[0] == '/' ? \"\" : path", "path"),
-    ("tree", "PATHS", "!last || directory", "directory"),
-    ("tree", "PATHS", "r == -ELOOP && ++links", "0 && ++links"),
+    ("tree", "PATHS", "*next || directory);\n\t\tif (r", "directory);\n\t\tif (r"),
+    ("tree", "PATHS", "below == -ENOENT && r == -ELOOP", "0"),
     ("tree", "UNPACK", "&& !is_whiteout(&found))\n\t\tresult = bad", "&& S_ISREG(found.st_mode))\n\t\tresult = bad"),
     (
         "race",
         "PATHS",
-        "int parent = open_in_root(in, parent_path, OPEN_PATH | O_DIRECTORY, 0);",
-        "int parent = (int)SYS(__NR_openat, in->root, *parent_path == '/' ? \".\" : parent_path, OPEN_PATH | O_CLOEXEC, 0);",
+        'fd = open_in_root(in, name > path ? path : "/", OPEN_PATH | O_DIRECTORY, 0);',
+        'fd = (int)SYS(__NR_openat, in->root, name > path && *path != 47 ? path : ".", OPEN_PATH | O_CLOEXEC, 0);',
     ),
     ("race", "UNPACK", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV", "0"),
 ]

@@ -318,6 +318,52 @@ def test_no_pivot(stele: Runtime, bundle: BundleFactory) -> None:
     assert inside[-1].split()[4] == "/"
 
 
+@pytest.mark.parametrize("place", ["proc", "sys", "dev"])
+def test_a_hook_that_mounts_over_a_file_system_of_the_kernel(stele: Runtime, bundle: BundleFactory, place: str) -> None:
+    """The masks would lie below its mount."""
+    folder = bundle(["true"])
+    hook = {"path": "/bin/mount", "args": ["mount", "-t", "tmpfs", "tmpfs", f"{folder}/rootfs/{place}"]}
+    config = json.loads((folder / "config.json").read_text())
+    config["hooks"] = {"createContainer": [hook]}
+    (folder / "config.json").write_text(json.dumps(config))
+    done = stele("create", "-b", folder, stele.id(), stdout=-3)
+    assert done.returncode == 1
+    assert f"/{place}: another mount or directory has replaced the one from mounts" in done.stderr
+
+
+def test_a_hook_may_mount_below(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(say("echo x > /proc/fs/file && cat /proc/fs/file"))
+    hook = {"path": "/bin/mount", "args": ["mount", "-t", "tmpfs", "tmpfs", f"{folder}/rootfs/proc/fs"]}
+    config = json.loads((folder / "config.json").read_text())
+    config["linux"]["readonlyPaths"].remove("/proc/fs")
+    config["hooks"] = {"createContainer": [hook]}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert stele.ok("run", "-b", folder, stele.id()) == "x\n"
+
+
+@pytest.mark.parametrize("options", [["ro"], ["rw"], ["rw", "subset=pid"]])
+def test_sysctls_whatever_the_procfs_is_mounted_with(stele: Runtime, bundle: BundleFactory, options: list[str]) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        (proc,) = (m for m in config["mounts"] if m["destination"] == "/proc")
+        proc["options"] = options
+        config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77", "kernel.shmmni": "99"}
+        config["mounts"].append({"destination": "/plain", "type": "proc", "source": "proc"})
+
+    script = "cat /plain/sys/net/ipv4/ip_default_ttl /plain/sys/kernel/shmmni"
+    assert stele.ok("run", "-b", bundle(say(script), edit=edit), stele.id()) == "77\n99\n"
+
+
+def test_whole_file_systems_masked_or_read_only(stele: Runtime, bundle: BundleFactory) -> None:
+    """What comes after counts below what was put over the whole."""
+    linux = {"maskedPaths": ["/sys/firmware", "/proc/keys", "/proc"], "readonlyPaths": ["/sys", "/proc", "/dev"]}
+    folder = bundle(
+        say("ls /proc; ls /sys/firmware; touch /dev/x /sys/x; ls /sys/kernel | head -n 1 | wc -l"), {"linux": linux}
+    )
+    done = stele("run", "-b", folder, stele.id())
+    assert done.stdout == "1\n"
+    assert done.stderr.count("Read-only file system") == 2
+
+
 @pytest.mark.parametrize("readonly", [True, False])
 def test_masked_paths_hide_and_stay_hidden(stele: Runtime, bundle: BundleFactory, readonly: bool) -> None:
     linux = {"maskedPaths": ["/secret", "/dir", "/missing"], "readonlyPaths": ["/fixed", "/gone"]}

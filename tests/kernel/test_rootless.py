@@ -117,6 +117,19 @@ def test_with_one_id(theirs: Runtime, bundle_of: Make, user: User) -> None:
     assert (made.st_uid, made.st_gid) == (user.uid, user.gid)
 
 
+def test_no_pivot_leaves_no_procfs_of_the_host(theirs: Runtime, bundle_of: Make) -> None:
+    """The host's cannot be unmounted in a user namespace: it is covered, and another one refused as elsewhere."""
+    script = "unshare -Urmpf mount -t proc proc /tmp; unshare -Urmn mount -t sysfs sysfs /tmp; echo end"
+
+    def edit(config: dict[str, Any]) -> None:
+        for kind in ("bounding", "effective", "permitted"):
+            config["process"]["capabilities"][kind].append("CAP_SETFCAP")  # to map root to root
+
+    done = theirs("run", "--no-pivot", "-b", bundle_of(["sh", "-c", script], edit), theirs.id())
+    assert done.stdout == "end\n", done.stderr
+    assert done.stderr.splitlines() == ["mount: permission denied (are you root?)"] * 2
+
+
 def test_with_a_range_of_ids(theirs: Runtime, bundle_of: Make, user: User) -> None:
     """By newuidmap and newgidmap; another user inside is another one outside."""
 

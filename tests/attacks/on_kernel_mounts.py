@@ -1,0 +1,147 @@
+"""The file systems that a container gets of the kernel: /proc, /sys and /dev, exchanged while it is made, and those of the
+host below --no-pivot. And what went wrong with mounts elsewhere in 2026."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.attacks.arena import HELD, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
+from tests.attacks.doubles import Patch
+from tests.attacks.races import SHOW, _mountinfo, _race
+
+MASKED = {"proc": ["keys", "timer_list"], "sysfs": ["firmware", "kernel"], "tmpfs": ["shm"]}
+"""By the type of what is at /proc, /sys and /dev: what is masked in it."""
+READ_ONLY = {"proc": ["fs", "sys"]}
+
+BY_NAME = (
+    Patch("cshim/init/paths.c", "if (place >= 0 && in->own[place]) {", "if (0) {"),
+    Patch("cshim/init/mounts.c", "\tcheck_places(in);\n", ""),
+)
+"""What was mounted is looked up by its name again, and nobody looks whether it is still there."""
+
+BY_PATH = (
+    Patch(
+        "cshim/init/mounts.c",
+        "#define AT_RECURSIVE_ 0x8000\n",
+        "#define AT_RECURSIVE_ 0x8000\nstatic const char *root_path;\n",
+    ),
+    Patch("cshim/init/mounts.c", "\tin->root = tree;\n", "\tin->root = tree;\n\troot_path = path;\n"),
+    Patch(
+        "cshim/init/mounts.c",
+        "\tint target = open_in_root(in, path, OPEN_PATH, 0), tree;\n",
+        "\tint base = (int)SYS(__NR_openat, AT_FDCWD, root_path, OPEN_PATH | O_CLOEXEC, 0), tree;\n\tif (base < 0) return;\n"
+        "\tint target = (int)SYS(__NR_openat, base, path + 1, OPEN_PATH | O_CLOEXEC, 0);\n",
+    ),
+)
+"""Masks are looked up from the path of the root file system on the host."""
+
+
+def _asks(config: dict[str, Any]) -> None:
+    places = {"proc": "/proc", "sysfs": "/sys", "tmpfs": "/dev"}
+    config["linux"]["maskedPaths"] = [f"{places[kind]}/{name}" for kind, names in MASKED.items() for name in names]
+    config["linux"]["readonlyPaths"] = [f"{places[kind]}/{name}" for kind, names in READ_ONLY.items() for name in names]
+
+
+def _is_open(ran: Ran) -> str:
+    """What should be masked or read-only on a file system of the kernel, wherever that is by now, and is not."""
+    lines = _mountinfo(ran)
+    # By the mounts' ids: their paths change while the list is read.
+    on = {(line[1], os.path.basename(line[4])): (line[0], line[5].split(",")) for line in lines}
+    for line in lines:
+        if line[3] != "/":
+            continue
+        number, kind = line[0], line[line.index("-") + 1]
+        if kind == "tmpfs" and (number, "pts") not in on:
+            continue  # not what is at /dev
+        for name in MASKED.get(kind, ()):
+            mask = on.get((number, name))
+            if not mask or (name == "shm" and (mask[0], name) not in on):  # that is a mount already
+                return f"{line[4]}/{name} is not masked"
+        for name in READ_ONLY.get(kind, ()):
+            if "ro" not in on.get((number, name), ("", []))[1]:
+                return f"{line[4]}/{name} is writable"
+    return ""
+
+
+def _devices(folder: Path) -> list[str]:
+    """The device nodes in a folder, which may be exchanged for something else meanwhile."""
+    try:
+        with os.scandir(folder) as entries:
+            return [e.name for e in entries if stat.S_ISCHR(e.stat(follow_symlinks=False).st_mode)]
+    except OSError:
+        return []
+
+
+def _exchanged(arena: Arena, place: str, kind: str) -> Outcome:
+    """place: the directory of the root that is exchanged; "" for the root itself. kind: with what."""
+    bundle = arena.bundle(SHOW, edit=_asks)
+    root = bundle / "rootfs"
+    other = root / "other" if place else bundle / "other"
+    if kind == "link":
+        other.symlink_to("/evil")
+        (root / "evil").mkdir()
+    elif kind == "file":
+        other.write_text("")
+    else:
+        other.mkdir()
+    for folder in (root / place, other, root / "evil"):
+        if place and folder.is_dir() and not folder.is_symlink():
+            (folder / "shm").mkdir(exist_ok=True)
+    if not place and kind == "directory":
+        subprocess.run(["cp", "-a", f"{root}/.", other], check=True)
+
+    def judge(ran: Ran) -> str:
+        if hit := _is_open(ran):
+            return hit
+        for folder in (root / "dev", other, root / "evil", root / "other"):
+            if nodes := _devices(folder):
+                return f"a device was made in the root file system: {nodes[0]}"
+        return ""
+
+    # A file at /dev ends whatever comes next, unless that is the masks: so it is there for a while, or not.
+    pause = 400 if (place, kind) == ("dev", "file") else 0
+    return _race(arena, bundle, root / place if place else root, other, judge, pause_us=pause)
+
+
+for _place, _letter in (("proc", "p"), ("sys", "s"), ("dev", "d"), ("", "r")):
+    for _kind in ("directory", "link", "file"):
+
+        def _run(arena: Arena, place: str = _place, kind: str = _kind) -> Outcome:
+            return _exchanged(arena, place, kind)
+
+        attack(
+            f"G2{_letter}{_kind[0]}",
+            "",
+            f"race: {f'/{_place}' if _place else 'the root'} is exchanged with a {_kind}; masks, devices miss their file system",
+            *(BY_NAME if _place else BY_PATH),
+            rounds=1000,
+        )(_run)
+
+
+@attack(
+    "G2n",
+    "",
+    "--no-pivot: the host's procfs and sysfs below the root allow another, without masks",
+    Patch("cshim/init/mounts.c", "\t\thide_kernel_mounts(in);\n", ""),
+)
+def below_the_root(arena: Arena) -> Outcome:
+    outcome = Outcome(UNKNOWN)
+    for uid in (0, 1000):
+        for capable in (False, True):
+
+            def edit(config: dict[str, Any], uid: int = uid, capable: bool = capable) -> None:
+                config["process"]["user"] = {"uid": uid, "gid": uid}
+                config["process"]["noNewPrivileges"] = True
+                if not capable:
+                    config["process"]["capabilities"] = {"bounding": []}
+
+            ran = arena.run(arena.bundle(["/bin/payload", "reveal", "/tmp"], edit=edit), "--no-pivot")
+            seen = [line for line in ran.out.splitlines() if "MOUNTED" in line]
+            outcome = ran.outcome(f"uid {uid}: {', '.join(seen)}" if seen else "", "done")
+            if outcome.verdict not in (HELD, REFUSED):
+                return outcome
+    return outcome
