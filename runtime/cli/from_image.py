@@ -140,7 +140,10 @@ def _signal(text: str) -> str:
 
 
 def _image(store: ImageStore, options: ContainerOptions) -> Image:
-    """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets."""
+    """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets.
+
+    It gets no name in the store: a stranger's folder may call its image docker.io/library/debian:12.
+    """
     text = str(options.image)
     if not text.startswith(TRANSPORTS):
         return _pulled(store, text, options) if options.pull != "never" else find(store, text)
@@ -154,14 +157,15 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
     store.check_writable()
     progress = to_stderr(quiet=True)
     try:
-        found = import_images(store, place, "", host_platform(), progress, policy.load(options.signature_policy))
+        rules = policy.load(options.signature_policy)
+        found = import_images(store, place, "", host_platform(), progress, rules, named=False)
     finally:
         progress.close()
-    if len(found) != 1:
+    if len({image.descriptor.digest for image in found}) != 1:
         raise UsageError(
             f'--image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
         )
-    return _as_it_came(store, found[0])
+    return _as_it_came(store, str(place), found[0])
 
 
 def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
@@ -183,12 +187,12 @@ def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
         done = fetched(store, rules.parse(name), rules, how, progress)
     finally:
         progress.close()
-    return _as_it_came(store, done)
+    return _as_it_came(store, done.name, done)
 
 
-def _as_it_came(store: ImageStore, new: Imported | Pulled) -> Image:
-    """By its digest: its name may be another's by now, for two folders can call their images the same."""
-    return Image(new.name, new.descriptor.digest, new.manifest, store.config(new.manifest))
+def _as_it_came(store: ImageStore, name: str, new: Imported | Pulled) -> Image:
+    """By its digest: its name may be another's by now."""
+    return Image(name, new.descriptor.digest, new.manifest, store.config(new.manifest))
 
 
 def _real(image: Image, wanted: Overrides, merged: Merged) -> dict[str, str]:

@@ -118,6 +118,7 @@ def take_in(context: Globals, options: Import) -> int:
     name = str(given_name(options.name)) if options.name else ""
     store = store_of(context)
     store.check_writable()
+    before = store.names()
     progress = to_stderr(quiet=options.quiet)
     try:
         rules = policy.load(options.signature_policy)
@@ -126,6 +127,10 @@ def take_in(context: Globals, options: Import) -> int:
             unpack_image(store, told.manifest)
     finally:
         progress.close()
+    for told in found:
+        had = before.get(told.name, {}).get("digest", told.descriptor.digest)
+        if not name and had != told.descriptor.digest:
+            context.log.warning(f'image "{told.name}" was {had}; the name now means the image of {place}')
     if options.format == "json":
         print(json.dumps([{"name": told.name, **told.descriptor.document()} for told in found], indent=2))
     for told in found if options.format == "table" else ():

@@ -46,13 +46,21 @@ class Imported:
 
 
 def import_images(
-    store: ImageStore, place: Place, name: str, platform: Platform, progress: Progress, policy: Policy | None = None
+    store: ImageStore,
+    place: Place,
+    name: str,
+    platform: Platform,
+    progress: Progress,
+    policy: Policy | None = None,
+    *,
+    named: bool = True,
 ) -> list[Imported]:
     """Take in the image that a place names, or all that it holds.
 
     Args:
         name: in the store, for one image; "" for what the place calls it.
         policy: which images may come in; the host's if none is given.
+        named: False to store no names, as they are whatever the place's author chose.
     Raises:
         ImageError, HostError, UsageError: it holds none, several where one is wanted, or damaged ones; nothing is named.
     """
@@ -70,7 +78,7 @@ def import_images(
         if name and len(found) > 1:
             known = ", ".join(sorted({told.name for told in found}))
             raise UsageError(f"{place} holds several images; write which after its path and a colon: {known}")
-        for told in found:
+        for told in found if named else ():
             store.tag(name or told.name, told.descriptor.document())
         return [Imported(name or told.name, told.descriptor, told.manifest) for told in found]
     finally:

@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.images.export import export_image
+from runtime.images.progress import Progress
+from runtime.images.references import Place
+from runtime.images.store import ImageStore
 from tests.attacks.arena import BROKEN, HELD, NONE, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
 from tests.attacks.doubles import Patch
 from tests.attacks.measure import MUCH, measured
@@ -350,3 +354,29 @@ def image_over_operator(arena: Arena) -> Outcome:
         finally:
             arena.runtime("delete", "--force", name)
     return Outcome(HELD if started and code == 7 else UNKNOWN, f"exit code {code}")
+
+
+@attack(
+    "G7",
+    "-",
+    "a folder calls its image as one of a registry is called, and replaces what that name means",
+    Patch("runtime/images/archives.py", "for told in found if named else ():", "for told in found:"),
+)
+@with_images
+def names_of_a_folder(arena: Arena) -> Outcome:
+    name = "docker.io/library/debian:12"
+    image = ImageRuns(arena, images.layer({"which": "honest\n"}))
+    store = ImageStore(str(image.store))
+    store.tag(name, store.resolve("image"))
+    images.add_image(image.store, "forged", [images.layer({**SHELL, "which": "forged\n"})], {})
+    folder = arena.folder / "layout"
+    export_image(store, store.resolve("forged"), name, Place("oci", str(folder)), Progress(None))
+    store.close()
+    own = arena.runtime.id()
+    first = arena.runtime("--store", image.store, "run", "--image", f"oci:{folder}", own, "/bin/cat", "/which")
+    words = ("--store", image.store, "run", "--pull", "never", "--image", "debian:12", own, "/bin/cat", "/which")
+    done = arena.runtime(*words)
+    ran = Ran(done.returncode, done.stdout, done.stderr)
+    if first.stdout != "forged\n":
+        return Outcome(UNKNOWN, first.stderr)
+    return ran.outcome("debian:12 is the folder's image" if "forged" in ran.out else "", "honest")

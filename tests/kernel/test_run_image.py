@@ -77,7 +77,7 @@ def test_an_image_straight_from_a_folder(run: Run, images: Images, tmp_path: Pat
 def test_folders_that_call_their_images_the_same(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever else imports another image of the name meanwhile, the one that was asked for is run."""
+    """Whoever else imports another image of the name meanwhile, the one that was asked for is run, and gets no name."""
     taken = archives.import_images
     for folder in ("one", "other"):
         name = images.made(f"of-{folder}", {"which": folder})
@@ -85,8 +85,8 @@ def test_folders_that_call_their_images_the_same(
         place = Place("oci", f"{tmp_path}/{folder}/app", "app")
         export_image(store, store.resolve(name), "app", place, Progress(None))
 
-    def and_another(store: ImageStore, place: Place, *rest: Any) -> list[archives.Imported]:
-        found = taken(store, place, *rest)
+    def and_another(store: ImageStore, place: Place, *rest: Any, named: bool) -> list[archives.Imported]:
+        found = taken(store, place, *rest, named=named)
         taken(store, Place("oci", f"{tmp_path}/other/app"), *rest)
         return found
 
@@ -94,7 +94,8 @@ def test_folders_that_call_their_images_the_same(
     wanted = ContainerOptions(image=f"oci:{tmp_path}/one/app")
     store = ImageStore(str(images.path))
     found = from_image._image(store, wanted)
-    assert found.digest == store.resolve("of-one")["digest"] != store.resolve(found.name)["digest"]
+    assert found.digest == store.resolve("of-one")["digest"] != store.resolve("localhost/app:latest")["digest"]
+    assert found.name == f"oci:{tmp_path}/one/app" not in store.names()
 
 
 # ---- who and where ----
