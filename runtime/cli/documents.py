@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from runtime.cli.context import Globals
 from runtime.cli.table import Completion, ContainerOptions, Features, ImageOptions, Plan, Spec, Validate
 from runtime.errors import SteleError
 from runtime.host.paths import absolute
+from runtime.printable import visible
 
 
 def plan(context: Globals, options: Plan) -> int:
@@ -40,7 +40,8 @@ def plan(context: Globals, options: Plan) -> int:
     if options.json:
         print(explain.to_json(made, encoded, cgroup))
     else:
-        sys.stdout.write(explain.render(made, encoded, cgroup, filters=options.seccomp))
+        for line in explain.render(made, encoded, cgroup, filters=options.seccomp).removesuffix("\n").split("\n"):
+            print(visible(line))
     return 0
 
 
@@ -95,10 +96,10 @@ def validate(context: Globals, options: Validate) -> int:
     if kind == "config" and not found:
         found = rules.faults(document)
     for fault in found:
-        print(f"{fault.path}: {fault.problem}" if fault.path else fault.problem)
+        print(visible(f"{fault.path}: {fault.problem}" if fault.path else fault.problem))
     if found:
         raise SteleError(f'"{options.file}" has {len(found)} fault{"s" if len(found) > 1 else ""} as a {kind} document')
-    print(f'"{options.file}" is a valid {kind} document')
+    print(visible(f'"{options.file}" is a valid {kind} document'))
     return 0
 
 

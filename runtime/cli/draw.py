@@ -11,6 +11,7 @@ from runtime.cli.context import Globals
 from runtime.cli.table import DrawTrace
 from runtime.errors import ConfigError
 from runtime.oci.load import load_document
+from runtime.printable import visible
 
 WIDTH, MARGIN, ROW, CHARACTER = 1000, 12, 15, 6.7
 """Pixels; the last is about a character's width at the size of the labels."""
@@ -158,8 +159,8 @@ def _tick(total: float) -> float:
 
 
 def escape(text: str) -> str:
-    """As XML's text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """As XML's text, which takes no control characters."""
+    return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def time(microseconds: float) -> str:

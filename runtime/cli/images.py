@@ -18,6 +18,7 @@ from runtime.images.collect import Fault, uses
 from runtime.images.naming import given_name, stored_name
 from runtime.images.progress import Progress, human, short, to_stderr
 from runtime.images.store import ImageStore
+from runtime.printable import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def verify(context: Globals, options: Verify) -> int:
     if options.format == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
     for fault in faults:
-        print(f"{fault.digest}: {fault.problem}", file=sys.stderr)
+        print(visible(f"{fault.digest}: {fault.problem}"), file=sys.stderr)
     if faults:
         raise SteleError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {options.image or store.path}")
     if options.format != "json":

@@ -13,6 +13,7 @@ from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import HostError, StateError
 from runtime.host.processes import stat_of
+from runtime.printable import visible
 
 PS = "/usr/bin/ps"
 """The host's: runc prints the lines of its -ef. A host without it gets a table of our own."""
@@ -50,13 +51,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) + 3 for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def visible(text: str) -> str:
-    """Text with what a terminal could take for a command, or not print, as escapes such as \\x1b."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def ps(context: Globals, options: Ps) -> int:
@@ -106,10 +100,10 @@ def _host_ps(words: list[str], pids: list[int]) -> int:
         raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its context")
     column = head.split().index("PID")
     wanted = {str(pid) for pid in pids}
-    print(head)
+    print(visible(head))
     for line in lines:
         if line.split()[column] in wanted:
-            print(line)
+            print(visible(line))
     return 0
 
 

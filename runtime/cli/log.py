@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 from runtime.container.state import now
 from runtime.errors import HostError
 from runtime.host.files import write_all
+from runtime.printable import visible, without_secrets
 
-CONTROLS = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))} | {ord("\n"): " ", ord("\t"): " "}
-"""Paths and what programs said come from strangers: nothing of it may move a terminal's cursor or end a line."""
+SPACES = {ord("\n"): " ", ord("\t"): " "}
 MESSAGE_MAX = 4096
 """Characters: of a longer one the middle is left out, as where it quotes what no honest document has."""
 
@@ -39,7 +40,7 @@ class Log:
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_SYNC | os.O_CLOEXEC | os.O_NOCTTY
         try:
-            self.fd = os.open(self.path, flags, 0o644)
+            self.fd = os.open(self.path, flags, 0o600)
         except OSError as e:
             raise HostError(
                 f'--log "{self.path}": cannot write it: {os.strerror(e.errno or 0)}; correct --log', e.errno or 0
@@ -58,17 +59,24 @@ class Log:
         if self.debug:
             self._write("debug", message, also_stderr=self.fd < 0)
 
+    def command(self, argv: Sequence[str]) -> None:
+        """With --debug: report the command line, without secrets."""
+        if self.debug:
+            self.trace(f"stele {' '.join(without_secrets(argv))}")
+
     def traceback(self) -> None:
         """With --debug: where the exception at hand came from, on stderr."""
         if self.debug and sys.stderr is not None:
             import traceback
 
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():
+                print(visible(line), file=sys.stderr)
 
     def _write(self, level: str, message: str, *, also_stderr: bool) -> None:
         if len(message) > MESSAGE_MAX and level != "debug":
             message = f"{message[: MESSAGE_MAX // 2]} ... {message[-MESSAGE_MAX // 2 :]}"
-        message = message.translate(CONTROLS)
+        # Paths and what programs said come from strangers: nothing of it may move a terminal's cursor or end a line.
+        message = visible(message.translate(SPACES))
         line = self._line(level, message)
         if self.fd >= 0:
             try:

@@ -80,7 +80,7 @@ def _main(argv: Sequence[str]) -> int:
         _open_for_error(log)
         log.error(f"{PREFIX.get(name, '')}{e}")
         return COMMANDS[name].failure if name in COMMANDS else 1
-    log.trace(f"stele {' '.join(argv)}")
+    log.command(argv)
     if given.trace:
         from runtime.cli.trace import traced
 

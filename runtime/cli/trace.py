@@ -22,6 +22,7 @@ from runtime.cli.log import Log
 from runtime.host.launch import Child, Report
 from runtime.plan import explain, model, wire
 from runtime.plan.seccomp import ACTIONS, SeccompRules
+from runtime.printable import without_secrets
 
 SPANS = (
     ("runtime.container.foreground:create", "create"),
@@ -185,7 +186,7 @@ def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[
     start = begin - max(time.process_time_ns() - (parsed - begin), 0)
     known = set(sys.modules)
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as e:
         log.error(f'--trace "{path}": cannot write it: {os.strerror(e.errno or 0)}; correct --trace')
         return 1
@@ -210,7 +211,7 @@ def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[
         tracer.remove()
         document = events(tracer.spans, start, end)
         document["otherData"] = {
-            "command": ["stele" if sys.executable == "/proc/self/exe" else "python -m runtime", *argv],
+            "command": ["stele" if sys.executable == "/proc/self/exe" else "python -m runtime", *without_secrets(argv)],
             "imported": sorted(set(sys.modules) - known),
             "total_us": (end - start) / 1e3,
         }

@@ -10,6 +10,7 @@ from runtime.images import erofs, layers
 from runtime.images.model import Descriptor, ImageConfig, Manifest
 from runtime.images.progress import human, short
 from runtime.images.store import ImageStore
+from runtime.printable import visible
 
 
 def describe(store: ImageStore, descriptor: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def _history(manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]
 
 
 def table(told: Mapping[str, Any]) -> str:
-    """The same for people."""
+    """The same for people; strangers wrote most of it."""
     platform = "/".join(part for part in told["platform"].values() if part)
     lines = [
         f"names     {', '.join(told['names']) or '-'}",
@@ -70,10 +71,10 @@ def table(told: Mapping[str, Any]) -> str:
     for key, name in (("Entrypoint", "entry"), ("Cmd", "command"), ("Env", "env"), ("Volumes", "volumes")):
         value = run.get(key)
         if isinstance(value, list | dict) and value:
-            lines.append(f"{name:9} {' '.join(map(_plain, value))}")
+            lines.append(f"{name:9} {' '.join(map(str, value))}")
     for key, name in (("User", "user"), ("WorkingDir", "workdir"), ("StopSignal", "stop")):
         if run.get(key):
-            lines.append(f"{name:9} {_plain(run[key])}")
+            lines.append(f"{name:9} {run[key]}")
     if "erofs" in told:
         whole = told["erofs"]
         guard = f"fs-verity {short(whole['verity'])}" if whole["verity"] else "no fs-verity"
@@ -82,11 +83,6 @@ def table(told: Mapping[str, Any]) -> str:
     for step in told["history"]:
         size = human(step["size"]) if "size" in step else "-"
         layer = short(step["layer"]) if "layer" in step else "-"
-        made = _plain(step.get("created_by") or step.get("comment") or "")
-        lines.append(f"  {_plain(step.get('created', ''))[:10]:10}  {layer:12}  {size:>10}  {made[:100]}")
-    return "\n".join(lines)
-
-
-def _plain(value: object) -> str:
-    """A stranger's text for a terminal: nothing that a terminal would obey."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
+        made = visible(str(step.get("created_by") or step.get("comment") or ""))
+        lines.append(f"  {visible(str(step.get('created', '')))[:10]:10}  {layer:12}  {size:>10}  {made[:100]}")
+    return "\n".join(map(visible, lines))

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TextIO
 
+from runtime.printable import visible
+
 REDRAW_SECONDS = 0.1
 BAR = 30
 
@@ -53,7 +55,7 @@ class Progress:
         if self._stream is None:
             return
         self._erase()
-        self._stream.write(text + "\n")
+        self._stream.write(visible(text) + "\n")
         self._draw()
 
     def _erase(self) -> None:

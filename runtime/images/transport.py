@@ -20,6 +20,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NameResolutionError, SSLError
 
 from runtime.errors import HostError, SteleError
+from runtime.printable import without_user
 
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
 REDIRECTS_MAX = 5
@@ -222,7 +223,9 @@ def check_url(url: str, what: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise SteleError(f"{what} to {ascii(url)[:200]}, which is no address that is followed")
+        raise SteleError(
+            f"{what} to {ascii(without_user(url).partition('?')[0])[:200]}, which is no address that is followed"
+        )
 
 
 def proxy_of(text: str, variable: str) -> tuple[str, dict[str, str]]:

@@ -135,3 +135,33 @@ def names_of_devices(arena: Arena) -> Outcome:
         if "still there" not in done.stdout:
             return Outcome(BROKEN, f"the host's device is gone, for the name {name!a}: {done.stderr.strip()[-100:]}")
     return Outcome(HELD, "every name refused")
+
+
+ORDERS = "\x1b]0;owned\x07\x1b[2K\x9b31m\u202e\u2028"
+
+
+@attack(
+    "G9",
+    "-",
+    "what a stranger wrote reaches the caller's terminal as it is: titles, paths, fields, errors",
+    Patch("runtime/printable.py", "    if text.isprintable():", "    if text:"),
+)
+def orders_to_a_terminal(arena: Arena) -> Outcome:
+    """A process's title, the name of a bundle, an argument that a plan prints and a program that is not there."""
+    bundle = arena.bundle(["sh", "-c", "sleep 1000; true", ORDERS.replace("\x07", "")])
+    evil = bundle.rename(bundle.with_name(f"b{ORDERS}"))
+    missing = arena.bundle([f"/no{ORDERS}"])
+    name = arena.detached(evil)
+    said = {
+        "ps": arena.runtime("ps", name, errors="replace"),
+        "list": arena.runtime("list", errors="replace"),
+        "plan": arena.runtime("plan", "--bundle", evil, errors="replace"),
+        "run": arena.runtime("run", "--bundle", missing, arena.runtime.id(), errors="replace"),
+    }
+    if name not in said["list"].stdout or not said["run"].returncode:
+        return Outcome(UNKNOWN, f"{said['list'].stderr[-200:]} {said['run'].stdout[-200:]}")
+    for command, done in said.items():
+        bare = [hex(ord(c)) for c in done.stdout + done.stderr if not c.isprintable() and c != "\n"]
+        if bare:
+            return Outcome(BROKEN, f"{command} printed {', '.join(sorted(set(bare)))}")
+    return Outcome(HELD)

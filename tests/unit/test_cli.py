@@ -190,7 +190,7 @@ def test_every_failure_is_one_object_in_the_log(tmp_path: Path, words: list[str]
     assert entry["level"] == "error"
     assert text in entry["msg"]
     assert done.stderr.strip() == entry["msg"]
-    assert log.stat().st_mode & 0o777 == 0o644
+    assert log.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_failure_is_told_shortly(tmp_path: Path) -> None:
