@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import HostError, SteleError
+from runtime.host.unpack import OVERLAY, Budget, Unpacking
 from runtime.images import layers
 from runtime.images.model import ImageError, Manifest
 from runtime.images.store import ImageStore
@@ -324,6 +325,34 @@ def test_a_tree_without_its_record(store: ImageStore) -> None:
     assert os.listdir(store.directory("layers/sha256")) == []
 
 
+def test_gc_keeps_a_layer_for_its_grace(store: ImageStore) -> None:
+    """A tree that no image needs any more is kept while somebody may just be about to use it."""
+    image = add_image(store, layer(entry("base")))
+    (tree,) = layers.unpack_image(store, store.manifest(image))
+    assert store.gc(3600).layers == ()
+    assert os.path.isdir(tree)
+    (digest,) = store.gc(-1).layers
+    assert digest in tree.replace("layers/sha256/", "sha256:") and not os.path.exists(tree)
+
+
+def test_nothing_is_unpacked_into_a_file_system_mounted_in_the_tree(store: ImageStore, tmp_path: Path) -> None:
+    """Whatever is mounted where a layer is unpacked is not part of it: the entry fails, and nothing is written there."""
+    other = tmp_path / "tree/there"
+    other.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "stele-test", other], check=True)
+    fd = os.open(tmp_path / "tree", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with tempfile.TemporaryFile() as blob:
+            blob.write(layer(entry("there/file")))
+            blob.seek(0)
+            with pytest.raises(HostError, match=r"there/file.*EXDEV"):
+                Unpacking(blob.fileno(), fd, OVERLAY, Budget(), durable=False).run()
+        assert os.listdir(other) == []
+    finally:
+        os.close(fd)
+        subprocess.run(["umount", other], check=True)
+
+
 def test_the_disk_is_full(memory: Path) -> None:
     """ENOSPC is told with the entry it met; nothing is left, and the store serves again when there is room."""
     store = ImageStore(str(memory))
@@ -418,6 +447,9 @@ def test_budgets_are_configurable(store: ImageStore) -> None:
     limits = Path(store.path) / "limits.json"
     limits.write_text('{"entries": 10}')
     with pytest.raises(ImageError, match="more than the 10 entries allowed"):
+        layers.unpack_image(store, manifest)
+    limits.write_text('{"entries": 19}')
+    with pytest.raises(ImageError, match="more than the 19 entries allowed"):
         layers.unpack_image(store, manifest)
     limits.write_text('{"entries": 20}')
     layers.unpack_image(store, manifest)

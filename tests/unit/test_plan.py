@@ -221,6 +221,68 @@ def test_inheritable_and_ambient_only_if_asked() -> None:
     assert credentials.bounding == capability_mask(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"])
 
 
+@pytest.mark.parametrize(
+    ("inheritable", "permitted", "ambient"),
+    [(["CAP_KILL"], ["CAP_KILL"], ["CAP_KILL"]), ([], ["CAP_KILL"], []), (["CAP_KILL"], [], [])],
+    ids=["both", "not inheritable", "not permitted"],
+)
+def test_ambient_is_limited_by_permitted_and_inheritable(
+    inheritable: list[str], permitted: list[str], ambient: list[str]
+) -> None:
+    """The kernel raises no other (capabilities(7), "Ambient")."""
+    asked = {"bounding": ["CAP_KILL"], "permitted": permitted, "inheritable": inheritable, "ambient": ["CAP_KILL"]}
+    (credentials,) = only(plan(config(process__capabilities=asked)), model.Credentials)
+    assert credentials.ambient == capability_mask(ambient)
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/conf/eth0.100/forwarding", "net/ipv4/conf/eth0.100/forwarding"),
+    ],
+)
+def test_a_sysctl_with_slashes_keeps_its_dots(key: str, path: str) -> None:
+    """sysctl(8): in a name with slashes a dot belongs to a component, as in that of a VLAN's interface."""
+    made = plan(
+        config(linux__sysctl={key: "1"}, linux__namespaces=[{"type": "mount"}, {"type": "network"}, {"type": "uts"}])
+    )
+    assert only(made, model.Sysctl) == [model.Sysctl(path, "1")]
+
+
+@pytest.mark.parametrize(
+    ("mount_of_dev", "devices", "in_root"),
+    [
+        pytest.param({"type": "tmpfs"}, True, False, id="a new file system"),
+        pytest.param({"type": "bind", "source": "/dev", "options": ["rbind"]}, False, False, id="the host's"),
+        pytest.param(None, True, True, id="none"),
+    ],
+)
+@pytest.mark.parametrize("written", ["/dev", "/dev/", "dev"])
+def test_devices_are_made_in_a_dev_of_the_containers_own(
+    mount_of_dev: dict[str, Any] | None, devices: bool, in_root: bool, written: str
+) -> None:
+    """Nothing is made in a /dev that is bound from the host; without a mount the nodes are in the root itself."""
+    mounts = [{"destination": written, **mount_of_dev}] if mount_of_dev else []
+    made = plan(config(mounts=mounts, root__readonly=True))
+    assert bool(only(made, model.Device)) == devices
+    layers = only(made, model.PrivateLayer)
+    assert ("/dev/null" in (layers[0].targets if layers else ())) == in_root
+
+
+def test_an_exec_has_its_initial_affinity_before_it_joins() -> None:
+    """config.md, execCPUAffinity: initial while the process is set up, final before the program begins."""
+    process = {**config()["process"], "execCPUAffinity": {"initial": "0", "final": "1"}}
+    made = planning.compile_exec(
+        process, config()["linux"], FACTS, lambda rules: b"", container_id="c", rootless=False, keep_fds=0
+    )
+    kinds = [type(step) for step in made.steps]
+    masks = [step.mask for step in only(made, model.Affinity)]
+    assert masks == [cpu_mask("0", "initial"), cpu_mask("1", "final")]
+    assert kinds.index(model.Affinity) < kinds.index(model.JoinNamespace)
+
+
 def test_a_capability_the_host_lacks_is_left_out_and_told() -> None:
     made = plan(config(), model.Facts(capabilities=0))
     assert only(made, model.Credentials)[0].bounding == 0
@@ -249,7 +311,8 @@ def test_what_a_profile_means_beyond_its_words_is_noted() -> None:
         (["ro"], ["cgroup"], 1000, None, None),
         (["nosuid"], [], 1000, None, None),
         (["nosuid"], ["cgroup", "user"], 5, (0, 100_000, 10), 100_005),
-        (["nosuid"], ["cgroup", "user"], 50, (0, 100_000, 10), None),
+        (["nosuid"], ["cgroup", "user"], 9, (0, 100_000, 10), 100_009),
+        (["nosuid"], ["cgroup", "user"], 10, (0, 100_000, 10), None),
     ],
 )
 def test_whose_the_cgroup_is(

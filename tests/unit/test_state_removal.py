@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runtime.container.lifecycle import delete, listing
-from runtime.container.state import CACHE, Record, Store
+from runtime.container.state import CACHE, Record, Store, boot_id, is_alive, process_stat
 from runtime.errors import HostError, NewerState, NotFound, StateError
 
 CGROUP = {"manager": "disabled"}
@@ -27,6 +28,16 @@ def store(tmp_path: Path) -> Store:
     (tmp_path / "root/c/.cgroup.new").touch()
     (tmp_path / "root/c/folder").mkdir()
     return store
+
+
+def test_a_process_of_another_boot_is_not_the_containers() -> None:
+    """After a reboot its pid may be anybody's; even one with the same start time."""
+    found = process_stat(os.getpid())
+    assert found is not None
+    record = Record("c", "/b", "/b/rootfs", "", 0, {}, CGROUP, "created", os.getpid(), found[1], boot_id())
+    assert is_alive(record)
+    assert not is_alive(replace(record, boot_id="of another boot"))
+    assert not is_alive(replace(record, start_time=found[1] + 1))
 
 
 def statuses(store: Store) -> list[tuple[str, str]]:
