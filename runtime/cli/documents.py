@@ -58,7 +58,7 @@ def _cgroup(context: Globals, config: Mapping[str, Any], name: str) -> str:
         return "none"
     if context.cgroup_manager == "systemd":
         return " / ".join(paths.systemd_unit(given, name, rootless=context.rootless))
-    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as f:
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
         return "/" + paths.cgroupfs_path(given, name, paths.parent_of_own(f.read()))
 
 

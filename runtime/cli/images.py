@@ -286,7 +286,7 @@ def collect(context: Globals, options: Collect) -> int:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
+    match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
     if not match:
         raise UsageError(f'--grace-period "{text[:40]}": write a number with s, m, h or d behind it, as 24h')
     return float(int(match[1]) * SECONDS.get(match[2], 1))

@@ -90,12 +90,13 @@ def _host_ps(words: list[str], pids: list[int]) -> int:
     import subprocess
 
     try:
-        done = subprocess.run([PS, *words], capture_output=True, text=True, check=False)
+        done = subprocess.run([PS, *words], capture_output=True, check=False)
     except FileNotFoundError:
         raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps context") from None
     if done.returncode:
-        raise HostError(f"ps {' '.join(words)} failed: {done.stderr.strip()}")
-    head, *lines = done.stdout.splitlines()
+        raise HostError(f"ps {' '.join(words)} failed: {done.stderr.decode('utf-8', 'replace').strip()}")
+    # A process writes its own arguments: only a line feed ends a line.
+    head, *lines = done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
     if "PID" not in head.split():
         raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its context")
     column = head.split().index("PID")

@@ -53,7 +53,7 @@ def wait_status(pidfd: int, pid: int, start_time: int) -> int | None:
 
 def _kernel() -> tuple[int, int]:
     major, minor = os.uname().release.split(".")[:2]
-    return int(major), int("".join(c for c in minor if c.isdigit()))
+    return int(major), int("".join(c for c in minor if c in "0123456789"))
 
 
 def _listen() -> socket.socket | None:

@@ -123,7 +123,7 @@ def _used(path: str) -> bool:
 def _shares(text: str) -> dict[tuple[str, str], str]:
     """Lines such as "L3:0=07f;1=1f" as {("L3", "0"): "7f", ...}."""
     found = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         resource, _, domains = line.partition(":")
         for domain in domains.split(";"):
             number, equals, value = domain.partition("=")

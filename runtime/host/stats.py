@@ -67,7 +67,7 @@ def _text(fd: int, name: str) -> str:
 
 def keyed(text: str) -> dict[str, int]:
     """Lines of "name number"."""
-    pairs = (line.split() for line in text.splitlines())
+    pairs = (line.split() for line in text.split("\n"))
     return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].isdecimal()}
 
 
@@ -90,7 +90,7 @@ def numbers(text: str) -> list[int]:
 def pressure(text: str) -> dict[str, dict[str, float | int]]:
     """Lines of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" (psi.rst); total is microseconds."""
     result: dict[str, dict[str, float | int]] = {}
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):
         kind, *fields = line.split()
         pairs = (f.partition("=") for f in fields)
         result[kind] = {name: int(value) if name == "total" else float(value) for name, _, value in pairs}
@@ -171,7 +171,7 @@ def _block_io(fd: int) -> dict[str, Any]:
         "rios": (counts, "Read"),
         "wios": (counts, "Write"),
     }
-    for line in _text(fd, "io.stat").splitlines():
+    for line in filter(None, _text(fd, "io.stat").split("\n")):
         device, *fields = line.split()
         major, _, minor = device.partition(":")
         for entry in fields:

@@ -74,8 +74,11 @@ def _number(text: str, whole: str) -> int | None:
 
 
 def _lines(content: bytes, least: int) -> Iterator[list[str]]:
-    """The lines of passwd or group as fields; those with fewer than `least` are passed over."""
-    for line in content.decode("utf-8", "replace").splitlines():
+    """The lines of passwd or group as fields; those with fewer than `least` are passed over.
+
+    Only a line feed ends a line, as for libc: str.splitlines would also cut at U+2028 in somebody's full name.
+    """
+    for line in content.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":")
         if len(fields) >= least and fields[0] and not line.startswith("#"):
             yield fields

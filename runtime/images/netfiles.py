@@ -30,8 +30,8 @@ def resolv_conf(servers: Sequence[str], host: bytes, *, own_network: bool) -> by
         own_network: the host's loopback, on which its own name server may listen, is not the container's.
     """
     kept = []
-    for line in host.decode("utf-8", "replace").splitlines():
-        words = line.split()
+    for line in host.decode("utf-8", "surrogateescape").split("\n"):
+        words = [word for word in line.replace("\t", " ").split(" ") if word]
         if not words or words[0][0] in "#;":
             continue
         if words[0] == "nameserver" and (servers or (own_network and _is_loopback(words[1:2]))):
@@ -40,7 +40,7 @@ def resolv_conf(servers: Sequence[str], host: bytes, *, own_network: bool) -> by
             continue
         kept.append(" ".join(words))
     kept += [f"nameserver {server}" for server in servers]
-    return "".join(f"{line}\n" for line in kept).encode()
+    return "".join(f"{line}\n" for line in kept).encode("utf-8", "surrogateescape")
 
 
 def _is_loopback(words: Sequence[str]) -> bool:

@@ -98,11 +98,8 @@ def index(fd: int, what: str) -> dict[str, Member]:
 
 def _check(head: bytes, what: str, at: int) -> None:
     total = sum(head[:148]) + 8 * 32 + sum(head[156:])
-    try:
-        right = int(head[148:156].strip(b" \0") or b"x", 8) == total
-    except ValueError:
-        right = False
-    if not right:
+    digits = head[148:156].strip(b" \0")
+    if not digits or not OCTAL.fullmatch(digits) or int(digits, 8) != total:
         raise ImageError(f"{what}: it is no tar archive" + (f", or damaged at byte {at}" if at else ""))
 
 

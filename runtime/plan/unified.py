@@ -33,7 +33,7 @@ def unified(files: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
             raise ConfigError(
                 field, f"{controller!r} is no cgroup v2 controller; there are {', '.join(sorted(CONTROLLERS))}"
             )
-        lines = [line for line in value.splitlines() if line.strip()]
+        lines = [line for line in value.split("\n") if line.strip()]
         if not lines:
             raise ConfigError(field, "is empty; say what is to be written")
         for line in lines:

@@ -26,7 +26,7 @@ from tests.harness.bundles import BUSYBOX
 
 SHELL: dict[str, str | bytes | tuple[str, int, int, int] | None] = {
     "bin/busybox": BUSYBOX.read_bytes(),
-    **dict.fromkeys(("bin/sh", "bin/cat", "bin/ls", "bin/touch", "bin/true"), "-> busybox"),
+    **dict.fromkeys(("bin/sh", "bin/cat", "bin/ls", "bin/touch", "bin/true", "bin/id"), "-> busybox"),
 }
 
 
@@ -380,3 +380,24 @@ def names_of_a_folder(arena: Arena) -> Outcome:
     if first.stdout != "forged\n":
         return Outcome(UNKNOWN, first.stderr)
     return ran.outcome("debian:12 is the folder's image" if "forged" in ran.out else "", "honest")
+
+
+@attack(
+    "G3",
+    "-",
+    "somebody's full name in passwd holds what only some languages take for a line's end",
+    Patch(
+        "runtime/images/accounts.py",
+        'content.decode("utf-8", "surrogateescape").split("\\n"):',
+        'content.decode("utf-8", "surrogateescape").splitlines():',
+    ),
+)
+@with_images
+def lines_in_passwd(arena: Arena) -> Outcome:
+    made = images.layer({"etc/passwd": "root:x:0:0::/:/bin/sh\nme:x:7:7:Me\u2028app:x:0:0::/:/bin/sh\n"})
+    image = ImageRuns(arena, made)
+    ran = image.run("--user", "me", sh="id -u; echo payload ran")
+    if "7\npayload ran" not in ran.out:
+        return Outcome(UNKNOWN, ran.err)
+    ran = image.run("--user", "app", sh="id -u; echo payload ran")
+    return ran.outcome("a full name is a user, root" if "payload ran" in ran.out else "")

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from runtime.errors import SteleError, UsageError
+from runtime.host.cgroups.paths import parent_of_own
+from runtime.host.cgroups.tree import flag
+from runtime.host.stats import keyed
 from runtime.images import netfiles, overrides, settings
 from runtime.images.accounts import Identity, identity
 from runtime.images.confinement import CAPABILITIES
@@ -237,6 +240,21 @@ def test_confinement_where_nothing_is_said() -> None:
     files = [m for m in made["mounts"] if m["source"].startswith("files/")]
     assert [m["destination"] for m in files] == ["/etc/hostname", "/etc/hosts"]
     assert all("ro" in m["options"] for m in files)
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\r"], ids=ascii)
+def test_only_a_line_feed_ends_a_line(end: str) -> None:
+    """Of what libc or the kernel reads or writes: passwd, group, resolv.conf, /proc/PID/cgroup, files of a cgroup."""
+    passwd = f"me:x:7:7:Me{end}app:x:0:0:/:/bin/sh\n".encode()
+    with pytest.raises(ImageError, match="does not have it"):
+        identity("app", lambda _: passwd)
+    group = f"me:x:7:{end}wheel:x:0:me\n".encode()
+    assert identity("me", lambda path: passwd if path == "/etc/passwd" else group) == Identity(7, 7, (7,))
+    host = f"search a{end}nameserver 6.6.6.6\nnameserver 9.9.9.9\n".encode()
+    assert netfiles.resolv_conf((), host, own_network=True) == host
+    assert parent_of_own(f"1:name=x:/a{end}0::/b/c\n0::/right/own\n") == "right"
+    assert not flag(f"x{end}frozen 1{end}\n", "frozen")
+    assert keyed(f"a 1{end}b 2\n") == {}
 
 
 def test_an_ordinary_user_holds_no_capabilities() -> None:

@@ -118,7 +118,7 @@ def open_manager(
     from runtime.host.cgroups.paths import cgroupfs_path, parent_of_own
 
     mount = mount_point()
-    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as f:
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
         parent = parent_of_own(f.read())
     relative = cgroupfs_path(cgroups_path, container_id, parent)
     fresh = not os.path.lexists(f"{mount}/{relative}")

@@ -426,7 +426,7 @@ class CgroupfsManager:
             text = tree.read_if_there(self._directory(), "memory.events")
         except FileNotFoundError:
             return 0
-        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+        return next((int(line.split()[1]) for line in text.split("\n") if line.startswith("oom_kill ")), 0)
 
     # --- removing it ---
 

@@ -106,7 +106,7 @@ def change(fd: int, writes: Sequence[CgroupWrite]) -> None:
         apply(fd, writes)
     except SteleError:
         for file, content in reversed(before):
-            for line in content.splitlines():
+            for line in filter(None, content.split("\n")):
                 with contextlib.suppress(OSError):  # what it was it may be again; the refusal is what is told
                     write(fd, file, line)
         raise

@@ -81,7 +81,7 @@ def cgroup_of(pid: int) -> str:
     """The path of a process's cgroup, without slashes at its ends; "" when the process is gone (cgroups(7))."""
     try:
         with open(f"/proc/{pid}/cgroup", "rb") as f:
-            for line in f.read().decode("utf-8", "surrogateescape").splitlines():
+            for line in f.read().decode("utf-8", "surrogateescape").split("\n"):
                 if line.startswith("0::/"):
                     return line.removeprefix("0::").strip("/")
     except (FileNotFoundError, ProcessLookupError):

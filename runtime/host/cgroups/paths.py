@@ -21,7 +21,7 @@ def parent_of_own(proc_self_cgroup: str) -> str:
         proc_self_cgroup: the text of /proc/self/cgroup (cgroups(7)); the line of cgroup2 is "0::PATH". The path is
             relative to the cgroup namespace; one that leads out of it ("/..") is taken for the namespace's top.
     """
-    for line in proc_self_cgroup.splitlines():
+    for line in proc_self_cgroup.split("\n"):
         if line.startswith("0::/") and not line.startswith("0::/.."):
             return line.removeprefix("0::").removesuffix(" (deleted)").rpartition("/")[0].strip("/")
     return ""

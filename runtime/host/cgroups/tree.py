@@ -77,7 +77,7 @@ def has_own_processes(fd: int) -> bool:
 
 def flag(text: str, name: str) -> bool:
     """Whether a flat keyed file says "name 1"."""
-    return f"{name} 1" in text.splitlines()
+    return f"{name} 1" in text.split("\n")
 
 
 # --- the tree -----------------------------------------------------------------------------------------------------
