@@ -1,10 +1,12 @@
 #include "stream.h"
 
+#include "confined.h"
 #include "sha256.h"
 
 #include <errno.h>
 #include <lzma.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,4 +284,41 @@ void stele_stream_close(struct stele_stream *s)
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->changed);
 	free(s);
+}
+
+/* ---- as a child ---- */
+
+struct wanted {
+	uint64_t most, ratio;
+};
+
+static int write_out(void *context)
+{
+	const struct wanted *w = context;
+	struct stele_stream *s = stele_stream_open(CONFINED_INPUT, w->most, w->ratio, 1);
+	if (!s)
+		return -errno;
+	const uint8_t *at;
+	int64_t n;
+	while ((n = stele_stream_peek(s, &at)) > 0) {
+		ssize_t written = write(CONFINED_OUTPUT, at, (size_t)n);
+		if (written < 0)
+			return -errno;
+		stele_stream_skip(s, (size_t)written);
+	}
+	return (int)n;
+}
+
+int stele_stream_start(int fd, uint64_t most, uint64_t ratio, int pipe)
+{
+	struct wanted wanted = { most, ratio };
+	const struct confined c = { .input = fd, .directory = -1, .output = pipe, .work = write_out, .context = &wanted };
+	return confined_start(&c);
+}
+
+int stele_stream_end(int pid, int kill_it, char ret_problem[200])
+{
+	if (kill_it)
+		kill(pid, SIGKILL);
+	return confined_reap(pid, ret_problem, 200);
 }

@@ -23,6 +23,13 @@ int64_t stele_stream_peek(struct stele_stream *s, const uint8_t **ret_at);
 void stele_stream_skip(struct stele_stream *s, size_t size);
 
 void stele_stream_close(struct stele_stream *s);
+
+/* As above, with the bytes written to a pipe by a child that can do nothing else (confined.h): its pid, or -errno.
+ * The caller closes its own copy of the pipe's writing end. */
+int stele_stream_start(int fd, uint64_t most, uint64_t ratio, int pipe);
+
+/* Reap that child, killed first if `kill_it` is not 0: 0, or -errno, with a sentence in `ret_problem` if the child died. */
+int stele_stream_end(int pid, int kill_it, char ret_problem[200]);
 /* cdef: end */
 
 /* Of what was peeked at so far: all, once there was the end. */

@@ -1,13 +1,19 @@
 #include "unpack.h"
 
+#include "confined.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/openat2.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -106,13 +112,11 @@ static int count(struct work *w)
 
 /* ---- attributes ---- */
 
-/* An attribute of `name` in a directory, of the directory itself if that is "". No link is followed: the directory's fd
-   is where /proc/self/fd leads, and the name is in the last place. setxattrat(2) is too new to be relied on. */
+/* An attribute of `name` in a directory, of the directory itself if that is "". No link is followed: the directory is
+   entered by its fd, and the name is in the last place. setxattrat(2) is too new to be relied on. */
 static int set_xattr(int directory, const char *name, const char *attribute, const void *value, size_t size)
 {
-	char path[sizeof("/proc/self/fd/-2147483648/") + STELE_PATH_MAX];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", directory, *name ? name : ".");
-	return lsetxattr(path, attribute, value, size, 0) < 0 ? -errno : 0;
+	return fchdir(directory) < 0 || lsetxattr(*name ? name : ".", attribute, value, size, 0) < 0 ? -errno : 0;
 }
 
 /* CVE-2021-3493 and the kin of redirect, metacopy and origin: a layer must not steer overlayfs. */
@@ -318,8 +322,6 @@ static int write_data(struct work *w, int fd)
 	if (left && region->offset && lseek(fd, (off_t)region->offset, SEEK_SET) < 0)
 		return -errno;
 	while ((n = stele_tar_data(w->tar, &at)) > 0) {
-		if (w->u->stop)
-			return -ECANCELED;
 		while (n) {
 			while (!left) {
 				region++; /* the regions' sum is what is stored */
@@ -360,22 +362,6 @@ static int make_file(struct work *w, int parent, const char *name)
 	return result;
 }
 
-static int make_node(struct work *w, int parent, const char *name, mode_t type)
-{
-	const struct stele_entry *e = w->e;
-	dev_t device = makedev(e->major, e->minor);
-	if (mknodat(parent, name, type | (e->mode & 0777), device) < 0)
-		return -errno;
-	int fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	char path[sizeof("/proc/self/fd/-2147483648")];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	int result = fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH) < 0 || chmod(path, e->mode) < 0 ? -errno : 0;
-	close(fd);
-	return result;
-}
-
 static int make_link(struct work *w, int parent, const char *name)
 {
 	char target[STELE_PATH_MAX];
@@ -410,23 +396,25 @@ static int make_other(struct work *w, int parent, const char *name)
 	case '1':
 		return make_link(w, parent, name);
 	case '2':
-		result = symlinkat(e->link, parent, name) < 0 ? -errno : 0;
-		if (result == 0 && fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
-			result = -errno;
+		result = symlinkat(e->link, parent, name);
 		break;
 	case '6':
-		result = make_node(w, parent, name, S_IFIFO);
+		result = mknodat(parent, name, S_IFIFO | 0600, 0);
 		break;
 	default:
 		if (e->type == '3' && e->major == 0 && e->minor == 0)
 			return bad(w, "it is the device 0:0, by which it would be a whiteout for overlayfs");
 		if (w->u->skip_devices)
 			return 0;
-		result = make_node(w, parent, name, e->type == '3' ? S_IFCHR : S_IFBLK);
+		result = mknodat(parent, name, (e->type == '3' ? S_IFCHR : S_IFBLK) | 0600, makedev(e->major, e->minor));
 	}
+	if (result < 0 || fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	/* A link has no mode of its own: fchmodat would change what it leads to. */
+	if (e->type != '2' && fchmodat(parent, name, e->mode, 0) < 0)
+		return -errno;
 	struct timespec times[2] = { { e->mtime, e->mtime_ns }, { e->mtime, e->mtime_ns } };
-	if (result == 0)
-		result = set_xattrs(w, parent, name);
+	result = set_xattrs(w, parent, name);
 	if (result == 0 && utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW) < 0)
 		result = -errno;
 	return result;
@@ -521,11 +509,13 @@ static int forget_acls(int directory)
 	return 0;
 }
 
-int stele_unpack(struct stele_unpack *u)
+/* In the child. */
+static int unpack(void *context)
 {
+	struct stele_unpack *u = context;
+	u->blob = CONFINED_INPUT;
+	u->directory = CONFINED_DIRECTORY;
 	struct work w = { .u = u, .parent = -1 };
-	u->entries = u->whiteouts = 0;
-	u->path[0] = u->problem[0] = '\0';
 	w.tar = stele_tar_open(u->blob, &u->limits);
 	if (!w.tar)
 		return -errno;
@@ -534,7 +524,7 @@ int stele_unpack(struct stele_unpack *u)
 	if (result == 0)
 		result = forget_acls(u->directory);
 	while (result >= 0 && (result = stele_tar_next(w.tar, &w.e)) == 1)
-		result = u->stop ? -ECANCELED : apply(&w);
+		result = apply(&w);
 	if (result < 0) {
 		if (w.e)
 			memcpy(u->path, w.e->path, sizeof(u->path));
@@ -550,4 +540,72 @@ int stele_unpack(struct stele_unpack *u)
 	free(w.late);
 	stele_tar_close(w.tar);
 	return result;
+}
+
+/* ---- the caller's side ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over .stop and .child */
+
+/* For owners, modes, attributes and nodes. trusted.* wants CAP_SYS_ADMIN, of which the child's filter leaves no more. */
+#define CAPABILITIES (1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER | 1ULL << CAP_FSETID | \
+		      1ULL << CAP_MKNOD | 1ULL << CAP_SETFCAP | 1ULL << CAP_SYS_ADMIN)
+
+/* What the child has written is not trusted: its strings get their NUL. */
+static void take_results(struct stele_unpack *u, const struct stele_unpack *from)
+{
+	u->entries = from->entries;
+	u->whiteouts = from->whiteouts;
+	memcpy(u->digest, from->digest, sizeof(u->digest));
+	memcpy(u->path, from->path, sizeof(u->path) - 1);
+	memcpy(u->problem, from->problem, sizeof(u->problem) - 1);
+}
+
+int stele_unpack(struct stele_unpack *u)
+{
+	u->entries = u->whiteouts = 0;
+	memset(u->path, 0, sizeof(u->path));
+	memset(u->problem, 0, sizeof(u->problem));
+	struct stele_unpack *shared =
+		mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return -errno;
+	*shared = *u;
+	const struct confined c = {
+		.input = u->blob, .directory = u->directory, .output = -1, .capabilities = CAPABILITIES,
+		.work = unpack, .context = shared,
+	};
+	int result = -ECANCELED;
+	pthread_mutex_lock(&lock);
+	if (!u->stop)
+		result = u->child = confined_start(&c);
+	pthread_mutex_unlock(&lock);
+	if (result > 0) {
+		confined_wait(result);
+		pthread_mutex_lock(&lock);
+		u->child = 0;
+		bool stopped = u->stop;
+		pthread_mutex_unlock(&lock);
+		char problem[sizeof(u->problem)] = "";
+		result = confined_reap(result, problem, sizeof(problem));
+		take_results(u, shared);
+		if (*problem) { /* it died, and what it says is worth nothing */
+			u->path[0] = '\0';
+			memcpy(u->problem, problem, sizeof(problem));
+		}
+		if (stopped && result < 0) {
+			u->path[0] = u->problem[0] = '\0';
+			result = -ECANCELED;
+		}
+	}
+	munmap(shared, sizeof(*shared));
+	return result;
+}
+
+void stele_unpack_stop(struct stele_unpack *u)
+{
+	pthread_mutex_lock(&lock);
+	u->stop = 1;
+	if (u->child > 0)
+		kill(u->child, SIGKILL);
+	pthread_mutex_unlock(&lock);
 }

@@ -1,7 +1,7 @@
 /* Carries a layer's entries out below one directory. Every path of the archive is resolved by openat2(2) inside that
  * directory, to an fd; everything is made new (O_EXCL) on the fd of its parent; nothing is opened that was there.
  * Source: OCI image-spec 1.1, layer.md; the kernel's Documentation/filesystems/overlayfs.rst. Bound by cffi
- * (runtime/host/unpack.py). */
+ * (runtime/host/unpack.py). The work is done in a child process that can do nothing else (confined.h). */
 #ifndef STELE_UNPACK_H
 #define STELE_UNPACK_H
 
@@ -22,17 +22,20 @@ struct stele_unpack {
 	int durable;               /* return when all is on disk, syncfs(2) */
 	struct stele_tar_limits limits;
 	uint64_t most_entries;
-	volatile int stop;         /* set by another thread: give up with ECANCELED */
-	/* results, also while it runs */
-	volatile uint64_t entries; /* made, implied directories too */
+	int stop, child;           /* stele_unpack_stop's */
+	/* results */
+	uint64_t entries;          /* made, implied directories too */
 	uint64_t whiteouts;        /* those and opaque directories */
 	uint8_t digest[32];        /* SHA-256 of the plain archive */
 	char path[STELE_PATH_MAX]; /* the entry at fault, as the archive has it; "" if it is the archive */
 	char problem[200];         /* what was wrong, in words; "" if the errno says it all */
 };
 
-/* Make all entries: 0 or -errno. */
+/* Make all entries: 0 or -errno. On an error what was made is left, and nothing more is made. */
 int stele_unpack(struct stele_unpack *u);
+
+/* Called by another thread: stele_unpack soon returns -ECANCELED. */
+void stele_unpack_stop(struct stele_unpack *u);
 /* cdef: end */
 
 #endif

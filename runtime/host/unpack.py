@@ -82,7 +82,7 @@ class Unpacking:
 
     def stop(self) -> None:
         """Make `run` fail soon with ECANCELED."""
-        self._work.stop = 1
+        lib.stele_unpack_stop(self._work)
 
 
 _AT_FAULT = (errno.EBADMSG, errno.ENODATA, errno.EFBIG, errno.EOVERFLOW, errno.EPROTONOSUPPORT, errno.ELOOP)
@@ -108,26 +108,33 @@ def initial_user_namespace() -> bool:
         return file.read().split() == [b"0", b"0", b"4294967295"]
 
 
+_PIECE = 1 << 20
+
+
 def unpacked(fd: int, budget: Budget) -> Iterator[bytes]:
     """The bytes of a file before gzip, zstd or xz packed them; its own if it is plain.
 
     Raises:
         LayerError: it is damaged, or more than the budget. HostError: it cannot be read.
     """
-    result = -errno.EPROTONOSUPPORT
-    stream = lib.stele_stream_open(fd, budget.bytes, budget.ratio, 1)
-    if stream != ffi.NULL:
-        try:
-            at = ffi.new("uint8_t **")
-            while (result := lib.stele_stream_peek(stream, at)) > 0:
-                yield bytes(ffi.buffer(at[0], result))
-                lib.stele_stream_skip(stream, result)
-        finally:
-            lib.stele_stream_close(stream)
+    out, into = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid: int = lib.stele_stream_start(fd, budget.bytes, budget.ratio, into)
+    finally:
+        os.close(into)
+    problem = ffi.new("char[200]")
+    whole = False
+    try:
+        while pid > 0 and (piece := os.read(out, _PIECE)):
+            yield piece
+        whole = True
+    finally:
+        os.close(out)
+        result: int = lib.stele_stream_end(pid, not whole, problem) if pid > 0 else pid
     if result == -errno.EPROTONOSUPPORT:
         raise LayerError(
             "it is packed by bzip2, or with a window of more than 128 MiB; pack it by gzip, zstd or xz", -result
         )
     if result < 0:
         kind = LayerError if -result in _AT_FAULT else HostError
-        raise kind(told(-result, "", budget), -result)
+        raise kind(told(-result, ffi.string(problem).decode("utf-8", "replace"), budget), -result)

@@ -179,7 +179,7 @@ def remove(store: ImageStore, diff_id: str, *, older_than: float) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(lock).st_mtime >= older_than:
             return False
-        remove_tree(lock, NEW)
+        _remove_new(lock)
         with contextlib.suppress(FileNotFoundError):
             os.rename(TREE, NEW, src_dir_fd=lock, dst_dir_fd=lock)  # from here on it is not believed
         remove_tree(lock, NEW)
@@ -217,6 +217,21 @@ def _forget_pairs(lock: int) -> None:
     for name in os.listdir(lock):
         if name not in (TREE, NEW):
             os.unlink(name, dir_fd=lock)
+
+
+def _remove_new(lock: int) -> None:
+    """Remove what an interrupted process has left of a tree.
+
+    The child that made it is killed with its parent, but a little later; until it is dead, it holds a lock on the
+    directory (cshim/confined.c).
+    """
+    with contextlib.suppress(FileNotFoundError):
+        new = open_dir(NEW, lock)
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX)
+        finally:
+            os.close(new)
+        remove_tree(lock, NEW)
 
 
 def _wanted(store: ImageStore, diff_id: str, digest: str) -> bool:
@@ -313,7 +328,7 @@ def beside(store: ImageStore, layer: Descriptor, diff_id: str, work: Work) -> It
     """
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
     with _locked(store, diff_id) as lock, contextlib.ExitStack() as undo:
-        remove_tree(lock, NEW)
+        _remove_new(lock)
         os.mkdir(NEW, 0o700, dir_fd=lock)
         undo.callback(remove_tree, lock, NEW)
         fds = [open_dir(name, lock) for name in (TREE, NEW)]
@@ -331,7 +346,7 @@ def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budge
                 _record_pair(lock, layer)
                 os.fsync(lock)
             return
-        remove_tree(lock, NEW)
+        _remove_new(lock)
         try:
             os.mkdir(NEW, 0o700, dir_fd=lock)
             tree = open_dir(NEW, lock)

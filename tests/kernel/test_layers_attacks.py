@@ -10,7 +10,6 @@ import gzip
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -239,17 +238,22 @@ def test_parallel_layers_do_not_meet(victim: Victim) -> None:
         assert (path / "d").is_symlink() == bool(number % 2)
 
 
+def processor_time() -> float:
+    """Of this process and of the children that unpack for it."""
+    return sum(os.times()[:4])
+
+
 def test_opaque_whiteouts_are_not_quadratic(victim: Victim) -> None:
     """D6, CVE-2026-95838: 2000 opaque whiteouts over 2000 files cost about as much as those files."""
     budget = Budget(entries=20_000)
     files = [entry(f"d/f{i}") for i in range(2000)]
-    start = time.process_time()
+    start = processor_time()
     victim.unpack(layer(folder("d"), *files), flat=False, budget=budget)
-    plain = time.process_time() - start
+    plain = processor_time() - start
     opaque = [entry("d/.wh..wh..opq")] * 2000
-    start = time.process_time()
+    start = processor_time()
     victim.unpack(layer(folder("d"), *files), layer(folder("d"), *opaque, *files), flat=True, budget=budget)
-    assert time.process_time() - start < 3 * plain + 2
+    assert processor_time() - start < 3 * plain + 2
     assert len(os.listdir(victim.place / "rootfs/d")) == 2000
 
 
