@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "cshim"))
+from build_shim import HARDENED  # noqa: E402
+
 LAUNCHER = PROJECT / "cshim" / "launcher"
 INIT = PROJECT / "build" / "lib" / "init"
 INCLUDE = "/usr/include/python3.11"
@@ -118,7 +121,12 @@ def main(argv: list[str]) -> int:
     jobs.append(("ext-shim", [out / "_stele_shim.c", *include, f"-I{PROJECT / 'cshim'}", "-w"]))
     for file in sorted((PROJECT / "cshim").glob("*.c")):
         if file.name != "init.c":
-            jobs.append((f"ext-shim-{file.stem}", [file, f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{INIT}"', "-Wall"]))
+            jobs.append(
+                (
+                    f"ext-shim-{file.stem}",
+                    [file, f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{INIT}"', "-Wall", *HARDENED],
+                )
+            )
     for file in sorted(LAUNCHER.glob("*.c")):
         # What holds Python objects is part of the snapshot; what makes and revives it is not.
         kind = "ext" if file.stem == "interpreter" else "own"

@@ -9,6 +9,7 @@ that cffi is told (https://cffi.readthedocs.io/en/stable/cdef.html, "API mode").
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,12 @@ WARNINGS = [
 ]  # fmt: skip
 # cffi's own generated wrappers do not keep to these two.
 RELAXED = ["-Wno-conversion", "-Wno-missing-prototypes", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
+
+# The shim parses archives that strangers wrote. _FORTIFY_SOURCE is first undefined because some compilers predefine it.
+HARDENED = (
+    "-fstack-protector-strong", "-fstack-clash-protection", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3",
+    *{"x86_64": ["-fcf-protection=full"], "aarch64": ["-mbranch-protection=standard"]}.get(os.uname().machine, []),
+)  # fmt: skip
 
 
 def headers() -> list[Path]:
@@ -50,7 +57,7 @@ def builder(named: Callable[[Path], str] = str) -> cffi.FFI:
         include_dirs=[str(HERE)],
         depends=[named(h) for h in headers()],
         define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{INIT}"')],
-        extra_compile_args=["-std=gnu11", "-O2", *WARNINGS, *RELAXED],
+        extra_compile_args=["-std=gnu11", "-O2", *HARDENED, *WARNINGS, *RELAXED],
         libraries=["seccomp", "z", "zstd", "lzma"],
     )
     return ffi
