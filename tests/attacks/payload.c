@@ -3,6 +3,7 @@
  *   payload thief            take /proc/PID/exe, fds and memory of whoever comes into this pid namespace, until /stop is there
  *   payload swap A B [US]    exchange two names for ever (renameat2), with a pause of so many microseconds
  *   payload seccomp          what some system calls give
+ *   payload profile          what the default profile should answer: each family of sockets and calls that escapes are made of
  *   payload bomb             fork without end; those that cannot fork try again
  *   payload peak BYTES CMD   run a command with this much address space (0: any); its code, and its most memory in KiB
  *   payload reveal DIR       mount a procfs and a sysfs of its own on the directory, in a user namespace
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -147,6 +149,75 @@ static int seccomp(void)
 	return 0;
 }
 
+static void answer(const char *name, long result)
+{
+	printf("%s %d\n", name, result < 0 ? errno : 0);
+}
+
+#if defined(__x86_64__)
+/* A call of i386, as any 64-bit program can make it. */
+static long call32(long number, long a, long b, long c)
+{
+	long result = number;
+	__asm__ volatile("int $0x80" : "+a"(result) : "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9", "r10", "r11");
+	if ((int)result < 0) {
+		errno = -(int)result;
+		return -1;
+	}
+	return result;
+}
+#endif
+
+static int profile(void)
+{
+	char name[64];
+	for (int family = 0; family < 50; family++) {
+		snprintf(name, sizeof(name), "family-%d", family);
+		answer(name, syscall(SYS_socket, family, family == 38 ? 5 : 1 + (family == 16 || family == 17) * 2, 0));
+	}
+	answer("io_uring_setup", syscall(425, 1, 0));
+	answer("io_uring_enter", syscall(426, -1, 0, 0, 0, 0, 0));
+	answer("io_uring_register", syscall(427, -1, 0, 0, 0));
+	answer("add_key", syscall(SYS_add_key, "user", "name", "x", 1L, -3));
+	answer("request_key", syscall(SYS_request_key, "user", "name", 0, 0));
+	answer("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+	answer("userfaultfd", syscall(SYS_userfaultfd, 1));
+	answer("perf_event_open", syscall(SYS_perf_event_open, 0, 0, -1, -1, 0));
+	answer("bpf", syscall(SYS_bpf, 0, 0, 0));
+	answer("unshare", syscall(SYS_unshare, 0x10000000));
+	answer("setns", syscall(SYS_setns, -1, 0));
+	answer("mount", syscall(SYS_mount, 0, 0, 0, 0, 0));
+	answer("fsopen", syscall(430, 0, 0));
+	answer("open_by_handle_at", syscall(SYS_open_by_handle_at, -1, 0, 0));
+	answer("kexec_load", syscall(SYS_kexec_load, 0, 0, 0, 0));
+	answer("init_module", syscall(SYS_init_module, 0, 0, ""));
+	answer("pidfd_getfd", syscall(438, -1, 0, 0));
+	answer("clone3", syscall(435, 0, 0));
+#if defined(__x86_64__)
+	int *args = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	for (int i = 0; i < 3; i++) {
+		int family = (int[]){ 2, 38, 40 }[i];
+		args[0] = family;
+		args[1] = family == 38 ? 5 : 1;
+		args[2] = 0;
+		snprintf(name, sizeof(name), "i386-socket-%d", family);
+		answer(name, call32(359, family, args[1], 0));
+		snprintf(name, sizeof(name), "i386-socketcall-%d", family);
+		answer(name, call32(102, 1, (long)args, 0));
+	}
+	args[0] = 1;
+	args[3] = (int)(long)(args + 8);
+	args[1] = 1;
+	args[2] = 0;
+	answer("i386-socketcall-pair", call32(102, 8, (long)args, 0));
+	answer("i386-keyctl", call32(288, 0, -3, 1));
+	answer("i386-io_uring_setup", call32(425, 1, 0, 0));
+	answer("i386-unshare", call32(310, 0x10000000, 0, 0));
+#endif
+	puts("done");
+	return 0;
+}
+
 static int groups(const char *path)
 {
 	gid_t list[64];
@@ -222,6 +293,8 @@ int main(int argc, char **argv)
 		return swap(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0);
 	if (!strcmp(what, "seccomp"))
 		return seccomp();
+	if (!strcmp(what, "profile"))
+		return profile();
 	if (!strcmp(what, "bomb"))
 		for (;;)
 			fork();

@@ -36,6 +36,7 @@ from runtime.plan.seccomp import (
     plan_seccomp,
 )
 from runtime.plan.seccomp_program import X32_BIT
+from tests.attacks.arena import payload
 from tests.unit.bpf_interp import Call, Table, boundaries, expected, run
 
 X86 = ARCHITECTURES["SCMP_ARCH_X86"]
@@ -191,6 +192,62 @@ def test_a_real_profile() -> None:
     found = answers(host.compile_program(rules), calls)
     assert found[0] > 0
     assert found[1:] == [-errno.EPERM, -errno.EPERM, -errno.ENOSYS, -errno.ENOSYS, -errno.ENOSYS]
+
+
+EPERM, ENOSYS = errno.EPERM, errno.ENOSYS
+DENIED_FAMILIES = (12, 19, 20, 23, 25, 34, 37, 38, 40)
+
+
+@pytest.fixture(scope="module")
+def asked() -> dict[str, int]:
+    """What each call of `payload profile` got by the filter of a container without capabilities: an errno, or 0."""
+    rules = plan_seccomp(default_profile((), os.uname().machine))
+    assert rules is not None
+    program = host.compile_program(rules)
+    reading, writing = os.pipe()
+
+    def body() -> None:
+        os.dup2(writing, 1)
+        load(program, 0)
+        os.execv(payload(), ["payload", "profile"])
+
+    assert in_child(body) == 0
+    os.close(writing)
+    with open(reading) as said:
+        lines = said.read().splitlines()
+    assert lines[-1] == "done"
+    return {name: int(number) for name, number in map(str.split, lines[:-1])}
+
+
+def test_families_of_sockets(asked: dict[str, int]) -> None:
+    """As in Docker's profile. What is allowed may be unknown to the kernel, or wait for a module."""
+    denied = [family for family in range(50) if asked[f"family-{family}"] == EPERM]
+    assert denied == [family for family in range(50) if family in DENIED_FAMILIES or family > 45]
+    assert [asked[f"family-{family}"] for family in (1, 2, 10, 16, 17)] == [0] * 5
+
+
+def test_calls_that_escapes_are_made_of(asked: dict[str, int]) -> None:
+    """No io_uring, no keys, no foreign memory, no namespaces and mounts."""
+    names = (
+        "io_uring_setup", "io_uring_enter", "io_uring_register", "add_key", "request_key", "keyctl", "userfaultfd",
+        "perf_event_open", "bpf", "unshare", "setns", "mount", "fsopen", "open_by_handle_at", "kexec_load",
+        "init_module", "pidfd_getfd",
+    )  # fmt: skip
+    assert {name: asked[name] for name in names} == dict.fromkeys(names, EPERM)
+    assert asked["clone3"] == ENOSYS
+
+
+@on_x86
+def test_calls_of_i386(asked: dict[str, int]) -> None:
+    """Any 64-bit program can make them. socketcall has the family in memory, so it makes no socket at all."""
+    found = {name.removeprefix("i386-"): number for name, number in asked.items() if name.startswith("i386-")}
+    if found["socketcall-pair"] == ENOSYS:
+        pytest.skip("this kernel has no calls of i386")
+    assert found == {
+        "socket-2": 0, "socket-38": EPERM, "socket-40": EPERM,
+        "socketcall-2": ENOSYS, "socketcall-38": ENOSYS, "socketcall-40": ENOSYS, "socketcall-pair": 0,
+        "keyctl": EPERM, "io_uring_setup": EPERM, "unshare": EPERM,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -472,6 +472,9 @@ def test_the_seccomp_default_opens_what_a_capability_is_for() -> None:
     assert "clock_settime" not in plain["syscalls"][0]["names"]
     assert {"clock_settime", "mount", "clone3"} <= set(more["syscalls"][0]["names"])
     assert [rule for rule in more["syscalls"] if rule["names"] == ["clone3"]] == []
+    assert "chroot" in default_profile(("CAP_SYS_CHROOT",))["syscalls"][0]["names"]
+    assert "chroot" not in plain["syscalls"][0]["names"]
+    assert "set_tls" in default_profile((), "aarch64")["syscalls"][0]["names"]
     for profile in (plain, more, default_profile((), "aarch64")):
         assert plan_seccomp(profile) is not None
 
