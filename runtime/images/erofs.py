@@ -15,15 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.errors import HostError
-from runtime.host import verity
+from runtime.host import shim, verity
 from runtime.host.files import replace
 from runtime.host.hashing import Sha256
+from runtime.host.interrupt import waiting
+from runtime.images.budget import load
 from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageConfig, ImageError, Manifest
 from runtime.images.store import ImageStore
 
 PLACE = "erofs"
 PIECE = 1 << 20
+PR_SET_PDEATHSIG = 1
+ENTRY_MAX, SLACK = 16 << 10, 64 << 20
+"""Bytes of one entry's inode, name and attributes, and of what else such a file system has, generously."""
 RECORD_MAX = 1 << 20
 MKFS = ("/usr/bin/mkfs.erofs", "/usr/sbin/mkfs.erofs", "/sbin/mkfs.erofs")
 
@@ -82,7 +87,7 @@ def seal(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Sealed:
             temporary = f".{name}.new"
             remove_tree(place, temporary)
             try:
-                _make(folder, f"{store.path}/{PLACE}/{temporary}", name)
+                _make(folder, f"{store.path}/{PLACE}/{temporary}", name, load(store.path).bytes)
                 made = _finish(place, temporary, f"{store.path}/{PLACE}/{name}.erofs")
                 os.rename(temporary, f"{name}.erofs", src_dir_fd=place, dst_dir_fd=place)
             except BaseException:
@@ -196,27 +201,74 @@ def _flat(store: ImageStore, place: int, manifest: Manifest, name: str) -> Itera
         remove_tree(place, folder)
 
 
-def _make(folder: str, target: str, name: str) -> None:
-    """Run mkfs.erofs. Uncompressed: its pages are shared and read like any file's."""
+def _apparent(folder: str, limit: int) -> tuple[int, int]:
+    """Bytes of all files, holes included, and how many entries there are.
+
+    mkfs.erofs writes holes out, so a small archive can become any size.
+    Raises:
+        ImageError: more than the limit. OSError: the tree cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    size, entries, seen = 0, 0, set[int]()
+    for path, folders, files in os.walk(folder, onerror=fail):
+        entries += len(folders) + len(files)
+        for name in files:
+            told = os.lstat(f"{path}/{name}")
+            if told.st_ino not in seen:
+                size += told.st_size
+            if told.st_nlink > 1:
+                seen.add(told.st_ino)
+    if size > limit:
+        raise ImageError(
+            f"the image's files have {size} bytes, holes included, and one file system of at most {limit} is made; "
+            "use --rootfs overlay, or raise bytes in the store's limits.json"
+        )
+    return size, entries
+
+
+def _make(folder: str, target: str, name: str, limit: int) -> None:
+    """Run mkfs.erofs. Uncompressed: its pages are shared and read like any file's.
+
+    It ends with us, however we end, and cannot write more than such a file system may need.
+    """
+    import resource
+    import signal
+    import subprocess
+
     program = next(filter(os.path.exists, MKFS), "")
     if not program:
         raise HostError("mkfs.erofs is missing on this host; install it (package erofs-utils), or use --rootfs overlay")
+    size, entries = _apparent(folder, limit)
+    most = 2 * size + entries * ENTRY_MAX + SLACK
+    parent = os.getpid()
+
+    def confine() -> None:
+        shim.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
     uuid = f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:32]}"
-    read, write = os.pipe2(os.O_CLOEXEC)
+    child = subprocess.Popen(
+        [program, "--quiet", "--preserve-mtime", f"-U{uuid}", target, folder],
+        env={},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=confine,  # no other thread of ours runs now
+    )
     try:
-        child = os.posix_spawn(
-            program,
-            [program, "--quiet", "--preserve-mtime", f"-U{uuid}", target, folder],
-            {},
-            file_actions=[(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_DUP2, write, 2)],
-        )
-    finally:
-        os.close(write)
-    with open(read, "rb") as output:
-        said = output.read().decode("utf-8", "replace").strip()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status:
-        raise HostError(f"mkfs.erofs failed (exit status {status}): {said[-300:] or 'it says nothing'}")
+        with waiting():
+            said = child.communicate()[0].decode("utf-8", "replace").strip()
+    except BaseException:
+        child.kill()
+        child.communicate()
+        raise
+    if child.returncode:
+        raise HostError(f"mkfs.erofs failed (exit status {child.returncode}): {said[-300:] or 'it says nothing'}")
 
 
 def _finish(place: int, name: str, path: str) -> Sealed:

@@ -401,3 +401,19 @@ def lines_in_passwd(arena: Arena) -> Outcome:
         return Outcome(UNKNOWN, ran.err)
     ran = image.run("--user", "app", sh="id -u; echo payload ran")
     return ran.outcome("a full name is a user, root" if "payload ran" in ran.out else "")
+
+
+@attack(
+    "G4",
+    "-",
+    "a small layer has a file that is a huge hole, which mkfs.erofs writes out",
+    Patch("runtime/images/erofs.py", "    if size > limit:\n", "    if False:\n"),
+)
+@with_images
+def hole_written_out(arena: Arena) -> Outcome:
+    """The store's limit is 64 MiB, so that the double fills no disk."""
+    image = ImageRuns(arena, layers.layer(_sparse("hole", 256 << 20)))
+    (image.store / "limits.json").write_text(json.dumps({"bytes": 64 << 20}))
+    ran = image.run("--rootfs", "erofs")
+    grown = [path for path in image.store.glob("erofs/*.erofs") if path.stat().st_size >= 256 << 20]
+    return ran.outcome("the hole was written" if grown or "payload ran" in ran.out else "")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import select
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from runtime.images import erofs
+from runtime.images.model import ImageError
 from runtime.images.store import ImageStore
 from tests.harness.image_runs import SHELL, Images, Run, ok
 from tests.harness.images import add_image, layer
-from tests.harness.runtime import Runtime
+from tests.harness.runtime import REPO, Runtime
 
 
 def test_an_erofs_root(run: Run, images: Images) -> None:
@@ -137,3 +142,34 @@ def mappings(pid: int, end: str) -> list[dict[str, int]]:
         elif inside and words[-1] == "kB":
             found[-1][words[0].rstrip(":")] = int(words[1])
     return found
+
+
+def test_a_hole_is_not_written_out(tmp_path: Path) -> None:
+    """mkfs.erofs would make a quarter of a tebibyte of it: the sizes that files claim are bounded before."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/hole").touch()
+    os.truncate(tmp_path / "tree/hole", 256 << 30)
+    with pytest.raises(ImageError, match=f"have {256 << 30} bytes, holes included, .* at most {64 << 30} is made"):
+        erofs._make(str(tmp_path / "tree"), str(tmp_path / "made"), "0" * 64, 64 << 30)
+    assert not (tmp_path / "made").exists()
+
+
+MAKER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from runtime.images import erofs
+erofs.MKFS = (sys.argv[2] + "/mkfs",)
+erofs._make(sys.argv[2], sys.argv[2] + "/made", "0" * 64, 1 << 30)
+"""
+
+
+def test_mkfs_ends_with_stele(tmp_path: Path) -> None:
+    (tmp_path / "mkfs").write_text(f"#!/bin/sh\nulimit -f > {tmp_path}/limit\nexec sleep 1000 9> {tmp_path}/alive\n")
+    (tmp_path / "mkfs").chmod(0o755)
+    os.mkfifo(tmp_path / "alive")
+    process = subprocess.Popen([sys.executable, "-c", MAKER, REPO, tmp_path])
+    with (tmp_path / "alive").open("rb") as alive:  # opens once the helper has; ends when it does
+        process.kill()
+        process.wait()
+        assert select.select([alive], [], [], 20)[0] and alive.read() == b""
+    assert (tmp_path / "limit").read_text().strip().isdecimal()
