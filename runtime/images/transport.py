@@ -20,6 +20,8 @@ import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NameResolutionError, SSLError
 
 from runtime.errors import HostError, SteleError
+from runtime.images import pace
+from runtime.images.pace import TooSlow
 from runtime.printable import without_user
 
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
@@ -104,6 +106,9 @@ class Transport:
                     url, headers = proxy_of(os.environ[name], name)
                     self._proxied[scheme] = urllib3.ProxyManager(url, proxy_headers=headers, **options)  # type: ignore[arg-type]
 
+        for manager in (self._direct, *self._proxied.values()):
+            pace.keep_pace(manager)
+
     def request(
         self, method: str, url: str, headers: Mapping[str, str], *, body: bytes | None = None, downgrade: bool = False
     ) -> Answer:
@@ -120,7 +125,6 @@ class Transport:
             location = answer.headers.get("Location", "")
             if answer.status not in (301, 302, 303, 307, 308) or not location:
                 return answer
-            answer.response.drain_conn()
             answer.response.close()
             try:
                 target = urljoin(url, location)
@@ -171,15 +175,17 @@ def read(answer: Answer, limit: int, what: str) -> bytes:
 
 
 def pieces(answer: Answer) -> Iterator[bytes]:
-    """A body as it comes. Raises: Unreachable: it ends before its time."""
+    """A body as it comes. Raises: Unreachable: it ends before its time, or comes too slowly."""
     try:
-        yield from answer.response.stream(PIECE, decode_content=False)
+        yield from pace.pieces(answer.response, PIECE)
     except HTTPError as e:
         raise told(e, origin(answer.url)) from None
 
 
 def told(error: HTTPError, server: str) -> Unreachable | Untrusted:
     """urllib3's error in a sentence."""
+    if isinstance(error, TooSlow):
+        return Unreachable(f"{server}: {error}")
     inner: BaseException = error
     while isinstance(inner, HTTPError):
         reasons = (getattr(inner, "reason", None), getattr(inner, "original_error", None), *inner.args[-1:])

@@ -22,6 +22,7 @@ TESTS = (
     "tests/unit/test_image_settings.py",
     "tests/unit/test_image_transport.py",
     "tests/kernel/test_unpack_confined.py::test_the_child_as_the_kernel_sees_it",
+    "tests/unit/test_image_pace.py",
 )
 
 
@@ -72,6 +73,8 @@ ROWS = (
         (in_python("C15", "settings.py", "not key.startswith(RESERVED)", "True"),)),
     Row("D13", "-", "credentials shown to whom a registry names", r"may_know",
         (in_python("D13", "tokens.py", 'its == ".".join(domain) or its.endswith("." + ".".join(domain))', "True"),)),
+    Row("G13", "-", "a registry that sends a byte a second", r"byte_now_and_then",
+        (in_python("G13", "pace.py", "came - seen < LEAST_RATE * RATE_SECONDS", "False"),)),
     Row("D4", "CVE-2021-29136", "the root itself becomes a link", r"root-is",
         (in_c("D4", "unpack.c", 'bad(w, "the root must be a directory")', "0"),)),
     Row("D5", "-", "whiteouts of . and ..", r"whiteout-of|whiteout-folder|whiteout-link|opaque-link",

@@ -1,0 +1,78 @@
+"""Registries that answer so slowly that a pull would never end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.images import pace
+from runtime.images.transport import Transport, Unreachable, read
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+MOST = 500
+"""Bytes, in some five seconds: who waits for them all sees the connection end."""
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Slow:
+    """A server that sends `at_once`, and then a byte whenever the client has waited a little for it."""
+
+    def __init__(self, at_once: bytes, byte: bytes) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v2/"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(at_once, byte))
+        self._thread.start()
+
+    def _serve(self, at_once: bytes, byte: bytes) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            connection.recv(65536)
+            try:
+                connection.sendall(at_once)
+                for _ in range(MOST):
+                    if self._stop.wait(0.01):
+                        break
+                    connection.sendall(byte)
+            except OSError:
+                pass  # the client has gone
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture(params=["headers", "body", "chunk"])
+def slow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    monkeypatch.setattr(pace, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(pace, "RATE_SECONDS", 0.3)
+    parts = {"headers": (b"HTTP/1.1 200 OK\r\nX: ", b"x"), "body": (HEAD, b"x"), "chunk": (CHUNKED, b"0")}
+    server = Slow(*parts[request.param])
+    yield server
+    server.close()
+
+
+def test_a_server_that_sends_a_byte_now_and_then(slow: Slow) -> None:
+    """In its headers, in its body, in the length of a part of its body."""
+    transport = Transport("127.0.0.1")
+    try:
+        with pytest.raises(Unreachable, match=r"no whole answer in|less than 1024 bytes a second"):
+            read(transport.request("GET", slow.url, {}), 1 << 20, "its answer")
+    finally:
+        transport.close()
+
+
+def test_a_server_that_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most ten thousand bytes a second, for longer than the watch waits before it looks."""
+    monkeypatch.setattr(pace, "RATE_SECONDS", 0.3)
+    server = Slow(b"HTTP/1.1 200 OK\r\nContent-Length: 6000\r\n\r\n", b"x" * 100)
+    transport = Transport("127.0.0.1")
+    try:
+        assert read(transport.request("GET", server.url, {}), 1 << 20, "its answer") == b"x" * 6000
+    finally:
+        server.close()
+        transport.close()
