@@ -1,15 +1,15 @@
-# stele: the commands a person or CI gives. What each does is in build-aux/*.mk.
-#   make run     install what is missing, build, make the hello bundle, run it
-#   make test    install what the tests need, check the source, run all tests
-#   make build   build/bin/stele and all it needs (as root or not, once the packages are there)
-#   make bundle NAME=redis    build/bundles/redis and build/images/redis (NAME: a folder of bundles/)
-#   make bench   compare with runc and crun
+# stele: the commands a person or CI gives; `make help` lists them. What each does is in build-aux/*.mk.
 .DEFAULT_GOAL := build
 PY := build/venv/bin/python
-.PHONY: run test lint bundle bench clean
+.PHONY: run test lint bundle bench clean help
 
 # What other fragments offer is asked for by name where it is needed: shim, build, c-test, vm-test.
 -include build-aux/*.mk
 
-clean:
+clean: ## remove build/
 	rm -rf build
+
+# What follows ## on the line of a target is its help.
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile build-aux/*.mk | sort | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  %-14s %s\n' "$$name" "$$text"; done

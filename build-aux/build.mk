@@ -1,9 +1,11 @@
 # What is built: the virtual environment, init, the shim for development, and the one executable.
 .PHONY: venv init shim build reproducible
 
-venv: build/venv/bin/python
-build/venv/bin/python:
-	build-aux/install-deps.sh run
+# It follows the lock files; once it has what the tests need, it keeps that.
+venv: build/venv/stele-installed
+build/venv/stele-installed: build-aux/requirements-run.txt build-aux/requirements-test.txt build-aux/install-deps.sh
+	build-aux/install-deps.sh $(if $(wildcard build/venv/bin/pytest),test,run)
+build/venv/bin/python: build/venv/stele-installed
 
 # init is freestanding: no libc, so no heap, no locale and no start-up of its own; a few pages in all.
 INIT_FLAGS = -std=gnu11 -Os -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pie \
@@ -19,14 +21,14 @@ build/lib/_stele_shim.stamp: build/lib/init cshim/build_shim.py $(wildcard cshim
 	build/venv/bin/python cshim/build_shim.py build/lib
 	@touch $@
 
-build: shim build/bin/stele
+build: build/venv/stele-installed shim build/bin/stele ## build/bin/stele and all it needs
 
 build/sources/stamp: build-aux/fetch-sources.sh | build/venv/bin/python
 	build-aux/fetch-sources.sh
 	@touch $@
 
 APPLICATION = $(shell find runtime -type f -not -path '*/__pycache__/*')
-build/launcher/embedded.S: build-aux/bundle.py build-aux/components.py cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
+build/launcher/embedded.S: build-aux/bundle.py build-aux/components.py build-aux/requirements-run.txt cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
 	build/venv/bin/python build-aux/bundle.py build/launcher
 
 build/launcher/stele.bare: build-aux/link.py build/launcher/embedded.S build/sources/stamp build/lib/_stele_shim.stamp \
@@ -38,5 +40,13 @@ build/bin/stele: build/launcher/stele.bare build-aux/seal.py build-aux/recording
 	build/venv/bin/python build-aux/seal.py $< $@
 
 # Two clones of HEAD, in folders of different names and depth, must give the same bytes.
-reproducible: build/sources/stamp
+reproducible: build/sources/stamp ## build two clones of the commit and compare them, byte for byte
 	build-aux/reproducible.sh
+
+# What others' licences ask for, and what scanners read.
+.PHONY: sbom relink-kit
+sbom: build ## build/THIRD-PARTY (notices of what is linked in) and build/sbom.spdx.json (SPDX 2.3)
+	build/venv/bin/python build-aux/notices.py build/bin/stele build/launcher/modules.txt build
+
+relink-kit: sbom ## build/stele-relink.tar.gz: object files and instructions to link with another glibc or libseccomp
+	build/venv/bin/python build-aux/relink_kit.py build/launcher build/stele-relink.tar.gz

@@ -1,9 +1,9 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
-.PHONY: check-python check-c test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
+.PHONY: check-python check-c check-shell test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
 
 # All steps run, also after one has failed, so that one run tells everything; the last line says which did.
-CHECKS = check-python check-c test-unit test-sanitized test-kernel test-images test-attacks test-faults test-fuzz offered-vm-test
-test:
+CHECKS = check-python check-c check-shell test-unit test-sanitized test-kernel test-images test-attacks test-faults test-fuzz offered-vm-test
+test: ## install what the tests need, check the source, run all tests
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
 	@build-aux/timed "build" $(MAKE) --no-print-directory build
 	@failed=; for check in $(CHECKS); do \
@@ -11,7 +11,7 @@ test:
 	done; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed"; exit 1; fi; echo "make test: all is well"
 
-lint: check-python check-c
+lint: check-python check-c check-shell ## the checks of the source alone: ruff, mypy, gcc, shellcheck, man pages
 
 check-python:
 	build/venv/bin/ruff check .
@@ -29,9 +29,14 @@ check-c:
 	done; echo "$(words $(C_FILES)) C files compile without a warning"
 	@$(MAKE) --no-print-directory offered-c-test
 
+# All files that begin as a shell script.
+check-shell:
+	@files=$$(git ls-files | while read -r file; do head -c 64 "$$file" 2>/dev/null | grep -qaE '^#!/bin/(ba)?sh' && echo "$$file"; done); \
+		shellcheck -x $$files && echo "shellcheck: $$(echo $$files | wc -w) scripts"
+
 # A test that hangs is told, with every thread's stack, and ends the run.
 PYTEST = $(PY) -m pytest --durations=5 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
-test-unit:
+test-unit: ## the tests that need no root
 	$(PYTEST) tests/unit
 
 # The unit tests that call C, with the shim built for the address and undefined-behaviour sanitizers. Python itself is
@@ -42,23 +47,23 @@ test-sanitized: init
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONPATH=build/sanitized $(PYTEST) $$(grep -lrE 'stele_shim|runtime[. ].*host' tests/unit --include='test_*.py')
 
-test-kernel:
+test-kernel: ## the tests on this kernel, as root
 	$(PYTEST) tests/kernel tests/callers_local
 
 # Images in and out: against Debian's registry on loopback, and the other tools' archives and layouts.
-test-images:
+test-images: ## the tests of images, with a registry on loopback
 	$(PYTEST) tests/images
 
 # Attacks on stele and on doubles of it with the fault planted; `make attacks` has the table with the other runtimes.
-test-attacks:
+test-attacks: ## a sample of the attacks
 	$(PYTEST) tests/attacks
 
 # A failing host: a sample of what `make faults` tries.
-test-faults:
+test-faults: ## a sample of the faults
 	$(PYTEST) tests/faults
 
 # A few seconds of each target of `make fuzz`.
-test-fuzz:
+test-fuzz: ## a few seconds of fuzzing
 	$(PYTEST) tests/fuzz
 
 # c-test (build-aux/build.mk: the C code's own tests under ASan and UBSan) and vm-test (build-aux/vm.mk) where offered.

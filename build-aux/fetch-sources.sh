@@ -4,7 +4,7 @@
 # Usage: build-aux/fetch-sources.sh
 #   Python-3.11*/Modules   C modules of the standard library that the static libpython lacks: from Debian's source
 #                          package, through apt-get with lists of its own (nothing in /etc changes, root is not needed)
-#   cffi-*                 cffi's C half, of the version in build/venv, from the Python package index through pip
+#   cffi-*                 cffi's C half, of the version in build/venv, through pip, which checks it against the hash in the lock file
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -33,13 +33,34 @@ private="-q -o Dir::Etc::sourcelist=$work/sources.list -o Dir::Etc::sourceparts=
 if ! [ -d "$out/Python-$python" ]; then
 	# shellcheck disable=SC2086  # a list of words
 	apt-get $private update
-	# Upstream's archive only: Debian's changes to it do not touch these files, and its own index vouches for it.
+	# apt checks both archives against Debian's signed index. Upstream's is used as it is, so Debian's changes must not
+	# touch what link.py compiles of it: a security update might.
 	# shellcheck disable=SC2086
 	(cd "$work" && apt-get $private source --download-only --tar-only python3.11)
+	# shellcheck disable=SC2086
+	if (cd "$work" && apt-get $private source --download-only --diff-only python3.11); then
+		mkdir "$work/debian"
+		tar -xf "$work"/python3.11_*.debian.tar.* -C "$work/debian" debian/patches
+		modules=$($venv/bin/python -c 'import sys; sys.path.insert(0, "build-aux"); import link; print(*link.EXTENSIONS, sep="|")')
+		patches=$work/debian/debian/patches
+		sed '/^#/d; s/[ 	].*//' "$patches/series" | while read -r patch; do
+			! grep -qsE "^\+\+\+ [^/]+/Modules/(clinic/)?($modules)\\.[ch]" "$patches/$patch" || echo "  $patch"
+		done >"$work/changed"
+		if [ -s "$work/changed" ]; then
+			echo "$0: Debian changes C modules that are compiled here from upstream's source; apply these patches first:" >&2
+			cat "$work/changed" >&2
+			exit 1
+		fi
+	else
+		echo "$0: warning: the mirror does not have Debian's patches to CPython; whether they touch the modules compiled here is not known" >&2
+	fi
 	tar -xzf "$work"/python3.11_*.orig.tar.gz -C $out --wildcards '*/Modules/*' '*/LICENSE'
 fi
 if ! [ -d "$out/cffi-$cffi" ]; then
-	$venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary cffi -d "$work" "cffi==$cffi"
+	# Of the lock file its entry for cffi, whose hashes are also those of the source.
+	awk '/^[^ #]/ { ours = /^cffi==/ } ours' build-aux/requirements-run.txt >"$work/cffi.txt"
+	$venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary cffi --require-hashes \
+		--no-build-isolation -d "$work" -r "$work/cffi.txt"
 	tar -xzf "$work/cffi-$cffi.tar.gz" -C $out
 fi
 rm -rf "$work"

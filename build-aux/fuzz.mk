@@ -2,7 +2,7 @@
 # a third of it, small parsers an eighth. What the C targets find is kept in build/fuzz/found.
 .PHONY: fuzz c-test
 FUZZ_SECONDS ?= 120
-fuzz:
+fuzz: ## random input for every parser; FUZZ_SECONDS=3600 for an hour of each
 	@build-aux/install-deps.sh test
 	@$(MAKE) --no-print-directory shim
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest --durations=0 tests/fuzz

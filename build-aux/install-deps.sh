@@ -2,7 +2,7 @@
 # Installs what is missing on a Debian 12 machine, as root, and makes build/venv. Does nothing when all is present.
 #
 # Usage: build-aux/install-deps.sh [run|test|vagrant]
-#   run   what `make run` needs: compiler, headers, static libraries, busybox-static, the Python packages of pyproject.toml
+#   run   what `make run` needs: compiler, headers, static libraries, busybox-static, the locked Python packages
 #   test  that, and what the tests need: the other runtimes, conmon, the checkers, QEMU
 #   vagrant  that, and what `make box` and `make vagrant-test` need: Vagrant, libvirt, a boot loader
 # Packages come from Debian's mirror (apt-get) and the Python package index (pip), both as the machine has set them up.
@@ -27,7 +27,7 @@ packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11
 # what makes and boots the virtual machine of tests/vm.
 if [ "$goal" != run ]; then
 	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace valgrind umoci podman skopeo buildah docker-registry
-		patchelf apache2-utils openssl xz-utils bzip2
+		shellcheck libcap-dev mandoc patchelf apache2-utils openssl xz-utils bzip2
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod checkpolicy clang libclang-rt-14-dev"
 fi
 if [ "$goal" = vagrant ]; then
@@ -53,33 +53,26 @@ if [ -n "$missing" ]; then
 fi
 
 venv=build/venv
-# The packages named in pyproject.toml, one a line: dependencies, what builds the shim, and for tests the dev extra.
-wanted=$(/usr/bin/python3 - "$goal" <<'PYTHON'
-import sys, tomllib
-with open("pyproject.toml", "rb") as file:
-    project = tomllib.load(file)
-wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-if sys.argv[1] != "run":
-    wanted += project["project"]["optional-dependencies"]["dev"]
-print("\n".join(wanted))
-PYTHON
-)
-# The list of what was installed, so that nothing is asked of the network when nothing is new.
-installed=$venv/stele-installed
+# What is locked in build-aux/requirements-*.txt (see build-aux/lock.sh), and only files with these hashes. The copy of
+# the file tells the next call that all is there, so that nothing is asked of the network when nothing is new.
 if [ ! -x $venv/bin/python ]; then
 	echo "making $venv"
 	mkdir -p build
 	/usr/bin/python3 -m venv $venv
 fi
-touch $installed
-new=$(printf '%s\n' "$wanted" | grep -Fxv -f $installed || true)
-if [ -n "$new" ]; then
-	# shellcheck disable=SC2086  # told on one line
-	echo "installing into $venv:" $new
-	printf '%s\n' "$new" >$venv/requirements.txt
-	$venv/bin/python -m pip install --quiet --disable-pip-version-check -r $venv/requirements.txt
-	cat $venv/requirements.txt >>$installed
-fi
+install_locked() { # install_locked run|test
+	locked=build-aux/requirements-$1.txt
+	if ! cmp -s "$locked" "$venv/stele-$1"; then
+		echo "installing into $venv: $locked"
+		# What comes as source (python-prctl) is built with the locked setuptools, which is installed first.
+		$venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation \
+			-r "$locked"
+		cp "$locked" "$venv/stele-$1"
+	fi
+}
+install_locked run
+[ "$goal" = run ] || install_locked test
+touch $venv/stele-installed
 # The working tree and the compiled shim are importable, nothing is copied into the venv.
 site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 printf '%s\n%s\n' "$PWD" "$PWD/build/lib" >"$site/stele-dev.pth"

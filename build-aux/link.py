@@ -34,6 +34,8 @@ RENAMED = (
     "getprotobyname", "getpwnam_r", "getpwuid_r", "setpwent", "getpwent", "getgrnam_r", "getgrgid_r", "setgrent",
     "getgrent", "getgrouplist", "initgroups",
 )  # fmt: skip
+# No exception and no cancelled thread is unwound through these.
+RENAMING = ("--strip-debug", "--remove-section=.eh_frame", *(f"--redefine-sym={n}=stele_{n}" for n in RENAMED))
 # C modules of the standard library that libpython does not have.
 EXTENSIONS = (
     "_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule", "_ssl",
@@ -57,10 +59,8 @@ def run(*command: str | Path) -> None:
 
 def renamed(source: Path, out: Path) -> Path:
     """A copy of an archive whose calls of RENAMED go to the launcher."""
-    options = [f"--redefine-sym={name}=stele_{name}" for name in RENAMED]
     target = out / f"stele-{source.name}"
-    # No exception and no cancelled thread is unwound through these.
-    run("objcopy", "--strip-debug", "--remove-section=.eh_frame", *options, source, target)
+    run("objcopy", *RENAMING, source, target)
     return target
 
 
@@ -120,13 +120,8 @@ def main(argv: list[str]) -> int:
     run(sys.executable, PROJECT / "cshim" / "build_shim.py", out, "--c-only", out / "_stele_shim.c")
     jobs.append(("ext-shim", [out / "_stele_shim.c", *include, f"-I{PROJECT / 'cshim'}", "-w"]))
     for file in sorted((PROJECT / "cshim").glob("*.c")):
-        if file.name != "init.c":
-            jobs.append(
-                (
-                    f"ext-shim-{file.stem}",
-                    [file, f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{INIT}"', "-Wall", *HARDENED],
-                )
-            )
+        options = [f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{INIT}"', "-Wall", *HARDENED]
+        jobs.append((f"ext-shim-{file.stem}", [file, *options]))
     for file in sorted(LAUNCHER.glob("*.c")):
         # What holds Python objects is part of the snapshot; what makes and revives it is not.
         kind = "ext" if file.stem == "interpreter" else "own"
@@ -147,12 +142,14 @@ def main(argv: list[str]) -> int:
     archives = [renamed(a, out) for a in [extensions, PYTHON_ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
     archives += [cold(LIBRARIES / f"{a}.a", out) for a in COLD_ARCHIVES]
     own = [*(o for o in compiled if o.name.startswith("own-")), *quick_start(out)]
-    run(
+    command = [
         "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
         "-Wl,--no-warnings",  # libc's, that names are looked up by plug-ins of the host: see names.c
         "-Wl,-e,launcher_entry", f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}", f"-Wl,-Ttext-segment={IMAGE_BASE:#x}",
         *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
-    )  # fmt: skip
+    ]  # fmt: skip
+    run(*command)
+    (out / "link.txt").write_text("".join(f"{word}\n" for word in command))  # for relink_kit.py
     listing = subprocess.run(["nm", output], check=True, capture_output=True, text=True).stdout
     missing = [line.split()[-1] for line in listing.splitlines() if re.match(r" +[wU] stele_", line)]
     if missing:  # libc's weak names make weak ones of ours, which the linker leaves at 0

@@ -18,7 +18,6 @@ import cffi
 
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "/* cdef: begin */", "/* cdef: end */"
-NOT_SHIM = {"init.c", "launcher.c"}
 INIT = HERE.parent / "build" / "lib" / "init"  # what cshim/blob.c carries
 WARNINGS = [
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",
@@ -38,7 +37,7 @@ def headers() -> list[Path]:
 
 
 def sources() -> list[Path]:
-    return [c for c in sorted(HERE.glob("*.c")) if c.name not in NOT_SHIM]
+    return sorted(HERE.glob("*.c"))
 
 
 def cdef_of(header: Path) -> str:
