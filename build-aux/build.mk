@@ -45,8 +45,17 @@ reproducible: build/sources/stamp ## build two clones of the commit and compare 
 
 # What others' licences ask for, and what scanners read.
 .PHONY: sbom relink-kit
-sbom: build ## build/THIRD-PARTY (notices of what is linked in) and build/sbom.spdx.json (SPDX 2.3)
+sbom: build/THIRD-PARTY ## build/THIRD-PARTY (notices of what is linked in) and build/sbom.spdx.json (SPDX 2.3)
+build/THIRD-PARTY: build/bin/stele build-aux/notices.py
 	build/venv/bin/python build-aux/notices.py build/bin/stele build/launcher/modules.txt build
 
 relink-kit: sbom ## build/stele-relink.tar.gz: object files and instructions to link with another glibc or libseccomp
 	build/venv/bin/python build-aux/relink_kit.py build/launcher build/stele-relink.tar.gz
+
+# Man pages and completion files, from the same records as --help.
+.PHONY: man
+man: build/share/stamp ## build/share: man pages, completion for bash, zsh and fish
+build/share/stamp: build-aux/manual.py runtime/__init__.py $(wildcard runtime/cli/*.py) | build/venv/bin/python
+	rm -rf build/share
+	build/venv/bin/python build-aux/manual.py build/share
+	@touch $@

@@ -1,5 +1,5 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
-.PHONY: check-python check-c check-shell test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
+.PHONY: check-python check-c check-shell check-man check-man test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
 
 # All steps run, also after one has failed, so that one run tells everything; the last line says which did.
 CHECKS = check-python check-c check-shell test-unit test-sanitized test-kernel test-images test-attacks test-faults test-fuzz offered-vm-test
@@ -11,7 +11,7 @@ test: ## install what the tests need, check the source, run all tests
 	done; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed"; exit 1; fi; echo "make test: all is well"
 
-lint: check-python check-c check-shell ## the checks of the source alone: ruff, mypy, gcc, shellcheck, man pages
+lint: check-python check-c check-shell check-man ## the checks of the source alone: ruff, mypy, gcc, shellcheck, man pages
 
 check-python:
 	build/venv/bin/ruff check .
@@ -33,6 +33,9 @@ check-c:
 check-shell:
 	@files=$$(git ls-files | while read -r file; do head -c 64 "$$file" 2>/dev/null | grep -qaE '^#!/bin/(ba)?sh' && echo "$$file"; done); \
 		shellcheck -x $$files && echo "shellcheck: $$(echo $$files | wc -w) scripts"
+
+check-man: build/share/stamp
+	@for page in build/share/man/man*/*; do mandoc -T lint -W warning "$$page" || exit 1; done; echo "mandoc: man pages are well formed"
 
 # A test that hangs is told, with every thread's stack, and ends the run.
 PYTEST = $(PY) -m pytest --durations=5 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
