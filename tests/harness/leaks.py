@@ -7,17 +7,17 @@ among them is reaped here, a living one is a leak.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
 import subprocess
 from pathlib import Path
 
+import prctl
+
 from tests.harness import cgroup2
 from tests.harness.runtime import Runtime
 
-PR_SET_CHILD_SUBREAPER = 36
 PF_EXITING = 0x4
 DYING = 20.0
 """Seconds that a killed process may take to be gone, on a busy machine."""
@@ -25,8 +25,7 @@ DYING = 20.0
 
 def become_subreaper() -> None:
     """From now on, orphans among this process's descendants become its children."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    prctl.set_child_subreaper(True)
 
 
 def children() -> set[int]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.harness.bundles import BundleFactory
+from tests.harness.privileges import without
 from tests.harness.runtime import Runtime
 
 
@@ -105,10 +106,10 @@ def test_a_cwd_that_only_its_user_may_see(stele: Runtime, bundle: BundleFactory,
         path.chmod(0o700)
     mounts = [{"destination": "/data", "source": str(private), "options": ["bind"]}]
     changes = {"process": {"cwd": "/data/work", "user": {"uid": 1000, "gid": 1000}}, "mounts": mounts}
-    less = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    less = without("DAC_OVERRIDE", "DAC_READ_SEARCH")
     disabled = ("--cgroup-manager", "disabled")
-    argv = [*less, *stele.command(*disabled, "run", "-b", bundle(say("pwd"), changes), stele.id())]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    argv = [*stele.command(*disabled, "run", "-b", bundle(say("pwd"), changes), stele.id())]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=less)
     assert (done.returncode, done.stdout) == (0, "/data/work\n"), done.stderr
 
 

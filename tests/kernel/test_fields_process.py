@@ -20,6 +20,7 @@ import pytest
 
 from tests.harness import leaks
 from tests.harness.bundles import BundleFactory
+from tests.harness.privileges import without
 from tests.harness.runtime import Runtime
 
 SLEEP = ["sleep", "1000"]
@@ -146,10 +147,8 @@ def test_the_callers_affinity_is_not_inherited(stele: Runtime, bundle: BundleFac
 def test_an_oom_score_that_takes_a_right(stele: Runtime, bundle: BundleFactory) -> None:
     """Below the caller's own score only CAP_SYS_RESOURCE leads, which a runtime may lack."""
     folder = bundle(["true"], {"process": {"oomScoreAdj": -900}})
-    drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]
-    done = subprocess.run(
-        [*drop, *stele.command("run", "-b", folder, stele.id())], capture_output=True, text=True, check=False
-    )
+    argv = stele.command("run", "-b", folder, stele.id())
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=without("SYS_RESOURCE"))
     assert done.returncode == 1
     assert "process.oomScoreAdj: cannot set it to -900: permission denied (EACCES)" in done.stderr
 
@@ -188,15 +187,14 @@ def test_limits_above_the_callers(
         return stele.command("exec", "--process", tmp_path / "process.json", name)
 
     assert subprocess.run(asked(400), capture_output=True, text=True, check=True).stdout.split() == ["300", "400"]
-    drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "prlimit", "--nofile=500:500"]
-    done = subprocess.run([*drop, *asked(501)], capture_output=True, text=True, check=False)
+    less, drop = ["prlimit", "--nofile=500:500"], without("SYS_RESOURCE")
+    done = subprocess.run([*less, *asked(501)], capture_output=True, text=True, check=False, preexec_fn=drop)
     assert done.returncode == 255
     words = "process.rlimits[0]: cannot set RLIMIT_NOFILE to 300:501: stele's own hard limit is 500"
     assert done.stderr.count("\n") == 1 and words in done.stderr
     folder = bundle(["true"], {"process": {"rlimits": process["rlimits"]}}, edit=edit)
-    done = subprocess.run(
-        [*drop, *stele.command("run", "-b", folder, stele.id())], capture_output=True, text=True, check=False
-    )
+    argv = [*less, *stele.command("run", "-b", folder, stele.id())]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=drop)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and words in done.stderr
     stele.ok("delete", "--force", name)

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import prctl
 import pytest
 
 from runtime.host import seccomp as host
@@ -44,7 +45,6 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 NATIVE = int(lib.stele_native_arch())
 on_x86 = pytest.mark.skipif(NATIVE != X86_64, reason="calls as only x86-64 can")
 OTHERS = ["SCMP_ARCH_X86", "SCMP_ARCH_X32"] if NATIVE == X86_64 else ["SCMP_ARCH_ARM"]
-PR_SET_NO_NEW_PRIVS = 38
 SET_MODE_FILTER, NEW_LISTENER = 1, 1 << 3
 IGNORE_ARGUMENTS = ("getpid", "getppid", "getuid", "getgid", "geteuid", "getegid", "gettid", "sched_yield", "getpgrp")
 IGNORE_ARGUMENTS = tuple(name for name in IGNORE_ARGUMENTS if host.number_of(0, name) >= 0)  # arm64 has no getpgrp
@@ -98,7 +98,7 @@ def answers(program: bytes, calls: Sequence[Call]) -> list[int]:
     old = int_0x80() if NATIVE == X86_64 else None
 
     def body() -> None:
-        LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        prctl.set_no_new_privs(1)
         load(program, 0)
         for i, call in enumerate(calls):
             if old and call.arch == X86:

@@ -10,7 +10,6 @@ another disk is given for it (volatile_disk.py).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -20,13 +19,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import prctl
+
 from tests.vm.guest import PATIENCE, Guest, GuestLost
 
 REPO = Path(__file__).resolve().parents[2]
 STORE = REPO / "build/vm"
 IMAGE = STORE / "image"
 QEMU = "qemu-system-x86_64"
-PR_SET_PDEATHSIG = 1
 PROBE_SECONDS = 10.0
 
 # Chosen by measuring: q35 boots reliably on a busy machine, where microvm hangs at times calibrating its clock; an old
@@ -221,7 +221,7 @@ class Machine:
 
 def _end_with(parent: int) -> None:
     """In the child: end when the parent ends, however that comes."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl.set_pdeathsig(signal.SIGKILL)
     os.setpriority(os.PRIO_PROCESS, 0, 10)
     if os.getppid() != parent:
         os._exit(1)
