@@ -33,7 +33,7 @@ def plan(context: Globals, options: Plan) -> int:
     config = asked.image.config if asked.image else load_config(bundle)
     if context.rootless_option == "auto" and facts.euid and not _has_user_namespace(config):
         # Only root can create it, so root's plan is what an ordinary user wants to see.
-        asked, facts = replace(asked, rootless=False), replace(facts, euid=0, egid=0)
+        asked, facts = replace(asked, rootless=False), replace(facts, euid=0)
     made = plan_create(config, name, bundle, asked, facts, lambda rules: program(rules, None))
     encoded = wire.encode(made.steps)
     cgroup = _cgroup(context, config, name)

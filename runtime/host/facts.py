@@ -47,7 +47,6 @@ def probe(*, cgroup_mount: str) -> Facts:
     major, minor = (int(part) for part in os.uname().release.split("-", 1)[0].split(".")[:2])
     return Facts(
         euid=os.geteuid(),
-        egid=os.getegid(),
         capabilities=capabilities(),
         cgroup_mount=cgroup_mount,
         apparmor=apparmor(),

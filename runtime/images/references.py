@@ -132,13 +132,6 @@ def parse_place(text: str) -> Place | None:
     return None
 
 
-def check_digest(text: str) -> str:
-    """The text, if it is a sha256 digest. Raises: UsageError."""
-    if not DIGEST.fullmatch(text):
-        raise UsageError(f'"{_cut(text)}" is no digest; write sha256: and 64 digits 0-9a-f')
-    return text
-
-
 def _reference(text: str, registry: str, path: str) -> Reference:
     host = HOST.fullmatch(registry)
     if not host or (host[1] and not 0 < int(host[1]) < 65536):

@@ -28,7 +28,7 @@ class Facts:
     """What planning needs to know of the host; probed once by `runtime.host.facts`.
 
     Args:
-        euid, egid: effective ids of the stele process.
+        euid: effective user ID of the stele process.
         capabilities: bit mask of the capabilities in the stele process's permitted set.
         cgroup_mount: where the cgroup2 hierarchy is mounted, "" if nowhere.
         apparmor, selinux: whether the LSM is on.
@@ -38,7 +38,6 @@ class Facts:
     """
 
     euid: int = 0
-    egid: int = 0
     capabilities: int = (1 << 41) - 1
     cgroup_mount: str = "/sys/fs/cgroup"
     apparmor: bool = False

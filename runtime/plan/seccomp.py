@@ -125,7 +125,7 @@ class SeccompRules:
         architectures: SCMP_ARCH_* names beside the native one, which is always in.
         rules: also those whose action is the default one, because they tell which calls the profile knows.
         flags: SECCOMP_FILTER_FLAG_* for seccomp(2), without NEW_LISTENER.
-        notify: some rule asks an agent: load with a listener and send its fd to listener_path.
+        notify: some rule asks an agent: load with a listener and send its fd to the agent.
         notes: what a reader of the plan should know.
     """
 
@@ -134,8 +134,6 @@ class SeccompRules:
     rules: tuple[Rule, ...]
     flags: int = DEFAULT_FLAGS
     notify: bool = False
-    listener_path: str = ""
-    listener_metadata: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -164,7 +162,7 @@ def plan_seccomp(seccomp: Mapping[str, Any] | None) -> SeccompRules | None:
         rules += _rules(syscall, i, notes)
     notify = any(rule.action == NOTIFY for rule in rules)
     flags = _flags(seccomp.get("flags"))
-    path, metadata = _listener(seccomp, notify=notify)
+    _check_listener(seccomp, notify=notify)
     return SeccompRules(
         default=default,
         architectures=architectures,
@@ -172,8 +170,6 @@ def plan_seccomp(seccomp: Mapping[str, Any] | None) -> SeccompRules | None:
         # The kernel refuses the flag for a filter that nobody listens to (seccomp(2)).
         flags=flags if notify else flags & ~WAIT_KILLABLE_RECV,
         notify=notify,
-        listener_path=path,
-        listener_metadata=metadata,
         notes=tuple(notes),
     )
 
@@ -245,15 +241,12 @@ def _flags(names: Sequence[str] | None) -> int:
     return flags
 
 
-def _listener(seccomp: Mapping[str, Any], *, notify: bool) -> tuple[str, str]:
+def _check_listener(seccomp: Mapping[str, Any], *, notify: bool) -> None:
     path, metadata = seccomp.get("listenerPath") or "", seccomp.get("listenerMetadata") or ""
     if metadata and not path:
         raise ConfigError("linux.seccomp.listenerMetadata", "it is for a listener; set listenerPath too or remove it")
-    if not notify:
-        return "", ""
-    if not path:
+    if notify and not path:
         raise ConfigError("linux.seccomp.listenerPath", "it is missing, but a rule has SCMP_ACT_NOTIFY; set it")
-    return path, metadata
 
 
 def canonical(rules: SeccompRules) -> bytes:
