@@ -28,7 +28,8 @@ build/sources/stamp: build-aux/fetch-sources.sh | build/venv/bin/python
 	@touch $@
 
 APPLICATION = $(shell find runtime -type f -not -path '*/__pycache__/*')
-build/launcher/embedded.S: build-aux/bundle.py build-aux/components.py build-aux/requirements-run.txt cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
+build/launcher/embedded.S: build-aux/bundle.py build-aux/components.py build-aux/compile_schema.py build-aux/requirements-run.txt cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
+	build/venv/bin/python build-aux/compile_schema.py --check
 	build/venv/bin/python build-aux/bundle.py build/launcher
 
 build/launcher/stele.bare: build-aux/link.py build/launcher/embedded.S build/sources/stamp build/lib/_stele_shim.stamp \

@@ -1,6 +1,7 @@
 """Compile the JSON Schemas of runtime/oci/schema to plain Python: runtime/oci/compiled.py.
 
 Usage: compile_schema.py [OUTPUT]
+       compile_schema.py --check    what the build does: are the schemas sound, and is compiled.py made of them?
 One function for each schema and each of its $defs answers yes or no, as fast as Python can; what exactly is wrong is
 found by runtime/oci/validate.py, which walks the schema itself, only when the answer was no. The part of JSON Schema
 that is compiled is what the schemas use; anything else stops the build.
@@ -8,6 +9,7 @@ that is compiled is what the schemas use; anything else stops the build.
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -144,17 +146,35 @@ class Compiler:
         return "\n".join([*head, *constants, *self.functions.values(), *tables]) + "\n"
 
 
-def generate() -> str:
-    """The whole module, formatted."""
+def compiled() -> str:
+    """The whole module."""
     compiler = Compiler()
     for path in sorted(SCHEMAS.glob("*.json")):
         compiler.schema(path.stem, json.loads(path.read_text()))
+    return compiler.text()
+
+
+def check() -> None:
+    """Stop if a schema is not valid JSON Schema, or if compiled.py is not what the schemas compile to."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    for path in sorted(SCHEMAS.glob("*.json")):
+        try:
+            Draft202012Validator.check_schema(json.loads(path.read_text()))
+        except SchemaError as e:
+            raise SystemExit(f"compile_schema: {path.name} is not a JSON Schema: {e.json_path}: {e.message}") from e
+    if ast.dump(ast.parse(compiled())) != ast.dump(ast.parse(OUTPUT.read_text())):
+        raise SystemExit(f"compile_schema: {OUTPUT.name} is not what the schemas compile to: run compile_schema.py")
+
+
+def generate() -> str:
+    """The whole module, formatted."""
     import subprocess
 
     ruff = Path(sys.executable).parent / "ruff"
     done = subprocess.run(
         [ruff, "format", "--stdin-filename", str(OUTPUT), "-"],
-        input=compiler.text(),
+        input=compiled(),
         capture_output=True,
         text=True,
         check=True,
@@ -162,5 +182,7 @@ def generate() -> str:
     return done.stdout
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1:] == ["--check"]:
+    check()
+elif __name__ == "__main__":
     Path(sys.argv[1] if len(sys.argv) > 1 else OUTPUT).write_text(generate())
