@@ -120,8 +120,10 @@ def _blob_to(directory: int, store: ImageStore, blob: Descriptor, progress: Prog
     except FileNotFoundError:
         pass
     fresh = f".{name}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(fresh, flags, 0o644, dir_fd=directory)
+    # The folder may be somebody else's, whose hard link or link of this name is not written to.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh, dir_fd=directory)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory)
     try:
         for piece in _pieces(store, blob, progress):
             write_all(fd, piece)
@@ -145,7 +147,10 @@ def _file(path: str) -> Iterator[int]:
     except FileNotFoundError:
         special = False
     fresh = path if special else os.path.join(os.path.dirname(path), temporary(os.path.basename(path)))
-    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
+    if not special:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_EXCL)
     fd = os.open(fresh, flags, 0o644)
     try:
         yield fd

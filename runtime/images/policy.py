@@ -100,7 +100,7 @@ def load(path: str = "") -> Policy:
     """The host's policy, or that of a file. Raises: ConfigError, HostError."""
     own = os.path.expanduser("~/.config/containers/policy.json")
     usual = [own, SYSTEM] if os.geteuid() else [SYSTEM]
-    file = path or next((p for p in usual if os.path.exists(p)), "")
+    file = path or next((p for p in usual if os.path.lexists(p)), "")
     if not file:
         return Policy("no policy.json", (Requirement("insecureAcceptAnything", "default"),), {})
     try:

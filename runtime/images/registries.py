@@ -104,7 +104,7 @@ def load(path: str = "") -> Registries:
     given = path or os.environ.get("CONTAINERS_REGISTRIES_CONF", "")
     own = os.path.expanduser("~/.config/containers/registries.conf")
     usual = [own, SYSTEM, VENDOR] if os.geteuid() else [SYSTEM, VENDOR]
-    main = [given] if given else [p for p in usual if os.path.exists(p)][:1]
+    main = [given] if given else [p for p in usual if os.path.lexists(p)][:1]
     added: list[str] = []
     if not given:
         for base in reversed(usual):

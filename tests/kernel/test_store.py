@@ -16,9 +16,13 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import HostError
+from runtime.host import files
 from runtime.images import erofs, layers, model
+from runtime.images.export import export_image
 from runtime.images.files import locked, remove_tree
 from runtime.images.model import ImageError
+from runtime.images.progress import Progress
+from runtime.images.references import Place, Transport
 from runtime.images.store import ImageStore
 from tests.harness.layers import add_image, entry, layer, sha256
 
@@ -458,3 +462,19 @@ def test_other_tools_read_the_store(store: ImageStore) -> None:
     told = subprocess.run(["skopeo", "inspect", f"oci:{store.path}:web:1"], capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["Architecture"] == "amd64"
+
+
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+def test_export_writes_to_no_link_of_others(store: ImageStore, tmp_path: Path, kind: Transport) -> None:
+    """In somebody else's folder a temporary name may be a hard link to any file of the same file system."""
+    told = add_image(store, b"\0" * 1024)
+    (tmp_path / "out/blobs/sha256").mkdir(parents=True)
+    (tmp_path / "victim").write_text("kept")
+    target = tmp_path / ("out" if kind == "oci" else "out/image.tar")
+    for digest in (told["digest"], store.manifest(told).layers[0].digest):
+        os.link(tmp_path / "victim", tmp_path / f"out/blobs/sha256/.{digest[7:]}.new")
+    os.link(tmp_path / "victim", tmp_path / "out" / files.temporary("image.tar"))
+    if kind == "oci":
+        (tmp_path / "out" / files.temporary("image.tar")).unlink()
+    export_image(store, told, "name", Place(kind, str(target)), Progress(None))
+    assert (tmp_path / "victim").read_text() == "kept"

@@ -139,3 +139,14 @@ def test_scopes() -> None:
         "*.b",
         "",
     ]
+
+
+def test_a_dangling_link_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that cannot be read is not "no policy", by which all images may come in."""
+    link = tmp_path / "policy.json"
+    monkeypatch.setattr(policy, "SYSTEM", str(link))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert policy.load().path == "no policy.json"
+    link.symlink_to(tmp_path / "none")
+    with pytest.raises(HostError, match="cannot read it: No such file"):
+        policy.load()
