@@ -59,7 +59,7 @@
 	X(EXECUTE, 40, 2, 1, 1, 0)        \
 	X(MOUNT_ATTRIBUTES, 41, 1, 1, 0, 0) \
 	X(TRACE, 42, 1, 0, 0, 0)          \
-	X(LAYERED_ROOT, 43, 4, 3, 1, 0)   \
+	X(LAYERED_ROOT, 43, 6, 3, 1, 0)   \
 	X(DIRECTORY, 44, 0, 1, 0, 0)      \
 	X(STREAMS, 45, 1, 0, 0, 0)
 

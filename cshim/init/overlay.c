@@ -192,12 +192,19 @@ static void change_root(struct init *in, int root)
 	in->root = root;
 }
 
-/* A directory as the upper layer is cloned, so that the overlay can be moved on top of it. */
-static int directory_upper(const struct init *in, const char *path, int over)
+/* A directory as the upper layer is cloned, so that the overlay can be moved on top of it. It must be the one that the
+ * stele process has looked at: that no other container writes to it was found out of that one. */
+static int directory_upper(const struct init *in, const char *path, int over, const uint64_t device_inode[2])
 {
-	int tree = clone_tree(AT_FDCWD, path, 0);
+	struct statx st;
+	int directory = open_directory(in, path);
+	must(in, SYS(__NR_statx, directory, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), path);
+	if (((uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor) != device_inode[0] || st.stx_ino != device_inode[1])
+		fail(in, -ESTALE, path);
+	int tree = clone_tree(directory, "", 0);
 	must(in, tree, path);
 	must(in, move_tree(tree, over), path);
+	SYS(__NR_close, directory);
 	return tree;
 }
 
@@ -220,7 +227,7 @@ void do_layered_root(struct init *in, const struct step *s)
 	if (s->ints[2] == UPPER_TMPFS)
 		upper = tmpfs_upper(in, over, like, size);
 	else if (s->ints[2] == UPPER_DIRECTORY)
-		upper = directory_upper(in, directory, over);
+		upper = directory_upper(in, directory, over, &s->ints[4]);
 	if (like != over)
 		SYS(__NR_close, like);
 	if (in->root >= 0 && upper < 0)

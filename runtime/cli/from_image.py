@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runtime.cli.context import Globals
 from runtime.cli.table import ContainerOptions
 from runtime.cli.update import size
+from runtime.container.from_image import inode_of
 from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
@@ -40,6 +41,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     """
     if context.rootless:
         raise UsageError("--image needs root: an ordinary user cannot mount an image's layers")
+    device = inode = 0
     wanted = overrides_of(options)
     store = ImageStore(context.images)
     try:
@@ -59,7 +61,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
             present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
             _make_volumes(store, wanted, merged, user)
             if wanted.upper.kind == UPPER_DIRECTORY:
-                _make_upper(wanted.upper.directory, merged)
+                device, inode = _make_upper(wanted.upper.directory, merged)
         whole = _erofs(store, image, context.root) if options.rootfs == "erofs" else None
     finally:
         store.close()
@@ -81,7 +83,16 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     check_config(config)
     upper = wanted.upper
     make = (config["process"]["cwd"],) if config["process"]["cwd"] != "/" else ()
-    root = ImageRoot(layers, whole, upper=upper.kind, size=upper.size, directory=upper.directory, make=make)
+    root = ImageRoot(
+        layers,
+        whole,
+        upper=upper.kind,
+        size=upper.size,
+        directory=upper.directory,
+        device=device,
+        inode=inode,
+        make=make,
+    )
     return FromImage(config, root, files, store.path, image.chain, wanted.veth)
 
 
@@ -243,8 +254,10 @@ def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Id
         volumes.make(store, volume.source, *owner, own.st_mode & 0o7777 if own else 0o755)
 
 
-def _make_upper(path: str, merged: Merged) -> None:
-    """Make the directories that overlayfs wants of an upper layer; the merged root is as `upper` is.
+def _make_upper(path: str, merged: Merged) -> tuple[int, int]:
+    """Make the directories that overlayfs wants of an upper layer; return its device and inode, as a plan has them.
+
+    The merged root has the owner and mode of `upper`.
 
     Whoever owns the directory may change it meanwhile, so neither is reached by a name twice.
     """
@@ -261,6 +274,7 @@ def _make_upper(path: str, merged: Merged) -> None:
                         os.fchmod(own, root.stat.st_mode & 0o7777)
                 finally:
                     os.close(own)
+            return inode_of(place)
         finally:
             os.close(place)
     except OSError as e:

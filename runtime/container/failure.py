@@ -149,6 +149,8 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             return f"cannot start another process: {FULL}"
         case model.Credentials():
             return f"process.user {step.uid}:{step.gid}: cannot take its identity ({detail}): {why}; with a user namespace, map these ids"
+        case model.LayeredRoot() if number == errno.ESTALE and detail == step.directory:
+            return f'--upper "{detail}": another directory has taken its place; let nobody rename it meanwhile'
         case model.LayeredRoot():
             return f"image root: cannot mount it ({detail}): {why}; `stele image verify` tells whether its layers are whole"
         case model.Directory():

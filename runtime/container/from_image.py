@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -49,6 +50,10 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
         with waiting():
             fcntl.flock(fd, fcntl.LOCK_EX)
         found = os.fstat(fd)
+        if inode_of(fd) != (image.root.device, image.root.inode):
+            raise HostError(
+                f'--upper "{path}": another directory has taken its place; let nobody rename it meanwhile', errno.ESTALE
+            )
         upper = f"{found.st_dev}:{found.st_ino}"
         for other in store.ids():
             with contextlib.suppress(SteleError):
@@ -62,6 +67,12 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
         ) from None
     finally:
         os.close(fd)
+
+
+def inode_of(fd: int) -> tuple[int, int]:
+    """The device (major << 32 | minor) and inode of an open file, as a plan has them."""
+    found = os.fstat(fd)
+    return os.major(found.st_dev) << 32 | os.minor(found.st_dev), found.st_ino
 
 
 class InUse(Exception):

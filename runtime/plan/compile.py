@@ -364,6 +364,8 @@ def _image_root(image: model.ImageRoot, place: str, facts: model.Facts, fds: lis
         append=facts.kernel >= LOWERDIR_APPEND,
         upper=image.upper,
         attributes=MOUNT_ATTR_NODEV,
+        device=image.device,
+        inode=image.inode,
         place=place,
         size=image.size,
         directory=image.directory,

@@ -190,13 +190,15 @@ class LayeredRoot(Step):
     slot: a detached read-only tree that is the whole image; else it is an overlay of `layers`, host directories, the
     highest first. append: the kernel takes layers one by one (Linux 6.5). upper: UPPER_NONE, UPPER_TMPFS of `size`
     (tmpfs(5), "" for its default), or UPPER_DIRECTORY: `directory` holds the directories upper and work.
-    attributes: MOUNT_ATTR_* of the root.
+    attributes: MOUNT_ATTR_* of the root. device (major << 32 | minor), inode: which directory `directory` must still be.
     """
 
     slot: int
     append: bool
     upper: int
     attributes: int
+    device: int
+    inode: int
     place: str
     size: str
     directory: str
@@ -627,6 +629,8 @@ class ImageRoot:
     upper: int = UPPER_NONE
     size: str = ""
     directory: str = ""
+    device: int = 0
+    inode: int = 0
     make: tuple[str, ...] = ()
 
 

@@ -145,3 +145,119 @@ def below_the_root(arena: Arena) -> Outcome:
             if outcome.verdict not in (HELD, REFUSED):
                 return outcome
     return outcome
+
+
+IDS = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
+
+
+def _in_user_namespace(config: dict[str, Any]) -> None:
+    config["linux"]["namespaces"].append({"type": "user"})
+    config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = IDS
+
+
+@attack(
+    "B17",
+    "",
+    "a bind of / that fails is passed over: the container sees what was there (crun#2262)",
+    Patch(
+        "cshim/init/mounts.c",
+        "\tmust(in, move_tree(tree, target), path);\n\tif (propagation)",
+        "\tmove_tree(tree, target);\n\tif (0)",
+    ),
+)
+def bind_that_fails(arena: Arena) -> Outcome:
+    """The kernel attaches no directory to a file, which is one way to make it fail."""
+    mount = {"destination": "/volume", "type": "bind", "source": "/", "options": ["rbind", "ro"]}
+    bundle = arena.bundle(["sh", "-c", "cat /volume; echo payload ran"], edit=lambda c: c["mounts"].append(mount))
+    (bundle / "rootfs/volume").write_text("the image's own\n")
+    ran = arena.run(bundle)
+    return ran.outcome("it runs without its volume" if "payload ran" in ran.out else "", "payload ran")
+
+
+@attack(
+    "B18",
+    "",
+    "the mode of a mount's root is changed (crun 1.29)",
+    Patch(
+        "cshim/init/mounts.c",
+        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);\n",
+        '\tSYS(__NR_fchmodat, tree, ".", 0755);\n'
+        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);\n",
+    ),
+)
+def mode_of_a_root(arena: Arena) -> Outcome:
+    volume = arena.folder / "volume"
+    volume.mkdir()
+    volume.chmod(0o1701)
+
+    def edit(config: dict[str, Any]) -> None:
+        config["mounts"] += [
+            {"destination": "/volume", "type": "bind", "source": str(volume), "options": ["rbind"]},
+            {"destination": "/given", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1710"]},
+            {"destination": "/same", "type": "tmpfs", "source": "tmpfs"},
+        ]
+
+    bundle = arena.bundle(["sh", "-c", "stat -c '%n %a' /volume /given /same; echo payload ran"], edit=edit)
+    same = bundle / "rootfs/same"
+    same.mkdir()
+    same.chmod(0o2750)
+    ran = arena.run(bundle)
+    kept = all(line in ran.out.splitlines() for line in ("/volume 1701", "/given 1710", "/same 2750"))
+    kept &= stat.S_IMODE(volume.stat().st_mode) == 0o1701
+    return ran.outcome("" if kept or "payload ran" not in ran.out else f"modes: {ran.out}", "payload ran")
+
+
+@attack(
+    "B19",
+    "",
+    "/sys that is read-only can be written in a user namespace (crun 1.29)",
+    Patch("cshim/init/mounts.c", "\tuint64_t attributes = v[0] | v[1];\n", "\tuint64_t attributes = 0;\n"),
+    Patch("cshim/init/mounts.c", "\tmust(in, set_attributes(tree, v[3], v[4], 0, 0), source);\n", ""),
+)
+def sys_in_a_user_namespace(arena: Arena) -> Outcome:
+    """Of the container's own network, and the host's bound; neither a remount nor a namespace of one's own helps."""
+    script = (
+        "mount -o remount,rw,bind /sys 2>/dev/null; unshare -Urm mount -o remount,rw,bind /sys 2>/dev/null && echo REMOUNTED;"
+        " cat /proc/self/mountinfo; echo payload ran"
+    )
+    outcome = Outcome(UNKNOWN)
+    for bound in (False, True):
+
+        def edit(config: dict[str, Any], bound: bool = bound) -> None:
+            _in_user_namespace(config)
+            (place,) = (i for i, m in enumerate(config["mounts"]) if m["destination"] == "/sys")
+            if bound:
+                config["mounts"][place] = {
+                    "destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "ro", "nosuid"]
+                }  # fmt: skip
+            assert "ro" in config["mounts"][place]["options"]
+
+        bundle = arena.bundle(["sh", "-c", script], edit=edit)
+        subprocess.run(["chown", "-R", "100000:100000", bundle / "rootfs"], check=True)
+        ran = arena.run(bundle)
+        writable = any(line[4] == "/sys" and "ro" not in line[5].split(",") for line in _mountinfo(ran))
+        outcome = ran.outcome("/sys is writable" if writable or "REMOUNTED" in ran.out else "", "payload ran")
+        if outcome.verdict not in (HELD, REFUSED):
+            break
+    return outcome
+
+
+@attack(
+    "B20",
+    "",
+    "the host's devices that are bound in a user namespace are not nosuid and noexec (crun 1.29)",
+    Patch(
+        "cshim/init/devices.c",
+        "\tmust(in, set_attributes(tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, 0), path);\n",
+        "",
+    ),
+)
+def bound_devices(arena: Arena) -> Outcome:
+    bundle = arena.bundle(SHOW, edit=_in_user_namespace)
+    subprocess.run(["chown", "-R", "100000:100000", bundle / "rootfs"], check=True)
+    ran = arena.run(bundle)
+    devices = [line for line in _mountinfo(ran) if line[4] in ("/dev/null", "/dev/zero", "/dev/tty")]
+    loose = [line[4] for line in devices if not {"nosuid", "noexec"} <= {*line[5].split(",")}]
+    if "payload ran" in ran.out and len(devices) != 3:
+        return Outcome(UNKNOWN, "the devices are no mounts")
+    return ran.outcome(f"{loose[0]} may be executed" if loose else "", "payload ran")

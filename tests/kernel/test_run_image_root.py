@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.attacks.doubles import Patch, build
 from tests.harness.image_runs import Images, Run, ok
 from tests.harness.images import add_image
 from tests.harness.runtime import REPO, Runtime
@@ -69,6 +70,15 @@ def test_an_upper_layer_in_a_directory_stays(run: Run, images: Images, tmp_path:
     assert (upper / "upper/file").read_text() == "kept\n"
     assert ok(run(image, "--upper", upper, sh="cat /file; test -e /bin/id || echo gone")) == "kept\ngone\n"
     assert ok(run(image, sh="test -e /bin/id && echo there")) == "there\n"
+
+
+def test_an_upper_layer_is_the_directory_that_was_looked_at(stele: Runtime, images: Images, tmp_path: Path) -> None:
+    """init is told another inode than that of the directory: as if it had been exchanged meanwhile."""
+    double = build((Patch("runtime/plan/compile.py", "inode=image.inode,", "inode=image.inode + 1,"),))
+    told = Runtime(stele.root, stele.token, [str(double)])
+    done = told("--store", images.path, "run", "--image", images.made("plain"), "--upper", tmp_path, told.id(), "true")
+    assert done.returncode == 1
+    assert f'--upper "{tmp_path}": another directory has taken its place' in done.stderr
 
 
 @pytest.mark.parametrize("name", ["upper", "work"])

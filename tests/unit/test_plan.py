@@ -507,7 +507,7 @@ def test_an_images_root_is_a_step_and_mounts_nothing_on_the_host() -> None:
     made = plan(config(), model.Facts(kernel=(6, 6)), image=LAYERED)
     assert only(made, model.Rootfs) == []
     [root] = only(made, model.LayeredRoot)
-    assert root == model.LayeredRoot(NO_SLOT, True, model.UPPER_NONE, 4, "/b/rootfs", "", "", ("/s/2", "/s/1"))
+    assert root == model.LayeredRoot(NO_SLOT, True, model.UPPER_NONE, 4, 0, 0, "/b/rootfs", "", "", ("/s/2", "/s/1"))
     [private] = only(made, model.PrivateLayer)
     assert "/w" in private.targets
     kinds = [type(step) for step in made.steps]
@@ -552,7 +552,7 @@ def test_a_veth_pair_is_made_when_the_namespace_is_there() -> None:
 
 
 def test_the_words_for_an_images_root() -> None:
-    text = explain.words(model.LayeredRoot(NO_SLOT, True, model.UPPER_TMPFS, 4, "/p", "1m", "", ("/a", "/b")))
+    text = explain.words(model.LayeredRoot(NO_SLOT, True, model.UPPER_TMPFS, 4, 0, 0, "/p", "1m", "", ("/a", "/b")))
     assert text == "image root of 2 layers, written to a tmpfs of 1m (nodev); layer /a; layer /b"
-    assert "fd 3, never written" in explain.words(model.LayeredRoot(3, True, 0, 4, "/p", "", "", ()))
+    assert "fd 3, never written" in explain.words(model.LayeredRoot(3, True, 0, 4, 0, 0, "/p", "", "", ()))
     assert explain.words(model.Directory("/w")) == "make the directory /w where it is missing"
