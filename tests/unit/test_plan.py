@@ -196,6 +196,11 @@ def test_the_way_into_namespaces(namespaces: list[Any], flags: int, kinds: list[
     assert [type(s) for s in made.steps if isinstance(s, ways)] == kinds
 
 
+def test_a_namespace_that_is_entered_late_has_exactly_its_own_flag() -> None:
+    made = plan(config(linux__namespaces=[{"type": "mount"}, {"type": "cgroup"}, {"type": "uts"}]))
+    assert [step.flags for step in only(made, model.Unshare)] == [0x0200_0000]
+
+
 def test_a_user_namespace_is_mapped_before_anything_else() -> None:
     maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     document = config(linux__uidMappings=maps, linux__gidMappings=maps)
@@ -370,6 +375,39 @@ def test_root_in_a_user_namespace_needs_no_other_one() -> None:
 def test_groups_are_left_alone_where_they_cannot_be_set() -> None:
     (credentials,) = only(plan(config(), model.Facts(setgroups=False)), model.Credentials)
     assert not credentials.groups
+
+
+@pytest.mark.parametrize(
+    ("rootless", "facts", "groups"),
+    [
+        (False, model.Facts(euid=0), True),
+        (True, model.Facts(euid=0), True),
+        (True, model.Facts(euid=1), False),
+        (True, model.Facts(euid=1000), False),
+        (False, model.Facts(setgroups=False), False),
+    ],
+)
+def test_an_exec_sets_groups_only_where_it_may(rootless: bool, facts: model.Facts, groups: bool) -> None:
+    document = config()
+    made = planning.compile_exec(
+        document["process"],
+        document["linux"],
+        facts,
+        lambda rules: b"",
+        container_id="c",
+        rootless=rootless,
+        keep_fds=0,
+    )
+    (credentials,) = only(made, model.Credentials)
+    assert credentials.groups == groups
+
+
+@pytest.mark.parametrize(("mode", "planned"), [({}, 0o20666), ({"fileMode": 0o600}, 0o20600)])
+def test_a_device_has_the_mode_that_is_written_or_0666(mode: dict[str, int], planned: int) -> None:
+    """config-linux.md "Devices" leaves it open; 0666 is what callers know of runc."""
+    device = {"type": "c", "path": "/dev/x", "major": 1, "minor": 3, **mode}
+    made = plan(config(linux__devices=[device]))
+    assert [step.mode for step in only(made, model.Device) if step.path == "/dev/x"] == [planned]
 
 
 def test_seccomp_comes_last_with_no_new_privs_and_before_credentials_without() -> None:
