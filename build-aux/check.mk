@@ -17,7 +17,7 @@ check-python:
 	build/venv/bin/ruff check .
 	build/venv/bin/ruff format --check .
 	build/venv/bin/mypy
-	build/venv/bin/mypy -p bundles -p tests.bench -p tests.vm -p tests.callers -p tests.attacks -p tests.faults -p tests.fuzz
+	build/venv/bin/mypy -p bundles -p tests.bench -p tests.vm -p tests.callers -p tests.attacks -p tests.faults -p tests.fuzz -p tests.mutants
 
 # Every C file by itself, optimised so that the flow warnings work. init is freestanding: no libc, kernel headers only.
 C_WARNINGS = -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-enum -Wvla
