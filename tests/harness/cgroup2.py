@@ -42,6 +42,11 @@ def is_cgroup2() -> bool:
     return (ROOT / "cgroup.controllers").exists()
 
 
+def controllers() -> set[str]:
+    """What cgroup2 can limit on this machine: all of it on an ordinary one, what cgroup v1 has left on a hybrid one."""
+    return set((ROOT / "cgroup.controllers").read_text().split())
+
+
 def named(token: str) -> list[Path]:
     """Every cgroup whose name contains `token`.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.harness.patience import seconds
 from tests.harness.runtime import Runtime
 
 STDIN_END, STDOUT, STDERR = 1, 2, 3  # the first byte of a packet on the attach socket
@@ -43,7 +44,7 @@ class Monitor:
     def exit_code(self, timeout: float = 30) -> int:
         """Wait for conmon's end; returns the code it wrote for the container."""
         pidfd = os.pidfd_open(self.conmon_pid)
-        ready, _, _ = select.select([pidfd], [], [], timeout)
+        ready, _, _ = select.select([pidfd], [], [], seconds(timeout))
         os.close(pidfd)
         assert ready, f"conmon did not end within {timeout} s"
         os.waitpid(self.conmon_pid, 0)
@@ -80,7 +81,7 @@ class Attached:
 
     def until(self, word: str, stream: int = STDOUT, timeout: float = 30) -> None:
         """Read until `word` came on the stream."""
-        self._socket.settimeout(timeout)
+        self._socket.settimeout(seconds(timeout))
         while word not in self.seen[stream]:
             packet = self._socket.recv(65536)
             assert packet, f"the attach socket ended before {word!r} came, after {self.seen}"
@@ -161,7 +162,7 @@ def answer(fd: int, timeout: float = 30) -> dict[str, Any]:
     """The one line of JSON that conmon writes to a pipe."""
     text = b""
     while not text.endswith(b"\n"):
-        ready, _, _ = select.select([fd], [], [], timeout)
+        ready, _, _ = select.select([fd], [], [], seconds(timeout))
         assert ready, f"conmon said nothing within {timeout} s, after {text!r}"
         part = os.read(fd, 65536)
         assert part, f"conmon closed its pipe after {text!r}"

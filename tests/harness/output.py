@@ -6,6 +6,8 @@ import os
 import select
 import time
 
+from tests.harness.patience import seconds
+
 
 class Output:
     """A pipe: give `write_fd` to a command as stdout or stderr, then call `until` or `rest`.
@@ -34,7 +36,7 @@ class Output:
         if self.write_fd >= 0:
             os.close(self.write_fd)
             self.write_fd = -1
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + seconds(timeout)
         while not enough():
             ready, _, _ = select.select([self._read_fd], [], [], max(0, deadline - time.monotonic()))
             if not ready:

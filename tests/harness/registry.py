@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.harness.patience import seconds
+
 BINARY = "/usr/bin/docker-registry"
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
 
@@ -63,7 +65,7 @@ class DockerRegistry:
         self.process = subprocess.Popen(
             [BINARY, "serve", str(folder / "config.yml")], stdout=self.log, stderr=subprocess.STDOUT
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds(60)
         while not (told := LISTENING.search((folder / "log").read_text())):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"docker-registry did not start: {(folder / 'log').read_text()}")
@@ -84,7 +86,7 @@ class DockerRegistry:
 
 def skopeo(*words: str) -> str:
     done = subprocess.run(
-        ["skopeo", "--insecure-policy", *words], check=False, capture_output=True, text=True, timeout=120
+        ["skopeo", "--insecure-policy", *words], check=False, capture_output=True, text=True, timeout=seconds(120)
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -125,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {k: v for k, v in self.headers.items() if k.lower() != "host" and not (plain and k == "Range")}
         request = urllib.request.Request(f"http://{self.between.behind}{self.path}", headers=headers)
         try:
-            answer = urllib.request.urlopen(request, timeout=30)
+            answer = urllib.request.urlopen(request, timeout=seconds(30))
         except urllib.error.HTTPError as e:
             answer = e
         with answer:

@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.harness.patience import seconds
+
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -62,7 +64,13 @@ class Runtime:
         more.setdefault("stdout", subprocess.PIPE)
         more.setdefault("stderr", subprocess.PIPE)
         return subprocess.run(
-            self.command(*args), input=input, text=True, timeout=timeout, check=False, cwd=more.pop("cwd", REPO), **more
+            self.command(*args),
+            input=input,
+            text=True,
+            timeout=seconds(timeout),
+            check=False,
+            cwd=more.pop("cwd", REPO),
+            **more,
         )
 
     def ok(self, *args: str | Path, **more: Any) -> str:
@@ -107,7 +115,7 @@ class Runtime:
     def wait_ended(self, pidfd: int, timeout: float = 30) -> None:
         """Return when the process of `pidfd` has ended; closes the pidfd."""
         try:
-            ready, _, _ = select.select([pidfd], [], [], timeout)
+            ready, _, _ = select.select([pidfd], [], [], seconds(timeout))
             assert ready, f"the process did not end within {timeout} s"
         finally:
             os.close(pidfd)

@@ -147,9 +147,16 @@ def test_a_threaded_parent_is_refused(base: Path) -> None:
 
 
 def test_a_missing_controller_names_the_field(base: Path) -> None:
-    """No trace is left, of the cgroups above neither."""
+    """Then no trace is left, not even of the cgroups above. A controller that is there is switched on all the way down."""
+    manager = new(base / "x/y/z")
+    limit = plan_resources({"pids": {"limit": 5}})
+    if "pids" in cgroup2.controllers():
+        manager.prepare(limit)
+        assert (base / "x/y/z/pids.max").read_text() == "5\n"
+        manager.destroy()
+        return
     with pytest.raises(ConfigError, match='needs the cgroup controller "pids"') as e:
-        new(base / "x/y/z").prepare(plan_resources({"pids": {"limit": 5}}))
+        manager.prepare(limit)
     assert e.value.path == "linux.resources.pids.limit"
     assert not (base / "x").exists()
 
@@ -439,8 +446,13 @@ def test_an_update_enables_its_controller(base: Path) -> None:
     assert not (base / "a/c/hugetlb.2MB.max").exists()
     again(manager).apply(plan_resources(HUGE, update=True))
     assert (base / "a/c/hugetlb.2MB.max").read_text() == f"{4 << 20}\n"
+    limit = plan_resources({"pids": {"limit": 5}}, update=True)
+    if "pids" in cgroup2.controllers():
+        again(manager).apply(limit)
+        assert (base / "a/c/pids.max").read_text() == "5\n"
+        return
     with pytest.raises(ConfigError, match=r'^linux\.resources\.pids\.limit: needs the cgroup controller "pids"'):
-        again(manager).apply(plan_resources({"pids": {"limit": 5}}, update=True))
+        again(manager).apply(limit)
 
 
 def test_writes_that_depend_on_what_is_there(base: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import leaks
+from tests.harness import cgroup2, leaks
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
@@ -84,11 +84,6 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
             id="no-network-namespace",
         ),
         pytest.param(
-            {"linux": {"resources": {"memory": {"limit": 10_000_000}}}},
-            ["linux.resources.memory.limit", "memory"],
-            id="controller-missing",
-        ),
-        pytest.param(
             {"linux": {"resources": {"network": {"classID": 5}}}}, ["linux.resources.network.classID"], id="v1-only"
         ),
         pytest.param({"linux": {"sysctl": {"net.no.such": "1"}}}, ["net", "no such file"], id="sysctl-missing"),
@@ -109,6 +104,18 @@ def test_a_bad_config(
     words: list[str],
 ) -> None:
     refused(stele, bundle(SLEEP, changes), tmp_path / "log", *words, leftovers=leftovers)
+
+
+def test_a_limit_without_its_controller(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, leftovers: leaks.Watch
+) -> None:
+    """The limit is set where the kernel lends cgroup v2 its controller; elsewhere its field is named, and nothing is left."""
+    made = bundle(["cat", "/sys/fs/cgroup/pids.max"], {"linux": {"resources": {"pids": {"limit": 77}}}})
+    if "pids" in cgroup2.controllers():
+        assert stele.ok("run", "-b", made, stele.id()) == "77\n"
+    else:
+        words = ["linux.resources.pids.limit", 'needs the cgroup controller "pids"']
+        refused(stele, made, tmp_path / "log", *words, leftovers=leftovers)
 
 
 def test_a_missing_bundle(stele: Runtime, tmp_path: Path, leftovers: leaks.Watch) -> None:
@@ -259,16 +266,14 @@ HUNGRY = ["tail", "-c", "50000000", "/dev/zero"]  # keeps them all
 
 
 @pytest.mark.parametrize(("limit", "command"), [(2 << 20, ["/bin/true"]), (4 << 20, HUNGRY)], ids=["small", "hungry"])
-def test_too_little_memory_says_so(
-    stele: Runtime, bundle: BundleFactory, cgroup2_root: Path, limit: int, command: list[str]
-) -> None:
+def test_too_little_memory_says_so(stele: Runtime, bundle: BundleFactory, limit: int, command: list[str]) -> None:
     """A container of 2 MiB starts; one whose program needs more than it has says that, not "broken pipe".
 
     Where the kernel lends cgroup v2 no memory controller, that is what is said.
     """
     resources = {"memory": {"limit": limit, "swap": limit}}
     done = stele("run", "-b", bundle(command, {"linux": {"resources": resources}}), stele.id())
-    if "memory" not in (cgroup2_root / "cgroup.controllers").read_text().split():
+    if "memory" not in cgroup2.controllers():
         assert 'linux.resources.memory.limit: needs the cgroup controller "memory"' in done.stderr
     elif command == HUNGRY:
         assert done.returncode != 0

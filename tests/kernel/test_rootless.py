@@ -275,25 +275,25 @@ def test_commands_that_need_a_cgroup_say_so(theirs: Runtime, bundle_of: Make, co
 
 @pytest.fixture
 def delegated(theirs: Runtime, user: User) -> Iterator[Runtime]:
-    """The user's commands run in a cgroup that is delegated to it with hugetlb, as systemd's Delegate=yes does it."""
-    top = cgroup2.ROOT / f"user-{theirs.token.removeprefix('t')}"
+    """The user's commands run in a cgroup that is delegated to it with hugetlb only, as systemd's Delegate=hugetlb does it."""
+    above = cgroup2.ROOT / f"user-{theirs.token.removeprefix('t')}"
+    top = above / "service"
     inner = top / "session"
-    top.mkdir()
-    inner.mkdir()
-    for control in (cgroup2.ROOT / "cgroup.subtree_control", top / "cgroup.subtree_control"):
-        control.write_text("+hugetlb")
+    for folder in (above, top, inner):
+        folder.mkdir()
+        (folder.parent / "cgroup.subtree_control").write_text("+hugetlb")
     for folder in (top, inner):
         for name in ("", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
             os.chown(folder / name, user.uid, user.gid)
     enter = f'echo $$ > {inner}/cgroup.procs; exec "$@"'
     yield Runtime(theirs.root, theirs.token, ["sh", "-c", enter, "sh", *theirs.argv])
-    inner.rmdir()
-    top.rmdir()
+    for folder in (inner, top, above):
+        folder.rmdir()
 
 
 def own_cgroup(name: str, token: str) -> Callable[[dict[str, Any]], None]:
     def edit(config: dict[str, Any]) -> None:
-        config["linux"]["cgroupsPath"] = f"/user-{token.removeprefix('t')}/{name}"
+        config["linux"]["cgroupsPath"] = f"/user-{token.removeprefix('t')}/service/{name}"
         limits(config)
 
     return edit
