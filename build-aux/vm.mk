@@ -40,3 +40,12 @@ VAGRANT_TESTS = $(if $(STELE_BOX),,tests/vm/test_host.py) tests/vm/test_stele.py
 vagrant-test: $(if $(STELE_BOX),,box) vagrant-files ## the same host by Vagrant and libvirt
 	@build-aux/install-deps.sh vagrant
 	tests/vm/vagrant/test $(VAGRANT_TESTS)
+
+# The tests of the kernel, of images, of attacks and a sample of the faults, inside an ordinary Debian 12: systemd, a root
+# that can be written, all controllers of cgroup v2, all of root's capabilities. TESTS names fewer of them.
+.PHONY: vm-ordinary vm-kernel-test
+vm-ordinary:
+	@tests/vm/ordinary/build
+
+vm-kernel-test: build vm-ordinary
+	$(PY) -m tests.vm.ordinary $(TESTS)

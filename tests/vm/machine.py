@@ -51,7 +51,7 @@ def image() -> Path:
     return IMAGE.resolve()
 
 
-def acceleration() -> list[str]:
+def acceleration(images: Path) -> list[str]:
     """QEMU's options for the processor; STELE_VM_ACCEL=kvm or tcg decides, else a probe, once for each boot of this machine.
 
     The probe boots the kernel as far as the initrd: on some machines /dev/kvm opens and then no guest runs.
@@ -64,7 +64,7 @@ def acceleration() -> list[str]:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     answer = STORE / f"kvm-{boot_id}"
     if not answer.exists():
-        works = _kvm_boots(image())
+        works = _kvm_boots(images)
         for old in STORE.glob("kvm-*"):
             old.unlink()
         answer.write_text("yes" if works else "no")
@@ -105,7 +105,9 @@ class Machine:
         self,
         folder: Path | None = None,
         *,
+        images: Path | None = None,
         root: Path | None = None,
+        writable: bool = False,
         var: str = "",
         target: str = "vm.target",
         cpus: int = 2,
@@ -117,26 +119,29 @@ class Machine:
 
         Args:
             folder: where its console's log goes; one of its own by default.
+            images: another folder of images than the test host's.
             root: another root disk than the image's, an ext4 or erofs file.
+            writable: the root disk can be written; what is written is forgotten.
             var: QEMU's -drive options of another disk for /var.
             target: the systemd target to boot to.
             options: more for the kernel's command line.
         Raises:
             GuestLost: no agent answered in boot_timeout seconds, twice; with the console's last lines.
         """
-        images = image()
-        accelerated = acceleration()
+        images = images or image()
+        accelerated = acceleration(images)
         self.acceleration = accelerated[1].partition(",")[0]
         self._own = tempfile.TemporaryDirectory(prefix="stele-vm-") if folder is None else None
         folder = folder or Path(self._own.name if self._own else "")
         self._console, self._said = folder / "console", folder / "qemu"
+        written = "snapshot=on" if writable else "readonly=on"
         var = var or f"file={images / 'var.ext4'},format=raw,snapshot=on,cache=unsafe"
         command = [
             QEMU, *MACHINE, *accelerated, "-smp", str(cpus), "-m", str(memory_mib),
             "-kernel", str(images / "vmlinuz"), "-initrd", str(images / "initrd.img"),
             "-append", f"{KERNEL_OPTIONS} systemd.unit={target} vm.agent {options}",
             "-serial", f"file:{self._console}",
-            "-drive", f"file={root or images / 'root.ext4'},format=raw,if=none,id=root,readonly=on,cache=unsafe",
+            "-drive", f"file={root or images / 'root.ext4'},format=raw,if=none,id=root,{written},cache=unsafe",
             "-device", "virtio-blk-pci,drive=root,serial=root",
             "-drive", f"{var},if=none,id=var",
             "-device", "virtio-blk-pci,drive=var,serial=var",

@@ -1,11 +1,12 @@
 #!/bin/sh
-# A minimal Debian with the packages of the list beside this file, as a tar: base.sh OUT.tar
+# A minimal Debian with the packages of a list, by default the one beside this file, as a tar: base.sh OUT.tar [LIST]
 # The mirrors are those that the machine itself uses.
 set -eu
 out=${1:?the tar to write}
 here=$(dirname "$(readlink -f "$0")")
+list=${2:-$here/packages}
 . /etc/os-release
-packages=$(sed 's/#.*//' "$here/packages" | xargs | tr ' ' ,)
+packages=$(sed 's/#.*//' "$list" | xargs | tr ' ' ,)
 sources=/etc/apt/sources.list.d/debian.sources
 [ -e $sources ] || sources=/etc/apt/sources.list
 # What is never read in a test host is not unpacked: it would be half of the files.
