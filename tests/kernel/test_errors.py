@@ -87,7 +87,6 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
             {"linux": {"resources": {"network": {"classID": 5}}}}, ["linux.resources.network.classID"], id="v1-only"
         ),
         pytest.param({"linux": {"sysctl": {"net.no.such": "1"}}}, ["net", "no such file"], id="sysctl-missing"),
-        pytest.param({"process": {"apparmorProfile": "x"}}, ["process.apparmorProfile"], id="no-apparmor"),
         pytest.param(
             {"linux": {"intelRdt": {"closID": "x"}}},
             ["linux.intelRdt: no resctrl file system is mounted on /sys/fs/resctrl"],
@@ -116,6 +115,14 @@ def test_a_limit_without_its_controller(
     else:
         words = ["linux.resources.pids.limit", 'needs the cgroup controller "pids"']
         refused(stele, made, tmp_path / "log", *words, leftovers=leftovers)
+
+
+def test_an_apparmor_profile_that_is_not_there(stele: Runtime, bundle: BundleFactory) -> None:
+    """It is named where AppArmor is off, and where it is on and has no such profile, which the kernel says at the start."""
+    done = stele("run", "-b", bundle(["true"], {"process": {"apparmorProfile": "not-loaded"}}), stele.id())
+    assert done.returncode == 1
+    assert "process.apparmorProfile" in done.stderr and "not-loaded" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_missing_bundle(stele: Runtime, tmp_path: Path, leftovers: leaks.Watch) -> None:
