@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -245,7 +246,7 @@ def another_uid(config: dict[str, Any]) -> None:
         (mapping(0, 1), "/usr/bin/newuidmap refused the id mappings (exit status 1); compare them with /etc/subuid"),
         (mapping(RANGE - 5, 10), "/usr/bin/newuidmap refused the id mappings"),
         (groups, "process.user.additionalGids: a rootless container cannot have additional groups; remove them"),
-        (limits, "linux.cgroupsPath: cannot make the cgroup"),
+        (limits, "Delegate="),
         (another_uid, "process.user 5:5: cannot take its identity"),
     ],
     ids=["no-user-namespace", "root", "beyond-the-range", "groups", "limits", "unmapped"],
@@ -325,5 +326,5 @@ def test_a_controller_that_is_not_delegated(delegated: Runtime, bundle_of: Make)
 
     done = delegated("run", "-b", bundle_of(["true"], edit), delegated.id())
     assert done.returncode == 1
-    assert 'linux.resources.pids.limit: needs the cgroup controller "pids"' in done.stderr
-    assert "delegate it to you" in done.stderr
+    assert re.search(r'linux\.resources\.pids\.limit: (needs|cannot enable) the cgroup controller "pids"', done.stderr)
+    assert re.search(r"delegated? (it )?to you", done.stderr)
