@@ -4,6 +4,7 @@ host below --no-pivot. And what went wrong with mounts elsewhere in 2026."""
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from tests.attacks.arena import HELD, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
 from tests.attacks.doubles import Patch
+from tests.attacks.on_mounts import _tmpfs
 from tests.attacks.races import SHOW, _mountinfo, _race
 
 MASKED = {"proc": ["keys", "timer_list"], "sysfs": ["firmware", "kernel"], "tmpfs": ["shm"]}
@@ -261,3 +263,32 @@ def bound_devices(arena: Arena) -> Outcome:
     if "payload ran" in ran.out and len(devices) != 3:
         return Outcome(UNKNOWN, "the devices are no mounts")
     return ran.outcome(f"{loose[0]} may be executed" if loose else "", "payload ran")
+
+
+@attack(
+    "G5",
+    "",
+    "900 mounts, each in the one before: each path is walked anew for each of its names",
+    Patch(
+        "cshim/init/paths.c",
+        "\tint parent = open_deepest(in, path, &name), below;\n",
+        "\tfor (char *at = path + 1; *at; at++) {\n\t\tif (*at != '/')\n\t\t\tcontinue;\n\t\t*at = 0;\n"
+        "\t\tint fd = open_in_root(in, path, OPEN_PATH, 0);\n\t\t*at = '/';\n\t\tSYS(__NR_close, fd);\n\t}\n"
+        "\tint parent = open_deepest(in, path, &name), below;\n",
+    ),
+)
+def nested_mounts(arena: Arena) -> Outcome:
+    """By processor time, which a busy machine stretches less than time."""
+
+    def edit(config: dict[str, Any]) -> None:
+        path = ""
+        for number in range(900):
+            path += f"/{number % 10}"
+            config["mounts"].append(_tmpfs(path))
+
+    bundle = arena.bundle(["echo", "payload ran"], edit=edit)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ran = arena.run(bundle)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_stime + after.ru_utime - before.ru_stime - before.ru_utime
+    return ran.outcome(f"{spent:.1f} s of processor time" if spent > 4 else "", "payload ran")
