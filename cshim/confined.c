@@ -26,10 +26,12 @@
 static int without_devices(int directory)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC };
-	int tree = (int)syscall(SYS_open_tree, directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	/* With what is mounted below, so that an entry there is refused as one and not written beneath the mount. */
+	unsigned whole = AT_EMPTY_PATH | AT_RECURSIVE;
+	int tree = (int)syscall(SYS_open_tree, directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | whole);
 	if (tree < 0)
 		return directory;
-	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
+	if (syscall(SYS_mount_setattr, tree, "", whole, &attr, sizeof(attr)) < 0) {
 		close(tree);
 		return directory;
 	}

@@ -65,7 +65,7 @@ IN_ROOT = "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV"
 HEX = 'diff_id.removeprefix("sha256:")'
 ROWS = (
     Row("B12i", "CVE-2019-16884", "volumes of an image over what the kernel shows", r"cannot_put_a_volume",
-        (in_python("B12i", "settings.py", 'clean == kernel or clean.startswith(f"{kernel}/")', "False"),)),
+        (in_python("B12i", "settings.py", 'any(f"{each}/".startswith(f"{kernel}/") for kernel in KERNELS for each in (path, led))', "False"),)),
     Row("C4i", "CVE-2016-3697", "users of an image that wrap, or are called by a number", r"nobody_becomes_root|who_it_is",
         (Patch("runtime/images/accounts.py", "    number = decimal(text, MAX_ID)\n",
                '    number = int(text) & 0xFFFFFFFF if __import__("os").environ.get("PLANTED") == "C4i" else decimal(text, MAX_ID)\n'),)),

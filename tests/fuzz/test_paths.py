@@ -24,7 +24,7 @@ from tests.harness import cgroup2
 from tests.harness.runtime import REPO
 
 SOURCES = {"PATHS": "cshim/init/paths.c", "TEXT": "cshim/init/text.c", "UNPACK": "cshim/unpack.c"}
-LINKED = ("tar.c", "tar_pax.c", "tar_sparse.c", "tar_fields.c", "stream.c", "sha256.c")
+LINKED = ("tar.c", "tar_pax.c", "tar_sparse.c", "tar_fields.c", "stream.c", "sha256.c", "confined.c")
 PLANTED = [
     ("tree", "PATHS", "RESOLVE_IN_ROOT | resolve", "resolve"),
     ("tree", "PATHS", "link[0] == '/' ? \"\" : path", "path"),

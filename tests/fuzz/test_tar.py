@@ -14,7 +14,7 @@ from tests.fuzz.test_c import CORPUS, HERE, fuzz
 from tests.harness.layers import base256, entry, folder, hardlink, layer, pax, symlink
 from tests.harness.runtime import REPO
 
-FILES = ("tar.c", "tar_pax.c", "tar_sparse.c", "tar_fields.c", "stream.c", "sha256.c")
+FILES = ("tar.c", "tar_pax.c", "tar_sparse.c", "tar_fields.c", "stream.c", "sha256.c", "confined.c")
 PLANTED = [
     ("tar_fields.c", "if (size == 0 || size >= STELE_PATH_MAX)", "if (size == 0)"),
     ("tar_pax.c", "|| length > size ||", "||"),
