@@ -47,5 +47,5 @@ vagrant-test: $(if $(STELE_BOX),,box) vagrant-files ## the same host by Vagrant 
 vm-ordinary:
 	@tests/vm/ordinary/build
 
-vm-kernel-test: build vm-ordinary
+vm-kernel-test: build vm-ordinary ## the tests of kernel, images and attacks inside an ordinary Debian 12; TESTS=... for a part
 	$(PY) -m tests.vm.ordinary $(TESTS)
