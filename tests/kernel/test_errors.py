@@ -117,14 +117,6 @@ def test_a_limit_without_its_controller(
         refused(stele, made, tmp_path / "log", *words, leftovers=leftovers)
 
 
-def test_an_apparmor_profile_that_is_not_there(stele: Runtime, bundle: BundleFactory) -> None:
-    """It is named where AppArmor is off, and where it is on and has no such profile, which the kernel says at the start."""
-    done = stele("run", "-b", bundle(["true"], {"process": {"apparmorProfile": "not-loaded"}}), stele.id())
-    assert done.returncode == 1
-    assert "process.apparmorProfile" in done.stderr and "not-loaded" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
 def test_a_missing_bundle(stele: Runtime, tmp_path: Path, leftovers: leaks.Watch) -> None:
     refused(stele, tmp_path / "none", tmp_path / "log", "bundle", "no such file or directory", leftovers=leftovers)
 
