@@ -109,8 +109,8 @@ static void mount_console(const struct init *in, int slave)
 void do_console(struct init *in, const struct step *s)
 {
 	const uint64_t *v = s->ints; /* mount, columns, rows, uid */
-	int unlock = 0;
-	if (in->root < 0) {
+	int unlock = 0, entered = in->root < 0;
+	if (entered) {
 		in->root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 		must(in, in->root, "/");
 	}
@@ -121,6 +121,10 @@ void do_console(struct init *in, const struct step *s)
 	must(in, SYS(__NR_ioctl, master, TIOCSPTLCK, &unlock), "/dev/pts/ptmx");
 	int slave = (int)SYS(__NR_ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	must(in, slave, "/dev/pts/ptmx");
+	if (entered) {
+		SYS(__NR_close, in->root);
+		in->root = -1;
+	}
 	if (v[1] || v[2]) {
 		struct winsize size = { .ws_col = (unsigned short)v[1], .ws_row = (unsigned short)v[2] };
 		must(in, SYS(__NR_ioctl, slave, TIOCSWINSZ, &size), "console size");

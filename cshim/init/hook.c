@@ -2,7 +2,6 @@
 #include "init.h"
 
 #include <asm/poll.h>
-#include <linux/close_range.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/memfd.h>
@@ -53,7 +52,7 @@ __attribute__((noreturn)) static void child(const struct init *in, const struct 
 	SYS(__NR_dup3, input, 0, 0);
 	SYS(__NR_dup3, output, 1, 0);
 	SYS(__NR_dup3, output, 2, 0);
-	SYS(__NR_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+	SYS(__NR_close_range, 3, ~0u, 0); /* before execve(2) resolves a name that may be the image's */
 	const char **args = vector(in, s, 3, n_args), **env = vector(in, s, 3 + n_args, n_words - n_args);
 	const char *path = step_string(s, 0, NULL), *none[2] = { path, NULL };
 	long r = SYS(__NR_execve, path, n_args ? args : none, env);

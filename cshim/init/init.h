@@ -21,7 +21,6 @@ struct init {
 	int report_fd;             /* where failures and events go: the stele process, later `start` */
 	int slots;                 /* fd of slot 0 */
 	uint32_t n_slots;
-	int proc;                  /* the host's procfs, opened before anything of the image is visible */
 	int own[OWN_PLACES];       /* what was mounted on own_places, until the root is entered; 0 for none */
 	int root;                  /* the container's root file system; -1 before ROOTFS */
 	int mask;                  /* the mounted empty directory that masks directories; -1 until needed */
@@ -47,6 +46,7 @@ __attribute__((noreturn)) void fail(const struct init *in, long error, const cha
 void must(const struct init *in, long result, const char *detail); /* fails on result < 0 */
 void tell(const struct init *in, const char *detail, uint32_t length, int fd);
 int slot_fd(const struct init *in, uint64_t slot);
+void leave_host(struct init *in); /* close all that leads to the host */
 
 /* text.c: what libc would bring */
 void *memcpy(void *to, const void *from, size_t n);
@@ -66,8 +66,7 @@ int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64
 int open_target(const struct init *in, const char *path, int directory);
 int open_parent(const struct init *in, const char *path, const char **ret_name);
 int is_proc(int fd); /* of a procfs */
-int open_proc(const struct init *in, const char *path, int flags);
-long write_proc(const struct init *in, const char *path, const char *value);
+long write_proc(const char *path, const char *value);
 long write_sysctl(const struct init *in, const char *path, const char *value);
 
 /* mounts.c */

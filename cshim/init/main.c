@@ -76,6 +76,15 @@ int slot_fd(const struct init *in, uint64_t slot)
 	return in->slots + (int)slot;
 }
 
+/* From here on no fd of ours leads to a file of the host: names that the container can influence come next. What stays
+ * is stdio, the fds kept for the user's process, the talk, and the listener in slot 0: sockets lead nowhere. */
+void leave_host(struct init *in)
+{
+	must(in, SYS(__NR_close_range, in->report_fd + 1, in->slots - 1, 0), "close_range");
+	must(in, SYS(__NR_close_range, in->slots + 1, ~0u, 0), "close_range");
+	in->root = in->mask = in->null = -1;
+}
+
 /* Say that it is the stele process's turn and wait for its one byte; its end ends us. */
 static void do_sync(const struct init *in, const struct step *s)
 {
@@ -184,7 +193,7 @@ static void do_oom_score(const struct init *in, const struct step *s)
 	if (score < 0)
 		at = append(at, end, "-");
 	append_number(at, end, (uint64_t)(score < 0 ? -score : score));
-	long r = write_proc(in, "self/oom_score_adj", text);
+	long r = write_proc("self/oom_score_adj", text);
 	if (!((r == -EACCES || r == -EPERM) && s->ints[1]))
 		must(in, r, text);
 }
@@ -195,7 +204,7 @@ static void do_label(const struct init *in, const struct step *s)
 	char *at = append(path, path + sizeof(path), "self/attr/");
 	if (!append(at, path + sizeof(path), step_string(s, 0, NULL)))
 		fail(in, -ENAMETOOLONG, step_string(s, 0, NULL));
-	must(in, write_proc(in, path, step_string(s, 1, NULL)), step_string(s, 1, NULL));
+	must(in, write_proc(path, step_string(s, 1, NULL)), step_string(s, 1, NULL));
 }
 
 static void do_mask(const struct init *in, const struct step *s, int memory)
@@ -220,7 +229,7 @@ static void do_step(struct init *in, const struct step *s)
 	case STEP_UNSHARE: must(in, SYS(__NR_unshare, s->ints[0]), ""); break;
 	case STEP_FORK: do_fork(in); break;
 	case STEP_TIME_OFFSETS:
-		must(in, write_proc(in, "self/timens_offsets", step_string(s, 0, NULL)), step_string(s, 0, NULL));
+		must(in, write_proc("self/timens_offsets", step_string(s, 0, NULL)), step_string(s, 0, NULL));
 		break;
 	case STEP_BECOME_ROOT: do_become_root(in, s); break;
 	case STEP_SESSION: do_session(in, s); break;
@@ -343,8 +352,6 @@ __attribute__((used)) void init_main(const long *stack)
 	must(&in, SYS(__NR_close_range, in.slots + (int)n_slots, ~0u, 0), "close_range");
 	must(&in, SYS(__NR_close_range, base, ~0u, CLOSE_RANGE_CLOEXEC), "close_range");
 	SYS(__NR_umask, 0);
-	in.proc = (int)SYS(__NR_openat, AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-	must(&in, in.proc, "/proc");
 	const void *plan = map_plan(&in, (int)base + 1, &length);
 	if (!plan_valid(plan, length))
 		fail(&in, -EBADMSG, "the plan is malformed");

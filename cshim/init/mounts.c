@@ -330,15 +330,16 @@ void do_enter_root(struct init *in, const struct step *s)
 		fail(in, -EINVAL, "way to enter the root");
 	}
 	must(in, SYS(__NR_chdir, "/"), "/");
-	SYS(__NR_close, in->root);
-	in->root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-	must(in, in->root, "/");
+	leave_host(in);
 }
 
 void do_root_attributes(struct init *in, const struct step *s)
 {
+	int root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	must(in, root, "/");
 	if (s->ints[0] || in->root_readonly)
-		must(in, set_attributes(in->root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");
+		must(in, set_attributes(root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");
 	if (s->ints[1])
-		set_propagation(in, in->root, s->ints[1], "/");
+		set_propagation(in, root, s->ints[1], "/");
+	SYS(__NR_close, root);
 }

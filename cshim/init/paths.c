@@ -10,6 +10,7 @@
 
 #define RENAME_RETRIES 1024 /* openat2 gives EAGAIN while somebody renames: a racer cannot win, only slow us */
 #define SYMLINKS_MAX 40
+#define PROC_ROOT_INO_ 1
 
 struct statfs_head {
 	long type;
@@ -210,10 +211,9 @@ int is_proc(int fd)
 }
 
 /* A file of a procfs, never one that was mounted over it (CVE-2019-16884, CVE-2025-52881). */
-static int open_in_proc(int proc, const char *path, int flags)
+static int open_in_proc(int proc, const char *path)
 {
-	struct open_how how = { .flags = (uint32_t)flags | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
 	long fd = SYS(__NR_openat2, proc, path, &how, sizeof(how));
 	if (fd >= 0 && !is_proc((int)fd)) {
 		SYS(__NR_close, fd);
@@ -222,10 +222,20 @@ static int open_in_proc(int proc, const char *path, int flags)
 	return (int)fd;
 }
 
-/* Of the host's procfs. */
-int open_proc(const struct init *in, const char *path, int flags)
+/* Of the procfs on /proc as we see it now, which is the host's. It is opened for this one file and closed at once: by a
+ * directory of it the container would reach the host. So all that needs it comes before the root is entered, and before
+ * exec joins the container's namespaces. */
+static int open_proc(const char *path)
 {
-	return open_in_proc(in->proc, path, flags);
+	struct statx st;
+	int proc = (int)SYS(__NR_openat, AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0), fd = -EXDEV;
+	if (proc < 0)
+		return proc;
+	/* Its root, not another directory of it that is bound there. */
+	if (SYS(__NR_statx, proc, "", AT_EMPTY_PATH, STATX_INO, &st) == 0 && st.stx_ino == PROC_ROOT_INO_)
+		fd = open_in_proc(proc, path);
+	SYS(__NR_close, proc);
+	return fd;
 }
 
 static long write_all_and_close(int fd, const char *value)
@@ -238,15 +248,15 @@ static long write_all_and_close(int fd, const char *value)
 	return r < 0 ? r : (size_t)r == n ? 0 : -EIO;
 }
 
-long write_proc(const struct init *in, const char *path, const char *value)
+long write_proc(const char *path, const char *value)
 {
-	return write_all_and_close(open_proc(in, path, O_WRONLY), value);
+	return write_all_and_close(open_proc(path), value);
 }
 
 /* Write to sys/... of the procfs that was mounted for the container; of the host's where there is none, or one that is
  * read-only or has only processes. Whose namespaces it changes depends on the writer alone. */
 long write_sysctl(const struct init *in, const char *path, const char *value)
 {
-	int proc = in->own[OWN_PROC], fd = proc && is_proc(proc) ? open_in_proc(proc, path, O_WRONLY) : -ENOENT;
-	return fd == -ENOENT || fd == -EROFS ? write_proc(in, path, value) : write_all_and_close(fd, value);
+	int proc = in->own[OWN_PROC], fd = proc && is_proc(proc) ? open_in_proc(proc, path) : -ENOENT;
+	return fd == -ENOENT || fd == -EROFS ? write_proc(path, value) : write_all_and_close(fd, value);
 }

@@ -3,7 +3,6 @@
 
 #include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <linux/elf.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
@@ -313,6 +312,15 @@ __attribute__((noreturn)) static void fail_execution(const struct init *in, long
 	fail(in, error, at ? text : "the program");
 }
 
+/* Close-on-exec is not closing: execve(2) resolves its path, a script's interpreter and the ELF loader while such fds are
+ * still open, and the container may name them as /proc/self/fd/N. */
+static void close_all_but_talk(const struct init *in, int first)
+{
+	if (in->report_fd > first)
+		SYS(__NR_close_range, first, in->report_fd - 1, 0);
+	SYS(__NR_close_range, in->report_fd + 1, ~0u, 0);
+}
+
 void do_execute(struct init *in, const struct step *s)
 {
 	uint32_t n_args = (uint32_t)s->ints[0], n_words = s->n_strs - 1;
@@ -336,8 +344,8 @@ void do_execute(struct init *in, const struct step *s)
 	if (in->home[0])
 		e.env[n_env++] = in->home;
 	e.env[n_env] = NULL;
-	/* The report socket closes by itself when the program starts: that is how success is told. */
-	SYS(__NR_close_range, 3 + s->ints[1], ~0u, CLOSE_RANGE_CLOEXEC);
+	/* The talk closes by itself when the program starts: that is how success is told. */
+	close_all_but_talk(in, 3 + (int)s->ints[1]);
 	long r = search(e.args[0], path, try_execve, &e);
 	fail_execution(in, r, e.args[0], &e);
 }

@@ -13,7 +13,7 @@ from runtime.plan import device_rules, model, namespaces
 from runtime.plan.devices import plan_devices
 from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
 from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, plan_mounts
-from runtime.plan.process import ProcessPlan, plan_process, plan_session
+from runtime.plan.process import plan_key_label, plan_process
 from runtime.plan.resctrl import plan_resctrl
 from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
@@ -83,12 +83,14 @@ def compile_create(
     )
     fds: list[model.FdSource] = [model.ListenerFd(), *entry.fds]
     net_devices = _net_devices(linux, spaces)
-    root = _root(config, linux, request, facts, spaces, fds)
+    root = _root(config, linux, request, facts, spaces, fds, labels=planned.labels)
     resctrl = plan_resctrl(linux.get("intelRdt") or {}, request.container_id)
     steps = (
         *_grouped(resctrl),
+        *planned.first,
         *entry.steps,
-        *plan_session(process, new_keyring=not request.no_new_keyring),
+        *plan_key_label(process, new_keyring=not request.no_new_keyring),
+        model.Session(not request.no_new_keyring),
         *((model.LoopbackUp(),) if "network" in spaces.new else ()),
         *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices or request.veth else ()),
         *_names(config, spaces),
@@ -172,21 +174,23 @@ def compile_exec(
         affinity_field="final",
     )
     kinds = {kind for kind in NAMESPACES if spaces.has(kind)}
-    early = _before_joining(planned)
     on_host = "user" in kinds and not rootless
     limits = tuple(step for step in planned.late if on_host and isinstance(step, model.Rlimit))
     resctrl = plan_resctrl(linux.get("intelRdt") or {}, container_id)
     steps: tuple[model.Step, ...] = (
         *_grouped(resctrl),
-        *early,
+        # A fork passes on what these set, and from the join on we are in the container.
+        *planned.first,
+        *plan_key_label(process, new_keyring=new_keyring),
+        *planned.labels,
         *_initial_affinity(process),
         model.JoinNamespace(0, namespaces.clone_flags(kinds)),
         *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
         model.Fork(),
         *((model.Sync(model.SYNC_MAPPED),) if limits else ()),
-        *plan_session(process, new_keyring=new_keyring),
+        model.Session(new_keyring),
         *(_console(process, mount=False) if process.get("terminal") else ()),
-        *(step for step in planned.early if step not in early),
+        *planned.early,
         model.Ready(False),
         *(step for step in planned.late if step not in limits),
         planned.execute,
@@ -204,11 +208,6 @@ def compile_exec(
 def _grouped(resctrl: model.Resctrl | None) -> tuple[model.Step, ...]:
     """Before anything else, since children belong to their parent's group."""
     return (model.Sync(model.SYNC_RESCTRL),) if resctrl else ()
-
-
-def _before_joining(planned: ProcessPlan) -> tuple[model.Step, ...]:
-    """The OOM score needs the host's procfs while we are still dumpable: afterwards root owns the file (proc(5))."""
-    return tuple(step for step in planned.early if isinstance(step, model.OomScore))
 
 
 def _initial_affinity(process: Mapping[str, Any]) -> tuple[model.Step, ...]:
@@ -242,8 +241,10 @@ def _root(
     facts: model.Facts,
     spaces: namespaces.Namespaces,
     fds: list[model.FdSource],
+    *,
+    labels: tuple[model.Step, ...],
 ) -> tuple[model.Step, ...]:
-    """The root file system: mounts, devices, masks, and the way in. May add to `fds`."""
+    """The root file system: mounts, devices, masks, and the way in, before which come `labels`. May add to `fds`."""
     root = config["root"]
     path = posixpath.normpath(posixpath.join(request.bundle, root["path"]))
     process = config["process"]
@@ -260,6 +261,7 @@ def _root(
             *sync_hooks,
             *sysctls,
             *_create_hooks(config, request),
+            *labels,
             model.EnterRoot(model.CHROOT),
         )
     slot = model.NO_SLOT
@@ -313,6 +315,7 @@ def _root(
         *mounts.late,
         *(model.ReadonlyPath(p, i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
         *(model.MaskPath(p, mask, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
+        *labels,
         model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
         model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
     )

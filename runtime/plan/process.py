@@ -29,11 +29,15 @@ CPUS_MAX = 8191
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlan:
-    """early: while the container is created; late: after `start`, up to execve(2), which is `execute`.
+    """first: before any namespace is joined; labels: before the container's root is entered, but after the last hook of the
+    host's. Both write to the host's procfs, of which no fd may be open later. early: while the container is created;
+    late: after `start`, up to execve(2), which is `execute`.
 
     rlimits, oom_score: for the host side (see `model.Plan`).
     """
 
+    first: tuple[model.Step, ...]
+    labels: tuple[model.Step, ...]
     early: tuple[model.Step, ...]
     late: tuple[model.Step, ...]
     execute: model.Execute
@@ -79,8 +83,9 @@ def plan_process(
     filters = (model.Seccomp(rules.flags, rules.notify, compile_seccomp(rules)),) if rules else ()
     notes = (*notes, *(rules.notes if rules else ()))
     on_host = in_user and not rootless
+    # While we are still dumpable: afterwards root owns the file (proc(5)).
+    first = (model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()
     early = (
-        *((model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()),
         model.WorkingDirectory(False, cwd),
         model.FindProgram(home, credentials.uid, args[0], path),
     )
@@ -91,7 +96,6 @@ def plan_process(
         *_personality(linux.get("personality")),
         model.Umask((process.get("user") or {}).get("umask", 0o022)),
         model.Streams(credentials.uid),
-        *_labels(process, facts),
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that is still there now (seccomp(2)).
         *(filters if not no_new_privs else ()),
         model.WorkingDirectory(False, cwd),
@@ -101,16 +105,22 @@ def plan_process(
         *(filters if no_new_privs else ()),
     )
     execute = model.Execute(len(args), keep_fds, path, (*args, *env))
-    return ProcessPlan(early, late, execute, limits if on_host else (), score if on_host else None, notes)
-
-
-def plan_session(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[model.Step, ...]:
-    """A session, and a keyring that the process may use: made later, its label would be the caller's."""
-    label = process.get("selinuxLabel")
-    return (
-        *((model.Label("keycreate", label),) if label and new_keyring else ()),
-        model.Session(new_keyring),
+    return ProcessPlan(
+        first,
+        _labels(process, facts),
+        early,
+        late,
+        execute,
+        limits if on_host else (),
+        score if on_host else None,
+        notes,
     )
+
+
+def plan_key_label(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[model.Step, ...]:
+    """The label of the keyring that model.Session makes: the process may use it. A fork passes it on."""
+    label = process.get("selinuxLabel")
+    return (model.Label("keycreate", label),) if label and new_keyring else ()
 
 
 def _environment(env: Sequence[str]) -> tuple[str, ...]:
@@ -228,6 +238,7 @@ def _personality(personality: Mapping[str, Any] | None) -> tuple[model.Step, ...
 
 
 def _labels(process: Mapping[str, Any], facts: model.Facts) -> tuple[model.Step, ...]:
+    """What execve(2) will turn us into; a fork passes it on."""
     steps: list[model.Step] = []
     profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
     if profile:

@@ -22,6 +22,19 @@ OWN_EXE = Patch(
 )
 """init is executed from a file of the host."""
 
+LEAK = Patch(
+    "cshim/init/main.c",
+    "const void *plan = map_plan(",
+    'SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY, 0);\n\tconst void *plan = map_plan(',
+)
+"""init opens the host's root, and keeps it where KEPT lets it."""
+
+KEPT = (
+    Patch("cshim/init/main.c", 'must(in, SYS(__NR_close_range, in->slots + 1, ~0u, 0), "close_range");', ""),
+    Patch("cshim/init/process.c", "close_all_but_talk(in, 3 + (int)s->ints[1]);", ""),
+)
+"""Nothing is closed on the way."""
+
 NAP = "long nap[2] = { 0, 300000000 }; SYS(__NR_nanosleep, nap, NULL);"
 
 
@@ -93,11 +106,8 @@ def _digests(folder: Path) -> dict[str, str]:
     "CVE-2024-21626",
     "cwd through a leaked directory fd of the host",
     Patch("cshim/init/process.c", "if (cwd[0] != '/')", "if (0)"),
-    Patch(
-        "cshim/init/main.c",
-        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);',
-        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY, 0);',
-    ),
+    LEAK,
+    *KEPT,
 )
 def leaked_cwd(arena: Arena) -> Outcome:
     ended = 0
@@ -118,11 +128,8 @@ def leaked_cwd(arena: Arena) -> Outcome:
     "CVE-2024-21626",
     "the same by exec --cwd",
     Patch("cshim/init/process.c", "if (cwd[0] != '/')", "if (0)"),
-    Patch(
-        "cshim/init/main.c",
-        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);',
-        'AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY, 0);',
-    ),
+    LEAK,
+    *KEPT,
 )
 def leaked_cwd_of_exec(arena: Arena) -> Outcome:
     name = arena.detached(arena.bundle(["sleep", "1000"]))
@@ -143,12 +150,8 @@ def _leaked_fds(said: str) -> list[str]:
     "A3f",
     "CVE-2016-9962",
     "file descriptors of the host left open in a process of exec or run",
-    Patch("cshim/init/process.c", "\tSYS(__NR_close_range, 3 + s->ints[1], ~0u, CLOSE_RANGE_CLOEXEC);\n", ""),
-    Patch(
-        "cshim/init/main.c",
-        "OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);\n\tmust(&in, in.proc",
-        "OPEN_PATH | O_DIRECTORY, 0);\n\tmust(&in, in.proc",
-    ),
+    LEAK,
+    *KEPT,
 )
 def leaked_fds(arena: Arena) -> Outcome:
     """The caller itself leaks some, as careless daemons do."""
@@ -229,12 +232,8 @@ ALL_CAPABILITIES = (
     "A5",
     "CVE-2019-16884",
     "a volume over /proc takes the runtime's writes (oom_score_adj, sysctl)",
-    Patch(
-        "cshim/init/paths.c",
-        "long fd = SYS(__NR_openat2, in->proc, path, &how, sizeof(how));\n\tif (fd >= 0 && !is_proc((int)fd)) {",
-        'how.resolve = 0; SYS(__NR_fchdir, in->root); SYS(__NR_chdir, "proc"); '
-        "long fd = SYS(__NR_openat2, AT_FDCWD, path, &how, sizeof(how));\n\tif (0) {",
-    ),
+    Patch("cshim/init/paths.c", "fd = proc && is_proc(proc) ?", "fd = proc ?"),
+    Patch("cshim/init/paths.c", "if (fd >= 0 && !is_proc((int)fd)) {", "if (0) {"),
 )
 def fake_proc(arena: Arena) -> Outcome:
     fake = arena.folder / "fake"
