@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runtime.errors import ConfigError, HostError
 
 SETTINGS_MAX = 1 << 20
 """The size in bytes that a file of settings, which a person writes, may have."""
+
+RETRIES = 8  # somebody else may put another file in the way
 
 
 def read_settings(path: str, what: str) -> bytes:
@@ -40,15 +43,17 @@ def temporary(name: str) -> str:
     return f".{name}.new"
 
 
-def replace(directory: int, name: str, content: bytes, *, durable: bool = True) -> None:
+def replace(directory: int, name: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace a file under its writer's lock: after a crash there is the old one or the new one, whole.
 
     Args:
+        mode: what the new file has, whatever the umask, if it is not 0600.
         durable: also after the host's own crash; without it, for what is worth nothing after one.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(temporary(name), flags, 0o600, dir_fd=directory)
+    fd = _fresh(directory, temporary(name))
     try:
+        if mode != 0o600:
+            os.fchmod(fd, mode)
         write_all(fd, content)
         if durable:
             os.fsync(fd)
@@ -57,3 +62,18 @@ def replace(directory: int, name: str, content: bytes, *, durable: bool = True) 
     os.rename(temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)
     if durable:
         os.fsync(directory)
+
+
+def _fresh(directory: int, name: str) -> int:
+    """A file that nobody else has, to be written.
+
+    Whatever has the name is removed: what a killed writer left, or a link to a file of somebody else's that the
+    directory's owner put there.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _ in range(RETRIES):
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, flags, 0o600, dir_fd=directory)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+    return os.open(name, flags, 0o600, dir_fd=directory)

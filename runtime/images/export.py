@@ -13,6 +13,7 @@ from typing import Any
 from runtime.errors import HostError
 from runtime.host.files import replace, temporary, write_all
 from runtime.images import model, tar
+from runtime.images.files import open_dir
 from runtime.images.model import Descriptor, ImageError
 from runtime.images.progress import Progress, short
 from runtime.images.references import Place
@@ -80,35 +81,52 @@ def _file_of(digest: str) -> str:
 
 def _to_layout(store: ImageStore, descriptor: dict[str, Any], name: str, path: str, progress: Progress) -> None:
     """Make a layout, or add to one: the image that had the name there loses it."""
-    os.makedirs(f"{path}/blobs/sha256", exist_ok=True)
+    os.makedirs(path, exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # a network's file system may have no locks for a folder
             fcntl.flock(fd, fcntl.LOCK_EX)  # two who add to its index at once would each leave the other's image out
-        kept: list[Any] = []
-        if os.path.exists(f"{path}/index.json"):
-            with open(f"{path}/index.json", "rb") as file:
-                try:
-                    kept = json.loads(file.read(INDEX_MAX))["manifests"]
-                    kept = [m for m in kept if (m.get("annotations") or {}).get(NAME_ANNOTATION) != name]
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                    raise ImageError(f'"{path}": its index.json is damaged; write to another folder') from None
-        elif set(os.listdir(path)) - {"blobs"}:
-            raise ImageError(f'"{path}" is neither empty nor an image layout; name a new folder')
-        blobs = os.open("blobs/sha256", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+        kept = _others(fd, path, name)
+        outer = _directory(fd, "blobs")
+        try:
+            blobs = _directory(outer, "sha256")
+        finally:
+            os.close(outer)
         try:
             for blob in _blobs(store, descriptor):
                 _blob_to(blobs, store, blob, progress)
             os.fsync(blobs)
         finally:
             os.close(blobs)
-        replace(fd, "oci-layout", LAYOUT)
+        replace(fd, "oci-layout", LAYOUT, mode=0o644)
         index = {"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": [*kept, _entry(descriptor, name)]}
-        replace(fd, "index.json", json.dumps(index, indent=2).encode())
-        os.chmod("oci-layout", 0o644, dir_fd=fd)
-        os.chmod("index.json", 0o644, dir_fd=fd)
+        replace(fd, "index.json", json.dumps(index, indent=2).encode(), mode=0o644)
     finally:
         os.close(fd)
+
+
+def _others(directory: int, path: str, name: str) -> list[Any]:
+    """What a layout's index has under other names; [] for an empty folder."""
+    try:
+        # The folder may be somebody else's: nothing is opened through its links, and no pipe in it is waited for.
+        fd = os.open("index.json", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        if set(os.listdir(directory)) - {"blobs"}:
+            raise ImageError(f'"{path}" is neither empty nor an image layout; name a new folder') from None
+        return []
+    with open(fd, "rb") as file:
+        try:
+            kept = json.loads(file.read(INDEX_MAX))["manifests"]
+            return [m for m in kept if (m.get("annotations") or {}).get(NAME_ANNOTATION) != name]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ImageError(f'"{path}": its index.json is damaged; write to another folder') from None
+
+
+def _directory(parent: int, name: str) -> int:
+    """A directory in the folder, made if it is not there; no link to one."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+    return open_dir(name, parent)
 
 
 def _blob_to(directory: int, store: ImageStore, blob: Descriptor, progress: Progress) -> None:

@@ -23,7 +23,7 @@ from runtime.images.files import locked, remove_tree
 from runtime.images.model import ImageError
 from runtime.images.progress import Progress
 from runtime.images.references import Place, Transport
-from runtime.images.store import ImageStore
+from runtime.images.store import NAME_ANNOTATION, ImageStore
 from tests.harness.layers import add_image, entry, layer, sha256
 
 
@@ -476,5 +476,28 @@ def test_export_writes_to_no_link_of_others(store: ImageStore, tmp_path: Path, k
     os.link(tmp_path / "victim", tmp_path / "out" / files.temporary("image.tar"))
     if kind == "oci":
         (tmp_path / "out" / files.temporary("image.tar")).unlink()
+        for name in ("index.json", "oci-layout"):
+            os.link(tmp_path / "victim", tmp_path / "out" / files.temporary(name))
+        index = {"schemaVersion": 2, "manifests": [{**told, "annotations": {NAME_ANNOTATION: "other"}}]}
+        (target / "index.json").write_text(json.dumps(index))
     export_image(store, told, "name", Place(kind, str(target)), Progress(None))
     assert (tmp_path / "victim").read_text() == "kept"
+    if kind == "oci":
+        assert (tmp_path / "victim").stat().st_nlink == 1
+        assert len(json.loads((target / "index.json").read_text())["manifests"]) == 2
+        assert [(target / name).stat().st_mode & 0o777 for name in ("index.json", "oci-layout")] == [0o644] * 2
+
+
+@pytest.mark.parametrize("name", ["index.json", "blobs", "blobs/sha256"])
+def test_export_goes_through_no_link_of_others(store: ImageStore, tmp_path: Path, name: str) -> None:
+    """What is elsewhere is neither read into the folder nor written."""
+    told = add_image(store, b"\0" * 1024)
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (out / name).parent.mkdir(parents=True)
+    (elsewhere / "index.json").write_text('{"manifests": [{"secret": 1}]}')
+    (out / name).symlink_to(elsewhere / "index.json" if name == "index.json" else elsewhere)
+    with pytest.raises(HostError, match="cannot write it"):
+        export_image(store, told, "name", Place("oci", str(out)), Progress(None))
+    assert os.listdir(elsewhere) == ["index.json"]
+    assert not (out / "oci-layout").exists()
