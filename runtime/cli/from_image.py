@@ -59,7 +59,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
             real = _real(image, wanted, merged)
             volumes = settings.image_volumes(image.config, wanted, real)
             present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
-            _make_volumes(store, wanted, merged, user)
+            named = _named_volumes(wanted, merged, user)
             if wanted.upper.kind == UPPER_DIRECTORY:
                 device, inode = _make_upper(wanted.upper.directory, merged)
         whole = _erofs(store, image, context.root) if options.rootfs == "erofs" else None
@@ -93,7 +93,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
         inode=inode,
         make=make,
     )
-    return FromImage(config, root, files, store.path, image.chain, wanted.veth)
+    return FromImage(config, root, files, store.path, image.chain, wanted.veth, named)
 
 
 def overrides_of(options: ContainerOptions) -> Overrides:
@@ -237,21 +237,17 @@ def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
     return ErofsFd(found.path, found.verity)
 
 
-def _make_volumes(store: ImageStore, wanted: Overrides, merged: Merged, user: Identity) -> None:
-    """Make the named volumes that are new, each with the owner and mode of the image's directory in its place."""
-    named = [volume for volume in wanted.volumes if volume.kind == "volume"]
-    if not named:
-        return
-    from runtime.images import volumes
-
-    there = store.entries(volumes.PLACE)
-    for volume in named:
-        if volume.source in there:
-            continue
-        found = merged.look_up(volume.target)
-        own = found.stat if found and found.is_directory else None
-        owner = (own.st_uid, own.st_gid) if own else (user.uid, user.gid)
-        volumes.make(store, volume.source, *owner, own.st_mode & 0o7777 if own else 0o755)
+def _named_volumes(wanted: Overrides, merged: Merged, user: Identity) -> dict[str, tuple[int, int, int]]:
+    """The owner, group and mode that each named volume is to have if it is new: those of the image's directory there."""
+    named = {}
+    for volume in wanted.volumes:
+        if volume.kind == "volume":
+            found = merged.look_up(volume.target)
+            own = found.stat if found and found.is_directory else None
+            named[volume.source] = (
+                (own.st_uid, own.st_gid, own.st_mode & 0o7777) if own else (user.uid, user.gid, 0o755)
+            )
+    return named
 
 
 def _make_upper(path: str, merged: Merged) -> tuple[int, int]:

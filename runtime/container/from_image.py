@@ -80,7 +80,7 @@ class InUse(Exception):
 
 
 def prepare(image: FromImage, container_id: str, root: str, directory: int, undo: contextlib.ExitStack) -> None:
-    """Hold the image, and write the bundle into the container's state directory.
+    """Hold the image and its volumes, and write the bundle into the container's state directory.
 
     Args:
         root: the --root that the container is below.
@@ -92,7 +92,7 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int, undo
     from runtime.images.collect import USE
     from runtime.images.store import ImageStore
 
-    use = ImageStore(image.store).hold(container_id, root, image.chain)
+    use = ImageStore(image.store).hold(container_id, root, image.chain, image.volumes)
     undo.callback(release, image.store, container_id, root)
     for name in (BUNDLE, f"{BUNDLE}/{ROOTFS}", f"{BUNDLE}/{FILES}"):
         os.mkdir(name, 0o755, dir_fd=directory)

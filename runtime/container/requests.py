@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ class FromImage:
 
     config: the whole config.json, root.path aside. files: name to content, kept beside it for its mounts to bind.
     store: path of the image store, which keeps the digests `chain` for as long as the container is there.
+    volumes: the named volumes it has, each with the owner, group and mode to make it with if it is not there.
     """
 
     config: Mapping[str, Any]
@@ -26,6 +27,7 @@ class FromImage:
     store: str
     chain: tuple[str, ...]
     network: tuple[Veth, ...] = ()
+    volumes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

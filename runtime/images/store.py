@@ -287,23 +287,39 @@ class ImageStore:
 
     # ---- uses ----
 
-    def hold(self, container_id: str, root: str, chain: Sequence[str]) -> bytes:
+    def hold(
+        self,
+        container_id: str,
+        root: str,
+        chain: Sequence[str],
+        volumes: Mapping[str, tuple[int, int, int]] | None = None,
+    ) -> bytes:
         """Write down what a container uses; `gc` leaves it until `release`, or until the container's state is gone.
 
         Args:
             root: the --root that has the container's state, at <root>/<container_id>.
             chain: digests of manifest, config, and diff_ids of layers.
+            volumes: names to owner, group and mode; those that are not there are made.
         Returns:
             what is to be kept as `collect.USE` of the container's state, because the store is read-only; else b"".
         Raises:
             ImageError: one of them is neither a blob nor an unpacked layer here any more.
         """
-        use = {"id": container_id, "root": os.path.abspath(root), "chain": list(chain)}
+        use: dict[str, Any] = {"id": container_id, "root": os.path.abspath(root), "chain": list(chain)}
+        if volumes:
+            from runtime.images.volumes import make
+
+            use["volumes"] = list(volumes)
         if self.read_only():
             self._check_chain(container_id, chain)
+            for name in volumes or ():
+                if not os.path.isdir(f"{self.path}/volumes/{name}"):
+                    self.check_writable()
             return json.dumps({**use, "store": self.path}).encode()
         with self._locked(stoppable=True):
             self._check_chain(container_id, chain)
+            for name, (uid, gid, mode) in (volumes or {}).items():
+                make(self, name, uid, gid, mode)
             # A container does not outlive the host's crash, so neither need this; an fsync would be the half of a start.
             data = json.dumps(use).encode()
             self._replace("uses", _use_name(container_id, root), data, durable=False)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.errors import SteleError
+from runtime.errors import HostError, SteleError
 from runtime.images.collect import uses
 from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageError
@@ -39,23 +39,32 @@ def kept(store: ImageStore) -> list[Kept]:
 def make(store: ImageStore, name: str, uid: int, gid: int, mode: int) -> None:
     """Make a volume, unless it is there. It has its name only once it has its owner and mode.
 
+    The caller holds the store's lock until it is written down who uses the volume: nobody removes it in between.
+
     Raises:
-        HostError: the store cannot be written.
+        HostError: it cannot be made.
     """
-    store.check_writable()
+    try:
+        _make(store, name, uid, gid, mode)
+    except OSError as e:
+        raise HostError(
+            f'volume "{name}": cannot make it in {store.path}/{PLACE}: {os.strerror(e.errno or 0)}', e.errno or 0
+        ) from None
+
+
+def _make(store: ImageStore, name: str, uid: int, gid: int, mode: int) -> None:
     place = store.directory(PLACE)
-    with locked(store.directory(), "lock", stoppable=True):
-        if os.path.isdir(f"{store.path}/{PLACE}/{name}"):
-            return
-        remove_tree(place, f"{NEW}{name}")  # of one who was killed
-        os.mkdir(f"{NEW}{name}", 0o700, dir_fd=place)
-        fd = open_dir(f"{NEW}{name}", place)
-        try:
-            os.fchown(fd, uid, gid)
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
-        os.rename(f"{NEW}{name}", name, src_dir_fd=place, dst_dir_fd=place)
+    if os.path.isdir(f"{store.path}/{PLACE}/{name}"):
+        return
+    remove_tree(place, f"{NEW}{name}")  # of one who was killed
+    os.mkdir(f"{NEW}{name}", 0o700, dir_fd=place)
+    fd = open_dir(f"{NEW}{name}", place)
+    try:
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+    os.rename(f"{NEW}{name}", name, src_dir_fd=place, dst_dir_fd=place)
 
 
 def remove(store: ImageStore, name: str) -> None:
@@ -84,10 +93,15 @@ def _users(store: ImageStore) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     place = os.path.realpath(f"{store.path}/{PLACE}")
     for use in sorted(uses(store).values(), key=lambda use: str(use["id"])):
-        for mount in _mounts(f"{use['root']}/{use['id']}/bundle/config.json"):
+        state = f"{use['root']}/{use['id']}"
+        # The use is written before the container has its config.json, and may be there still after a reboot.
+        names = set(use.get("volumes", ())) if os.path.lexists(state) else set()
+        for mount in _mounts(f"{state}/bundle/config.json"):
             folder, _, name = str(mount.get("source", "")).rpartition("/")
             if folder and os.path.realpath(folder) == place:
-                found.setdefault(name, []).append(use["id"])
+                names.add(name)
+        for name in names:
+            found.setdefault(name, []).append(use["id"])
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,12 +15,17 @@ import pytest
 
 from runtime.cli import from_image
 from runtime.cli.table import ContainerOptions
+from runtime.container import from_image as container_image
+from runtime.container.requests import FromImage
+from runtime.errors import SteleError
 from runtime.images import archives, volumes
 from runtime.images.export import export_image
+from runtime.images.files import locked
 from runtime.images.merged import Merged
 from runtime.images.progress import Progress
 from runtime.images.references import Place
 from runtime.images.store import ImageStore
+from runtime.plan.model import ImageRoot
 from tests.harness.image_runs import Images, Run, ok
 from tests.harness.output import Output
 from tests.harness.runtime import Runtime
@@ -341,6 +347,59 @@ def test_a_volume_has_its_name_once_it_has_its_owner(run: Run, images: Images) -
     assert ok(run(image, "--volume", "mine:/v", sh="busybox stat -c '%a %u %g' /v")) == "1770 7 8\n"
     volumes.remove(ImageStore(str(images.path)), "mine")
     assert not [name for name in os.listdir(images.path / "volumes") if "mine" in name]
+
+
+def test_a_volume_is_in_use_from_its_making_on(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`volume rm` takes it neither between its making and its use, nor before its container has written its config."""
+    images.made("plain")
+    path = str(images.path)
+    store = ImageStore(path)
+    state, seen = tmp_path / "c1", []
+    state.mkdir()
+    write, replace = container_image._write, ImageStore._replace
+
+    def making(own: ImageStore, place: str, *args: Any, **options: Any) -> None:
+        if place == "uses":
+            assert os.path.isdir(f"{path}/volumes/new")
+            with pytest.raises(BlockingIOError), locked(store.directory(), "lock", wait=False):
+                pass
+            seen.append("made")
+        replace(own, place, *args, **options)
+
+    def writing(directory: int, name: str, content: bytes) -> None:
+        for volume in ("new", "old"):
+            with pytest.raises(SteleError, match=f'volume "{volume}": container "c1" has it'):
+                volumes.remove(ImageStore(path), volume)
+        seen.append(name)
+        write(directory, name, content)
+
+    with store._locked():
+        volumes.make(store, "old", 0, 0, 0o755)
+    monkeypatch.setattr(ImageStore, "_replace", making)
+    monkeypatch.setattr(container_image, "_write", writing)
+    chain = (store.names()["plain"]["digest"],)
+    image = FromImage({"mounts": []}, ImageRoot(()), {}, path, chain, volumes={"old": (1, 1, 0), "new": (7, 8, 0o1770)})
+    with contextlib.ExitStack() as undo:
+        directory = os.open(state, os.O_RDONLY)
+        undo.callback(os.close, directory)
+        container_image.prepare(image, "c1", str(tmp_path), directory, undo)
+    assert seen == ["made", "bundle/config.json"]
+    told = {v: os.stat(f"{path}/volumes/{v}") for v in ("old", "new")}
+    assert {v: (t.st_uid, t.st_gid, t.st_mode & 0o7777) for v, t in told.items()} == {
+        "old": (0, 0, 0o755),
+        "new": (7, 8, 0o1770),
+    }
+    for volume in told:
+        volumes.remove(store, volume)  # the use was let go of
+
+
+def test_a_use_without_its_container_keeps_no_volume(images: Images, tmp_path: Path) -> None:
+    """As after a reboot: the container's state was on tmpfs, its use of the store was not."""
+    images.made("plain")
+    store = ImageStore(str(images.path))
+    store.hold("c1", str(tmp_path), [store.names()["plain"]["digest"]], {"v": (0, 0, 0o755)})
+    volumes.remove(store, "v")
+    store.release("c1", str(tmp_path))
 
 
 @pytest.mark.parametrize("told", ["SIGFOO", "99", "RTMIN+3"])
