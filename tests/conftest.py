@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import BundleFactory, busybox_rootfs
-from tests.harness.runtime import Runtime
+from tests.harness.runtime import TOKEN, Runtime
 from tests.vm.fixtures import guest, guest_bundle, machine
 
 # Fixtures that tests/vm and tests/callers share: one boot of the test host for both.
@@ -79,7 +79,7 @@ def stele(request: pytest.FixtureRequest, cgroup2_root: Path, tmp_path: Path) ->
     """
     root = tmp_path / "state"
     root.mkdir(mode=0o700)
-    runtime = Runtime(root, f"t{uuid.uuid4().hex[:8]}")
+    runtime = Runtime(root, f"{os.environ.get(TOKEN, 't')}{uuid.uuid4().hex[:8]}")
     watch = leaks.Watch(runtime)
     yield runtime
     left = watch.left()

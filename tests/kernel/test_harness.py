@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.harness import cgroup2, leaks
 from tests.harness.bundles import BundleFactory
-from tests.harness.runtime import Runtime
+from tests.harness.runtime import REPO, TOKEN, Runtime
 
 
 def test_the_namespace_is_private(cgroup2_root: Path) -> None:
@@ -69,3 +72,16 @@ def test_a_bundle_runs_under_a_peer(cgroup2_root: Path, bundle: BundleFactory, t
     runc.wait_stopped(name)
     runc.ok("delete", name)
     assert watch.left() == []
+
+
+def test_what_killed_tests_leave_is_ended_by_their_token(
+    stele: Runtime, bundle: BundleFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make mutants` kills tests that hang, and they cannot clean up after themselves."""
+    monkeypatch.setenv(TOKEN, stele.token)
+    with subprocess.Popen(["sleep", "1000"]) as helper:
+        name = stele.detached(bundle(["sleep", "1000"]))
+        subprocess.run([sys.executable, "-m", "tests.mutants.clean", stele.token], cwd=REPO, check=True)
+        assert helper.wait(30) == -signal.SIGKILL
+    assert cgroup2.named(stele.token) == []
+    stele.ok("delete", "--force", name)

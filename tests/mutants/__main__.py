@@ -12,10 +12,12 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from tests.harness.runtime import TOKEN
 from tests.mutants import clang, concern, python
 from tests.mutants.mutant import Mutant, choose, explained
 
@@ -49,6 +51,7 @@ class Copy:
 
     def __init__(self, place: Path, timeout: float) -> None:
         self.tree, self.timeout = place, timeout
+        self.token = f"m{uuid.uuid4().hex[:8]}"
         names = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, stdout=subprocess.PIPE, check=True).stdout
         for name in map(os.fsdecode, names.split(b"\0")):
             if (REPO / name).is_file():
@@ -64,6 +67,7 @@ class Copy:
         environment = {
             **os.environ,
             "STELE_BIN": "python",
+            TOKEN: self.token,
             "PYTHONPATH": f"{self.tree}:{self.tree / 'build/lib'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -76,13 +80,17 @@ class Copy:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            subprocess.run([sys.executable, "-m", "tests.mutants.clean", self.token], cwd=REPO, check=True)
             return "timeout"
 
     def tests(self, tests: list[str]) -> str:
         return self._call([str(REPO / "build/venv/bin/python"), "-m", "pytest", "-q", "-x", *tests], self.timeout)
 
-    def result(self, mutant: Mutant) -> str:
-        """killed, survived, timeout; or "broken" for one that does not compile."""
+    def result(self, mutant: Mutant, usual: float) -> str:
+        """killed, survived, timeout; or "broken" for one that does not compile.
+
+        Tests that hang see the mutant, if they are done in a quarter of the time without it (`usual`, in seconds).
+        """
         path = self.tree / mutant.file
         source = path.read_bytes()
         path.write_bytes(mutant.apply(source))
@@ -90,6 +98,8 @@ class Copy:
             if path.suffix == ".c" and self._call(["make", "--no-print-directory", "shim"], 300) != "passed":
                 return "broken"
             found = self.tests(concern.tests_of(mutant.file, self.tree))
+            if found == "timeout" and usual * 4 <= self.timeout:
+                return "killed"
             return {"failed": "killed", "passed": "survived"}.get(found, found)
         finally:
             path.write_bytes(source)
@@ -107,28 +117,35 @@ def run(mutants: list[Mutant], jobs: int, timeout: float) -> dict[Mutant, str]:
     """What became of each mutant.
 
     Raises:
-        SystemExit: a test fails without any mutant, so that it cannot tell.
+        SystemExit: a test fails without any mutant, or is too slow, so that it cannot tell.
     """
-    needed: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for test in sorted({test for mutant in mutants for test in concern.tests_of(mutant.file, REPO)}):
-        needed.put(test)
+    needed: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+    for tests in sorted({part for mutant in mutants for part in concern.parts_of(mutant.file, REPO)}):
+        needed.put(tests)
     todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in mutants:
         todo.put(mutant)
-    failing: list[str] = []
+    unfit: list[str] = []
+    usual: dict[tuple[str, ...], float] = {}
     results: dict[Mutant, str] = {}
     all_seen = threading.Barrier(jobs)
 
     def work(place: Path) -> None:
         try:
             copy = Copy(place, timeout)
-            failing.extend(test for test in _drain(needed) if copy.tests([test]) != "passed")
+            for tests in _drain(needed):
+                begun = time.monotonic()
+                found = copy.tests(list(tests))
+                usual[tests] = time.monotonic() - begun
+                if found != "passed":
+                    unfit.append(f"{' '.join(tests)}: {'too slow' if found == 'timeout' else 'fails'}")
             all_seen.wait()
         except BaseException:
             all_seen.abort()
             raise
-        for mutant in _drain(todo) if not failing else ():
-            results[mutant] = copy.result(mutant)
+        for mutant in _drain(todo) if not unfit else ():
+            parts = concern.parts_of(mutant.file, REPO)
+            results[mutant] = copy.result(mutant, sum(usual[part] for part in parts))
             print(f"{results[mutant]:8} {mutant.file}:{mutant.number} [{mutant.old} -> {mutant.new}]", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="stele-mutants-", ignore_cleanup_errors=True) as folder:
@@ -138,8 +155,8 @@ def run(mutants: list[Mutant], jobs: int, timeout: float) -> dict[Mutant, str]:
             worker.start()
         for worker in workers:
             worker.join()
-    if failing:
-        raise SystemExit(f"these tests fail without a mutant: {' '.join(sorted(failing))}")
+    if unfit:
+        raise SystemExit("\n".join(["these tests cannot tell, even without a mutant:", *sorted(unfit)]))
     return results
 
 
@@ -161,14 +178,14 @@ def main() -> int:
     reasons = explained(EXPLAINED)
     todo = [mutant for mutant in mutants if mutant.key not in reasons]
     results = run(todo, asked.jobs, asked.timeout)
-    survivors = [mutant for mutant in todo if results.get(mutant) == "survived"]
-    for mutant in survivors:
-        print(f"survived: {mutant.key}")
+    unseen = [mutant for mutant in todo if results.get(mutant) in ("survived", "timeout")]
+    for mutant in unseen:
+        print(f"{results[mutant]}: {mutant.key}")
     counts = {word: list(results.values()).count(word) for word in ("killed", "survived", "timeout", "broken")}
     print(
         f"{len(mutants)} mutants: {', '.join(f'{n} {word}' for word, n in counts.items())}, {len(mutants) - len(todo)} explained; {time.monotonic() - begun:.0f} s"
     )
-    return 1 if survivors or len(results) < len(todo) else 0
+    return 1 if unseen or len(results) < len(todo) else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ RULES: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"(?<= )\|\|(?= )"), "&&"),
     (re.compile(rb"!(?=[\w(*])"), ""),
     (re.compile(rb" \| \(?[A-Z][A-Z0-9]*_\w+\)?(?![\w(])"), ""),
-    (re.compile(rb"(?<=[ (])[A-Z][A-Z0-9]*_\w+ \| "), ""),
+    (re.compile(rb"(?<=[ (])(?!O_RDONLY)[A-Z][A-Z0-9]*_\w+ \| "), ""),
     (re.compile(rb"(?<=^)(\t+)must\([^;]*\);", re.M), ";"),
     (re.compile(rb"(?<=^)(\t+)(?!return|must|if|for|while|else|static)\w+\([^;{}]*\);", re.M), ";"),
 )

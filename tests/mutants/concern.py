@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import ast
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
+LIFE = "tests/kernel/test_lifecycle.py"
+LIVES = (
+    f"{LIFE}::test_states_from_created_to_stopped {LIFE}::test_run_returns_the_exit_status_and_leaves_nothing "
+    f"{LIFE}::test_exec_has_the_confinement_of_init_and_its_own_exit_status "
+    f"{LIFE}::test_a_start_that_was_killed_does_not_hide_that_the_program_runs "
+    f"{LIFE}::test_a_stopped_container_refuses_kill_in_the_words_that_callers_look_for "
+    f"{LIFE}::test_delete_force_kills_everything_in_the_cgroup "
+    f"{LIFE}::test_one_of_many_creators_of_an_id_wins"
+)
+"""A few lives, from create to delete: about 10 s on an idle machine, where the whole file takes minutes."""
+MOUNTS = "tests/kernel/test_fields_mounts.py"
+PROCESS = "tests/kernel/test_fields_process.py"
+HOOKS = "tests/kernel/test_hooks.py"
+
 KERNEL: tuple[tuple[str, str], ...] = (
-    (
-        "cshim/init/",
-        "tests/kernel/test_fields_process.py tests/kernel/test_fields_mounts.py tests/kernel/test_hooks.py",
-    ),
+    ("cshim/init/devices.c", f"tests/kernel/test_config_fields.py {MOUNTS}"),
+    ("cshim/init/hide.c", f"{MOUNTS} {LIVES}"),
+    ("cshim/init/hook.c", HOOKS),
+    *((f"cshim/init/{name}.c", MOUNTS) for name in ("layer", "mounts", "overlay")),
+    ("cshim/init/paths.c", f"{MOUNTS} tests/kernel/test_config_fields.py"),
+    ("cshim/init/process.c", f"{LIVES} {PROCESS}"),
+    ("cshim/init/", f"{LIVES} {PROCESS} {MOUNTS}"),
     ("cshim/unpack.c", "tests/kernel/test_layers.py tests/kernel/test_unpack_confined.py"),
     ("cshim/tar", "tests/unit/test_tar.py tests/kernel/test_layers.py"),
     ("cshim/stream.c", "tests/unit/test_tar.py tests/kernel/test_layers.py"),
     ("cshim/sha256.c", "tests/unit/test_sha256.py"),
     ("cshim/bpf.c", "tests/kernel/test_bpf.py"),
-    ("cshim/", "tests/kernel/test_lifecycle.py tests/kernel/test_layers.py tests/kernel/test_trees.py"),
+    ("cshim/confined.c", "tests/kernel/test_unpack_confined.py tests/kernel/test_layers.py"),
+    ("cshim/", f"{LIVES} tests/kernel/test_layers.py tests/kernel/test_trees.py"),
     ("runtime/plan/", ""),
     ("runtime/images/", "tests/kernel/test_store.py"),
     ("runtime/host/cgroups/", "tests/kernel/test_cgroups.py"),
-    ("runtime/", "tests/kernel/test_lifecycle.py tests/kernel/test_fields_process.py"),
+    ("runtime/", LIVES),
 )
 """The first prefix that a file begins with; its tests run after the unit tests that concern it."""
 
@@ -54,3 +73,8 @@ def tests_of(file: str, tree: Path) -> list[str]:
     if not found:  # nobody imports a part of the planner by itself: the whole is tested
         found = ["tests/unit/test_plan.py", "tests/unit/test_resources.py"]
     return found
+
+
+def parts_of(file: str, tree: Path) -> list[tuple[str, ...]]:
+    """The same, with what is of one test file together."""
+    return [tuple(part) for _, part in groupby(tests_of(file, tree), lambda test: test.partition("::")[0])]
