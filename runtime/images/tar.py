@@ -19,6 +19,10 @@ MEMBERS_MAX = 10_000
 NAME_MAX = 4096
 EXTENSION_MAX = 64 << 10
 SIZE_MAX = 1 << 50
+USTAR_SIZE_MAX = 0o77777777777
+"""What a header's 11 octal digits hold; only beyond it may a PAX record differ from them, as in cshim/tar.c."""
+HEADERS = (b"x", b"g", b"L", b"K")
+"""Kinds of entries that are about the next one, or (g) about all."""
 OCTAL = re.compile(rb"[0-7]*")
 
 
@@ -40,6 +44,7 @@ def index(fd: int, what: str) -> dict[str, Member]:
     found: dict[str, Member] = {}
     links: dict[str, str] = {}
     extended: dict[str, str] = {}
+    about = set[bytes]()  # kinds of headers that are about the next entry
     at = count = 0
     while at + BLOCK <= end:
         head = os.pread(fd, BLOCK, at)
@@ -50,30 +55,40 @@ def index(fd: int, what: str) -> dict[str, Member]:
             raise ImageError(f"{what}: it has more than {MEMBERS_MAX} entries; no image's archive has")
         _check(head, what, at)
         size = _number(head[124:136], what)
-        if "size" in extended:
+        kind = head[156:157]
+        if "size" in extended and kind not in HEADERS:
             told = decimal(extended["size"], SIZE_MAX)
             if told is None:
-                raise ImageError(f"{what}: a size in it is {ascii(extended['size'])[:40]}")
+                raise ImageError(f"{what}: its PAX record size is {ascii(extended['size'])[:40]}, no number in range")
+            # CVE-2025-62518: readers that believe one or the other go on at different places.
+            if told != size and told <= USTAR_SIZE_MAX:
+                raise ImageError(f"{what}: a header and its PAX record tell different sizes, {size} and {told}")
             size = told
         data = at + BLOCK
         at = data + -(-size // BLOCK) * BLOCK
         if size > SIZE_MAX or data + size > end:
             raise ImageError(f"{what}: it is cut short, or no archive")
-        kind = head[156:157]
-        if kind in (b"x", b"L", b"K", b"g"):
+        if kind in HEADERS:
             if size > EXTENSION_MAX:
                 raise ImageError(f"{what}: a header of {size} bytes; at most {EXTENSION_MAX} are taken")
             text = os.pread(fd, size, data)
+            if kind != b"g":
+                if kind in about or (about and b"x" in (kind, *about)):
+                    raise ImageError(f"{what}: two headers in it are about one entry")
+                about.add(kind)
             if kind == b"x":
-                extended |= _records(text, what)
+                extended = _records(text, what)
             elif kind in (b"L", b"K"):
                 extended["path" if kind == b"L" else "linkpath"] = _text(text.rstrip(b"\0"), what)
+            elif "size" in _records(text, what):
+                raise ImageError(f"{what}: a global PAX header has the record size, which is one entry's")
             continue
         prefix = head[345:500].split(b"\0")[0] if head[257:263] == b"ustar\0" else b""
         plain = head[0:100].split(b"\0")[0]
         name = _clean(extended.get("path") or _text(prefix + b"/" + plain if prefix else plain, what))
         link = extended.get("linkpath") or _text(head[157:257].split(b"\0")[0], what)
         extended = {}
+        about.clear()
         if kind in (b"0", b"\0", b"7"):
             if name in found or name in links:
                 raise ImageError(f'{what}: it holds "{name[:100]}" twice')
@@ -136,6 +151,8 @@ def _records(data: bytes, what: str) -> dict[str, str]:
         if not space or length <= len(number) + 1 or at + length > len(data) or not equals or record[-1:] != b"\n":
             raise ImageError(f"{what}: a PAX record in it is malformed")
         if key in (b"path", b"linkpath", b"size"):
+            if key.decode() in found:
+                raise ImageError(f"{what}: it has two PAX records for {key.decode()}")
             found[key.decode()] = _text(value[:-1], what)
         at += length
     return found

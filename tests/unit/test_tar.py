@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from runtime.host.shim import ffi, lib
 from runtime.host.unpack import Budget, LayerError, told
+from runtime.images import tar as image_tar
+from runtime.images.model import ImageError
 from tests.harness.layers import END, base256, entry, folder, hardlink, header, layer, pax, record, symlink
 
 BUDGET = Budget(bytes=64 << 20, file=1 << 40)
@@ -392,3 +394,54 @@ def test_several_packed_pieces_are_one_layer() -> None:
     """gzip members one behind the other unpack as one stream."""
     data = layer(entry("a", data=b"x" * 100_000))
     assert listed(gzip.compress(data[:70_000]) + gzip.compress(data[70_000:])) == listed(data)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([pax({"size": "3"}), entry("a", data=b"abc")], ""),
+        ([pax({"size": "0"}), entry("a", data=entry("b"))], "tell different sizes, 512 and 0"),
+        ([pax({"size": "512"}), entry("a"), entry("b")], "tell different sizes, 0 and 512"),
+        ([pax({"size": "-1"}), entry("a")], "its PAX record size is '-1', no number in range"),
+        ([pax({"size": ""}), entry("a")], "its PAX record size is '', no number in range"),
+        ([pax({"size": "0x3"}), entry("a", data=b"abc")], "its PAX record size is '0x3'"),
+        ([pax({"size": "٣"}), entry("a", data=b"abc")], "no number in range"),
+        ([pax({"size": "9" * 30}), entry("a")], "no number in range"),
+        ([pax({"size": str(8 << 30)}), entry("a")], "cut short"),
+        ([entry("x", b"x", record("size", b"3") * 2), entry("a", data=b"abc")], "two PAX records for size"),
+        ([pax({"size": "3"}), pax({"size": "3"}), entry("a", data=b"abc")], "two headers in it are about one entry"),
+        ([pax({"path": "a"}), pax({"path": "b"}), entry("a", data=b"abc")], "two headers in it are about one entry"),
+        ([pax({"size": "3"}, b"g"), entry("a", data=b"abc")], "a global PAX header has the record size"),
+        ([pax({"size": "3"}), entry("x", b"L", b"long\0"), entry("a", data=b"abc")], "two headers in it are about"),
+        ([entry("x", b"L", b"b\0"), entry("x", b"L", b"c\0"), entry("a", data=b"abc")], "two headers in it are about"),
+        ([entry("x", b"L", b"b\0"), entry("x", b"K", b"c\0"), entry("a", data=b"abc")], ""),
+    ],
+)
+def test_sizes_of_an_image_archive(parts: list[bytes], words: str) -> None:
+    """The reader of archives that hold images believes of two sizes neither."""
+    fd = os.memfd_create("archive", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, layer(*parts))
+        if words:
+            with pytest.raises(ImageError, match=words):
+                image_tar.index(fd, "x")
+        else:
+            (member,) = image_tar.index(fd, "x").values()
+            assert os.pread(fd, member.size, member.offset) == b"abc"
+    finally:
+        os.close(fd)
+
+
+def test_a_size_beyond_its_field_is_the_record_s() -> None:
+    """POSIX: the record stands for a size that 11 octal digits do not hold."""
+    size = (8 << 30) + 5
+    fd = os.memfd_create("archive", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, pax({"size": str(size)}) + entry("a"))
+        os.ftruncate(fd, 1536 + size + (-size % 512))
+        os.lseek(fd, 0, os.SEEK_END)
+        os.write(fd, layer(entry("b", data=b"abc")))
+        found = image_tar.index(fd, "x")
+        assert {name: member.size for name, member in found.items()} == {"a": size, "b": 3}
+    finally:
+        os.close(fd)
