@@ -1,15 +1,15 @@
-"""The errors a user can cause, and the exit codes that runc's callers expect of them.
+"""Errors a user can cause, with the exit codes that runc's callers expect.
 
-An exception carries the facts in one sentence: which field or object, what failed, why, what to do.
-Only `runtime.cli` prints it. Source of the codes: runc(8) behaviour (1 for every failure, 255 for a
-failed exec) as go-runc and conmon read it.
+An exception's text is one sentence: which field or object, what failed, why, what to do.
+Only `runtime.cli` prints it. The exit codes are runc's, which go-runc and conmon rely on:
+1 for every failure, 255 for a failed exec.
 """
 
 from __future__ import annotations
 
 
 class SteleError(Exception):
-    """Any failure that is told to the user in one sentence; the process exits with `exit_code`."""
+    """A failure reported to the user in one sentence; the process exits with `exit_code`."""
 
     exit_code = 1
 
@@ -22,7 +22,7 @@ class ConfigError(SteleError):
     """A document (config.json, process.json, resources) is wrong.
 
     Args:
-        path: the JSON path of the fault, as `mounts[3].destination`; "" for the document itself.
+        path: the JSON path of the fault, such as `mounts[3].destination`; "" for the document itself.
         problem: what is wrong with it and what to do.
     """
 
@@ -33,11 +33,11 @@ class ConfigError(SteleError):
 
 
 class StateError(SteleError):
-    """The container is not in a state that allows the command."""
+    """The container's state does not allow the command."""
 
 
 class NewerState(StateError):
-    """The container was made by a stele that knows more; to remove it by what we know could leave things behind."""
+    """A newer stele created the container; removing it with this version could leave things behind."""
 
 
 class NotFound(SteleError):
@@ -49,11 +49,11 @@ class AlreadyExists(SteleError):
 
 
 class HostError(SteleError):
-    """The kernel or the host refused: what was tried, on which object, errno's words, what to do.
+    """The kernel or the host refused: what was tried, on which object, the errno text, what to do.
 
     Args:
         problem: the whole sentence.
-        errno: the kernel's errno, or 0 where there is none.
+        errno: the kernel's errno, or 0 if there is none.
     """
 
     def __init__(self, problem: str, errno: int = 0) -> None:

@@ -28,7 +28,7 @@ def state(context: Globals, options: State) -> int:
 
 def listing(context: Globals, options: List) -> int:
     if context.root_given and not os.path.isdir(context.root):
-        why = "it is no directory" if os.path.exists(context.root) else "no such file or directory"
+        why = "it is not a directory" if os.path.exists(context.root) else "no such file or directory"
         raise HostError(f"--root {context.root}: {why}; name the directory that `create` was given")
     rows = lifecycle.listing(context.store())
     if options.quiet:

@@ -1,4 +1,4 @@
-"""Hand a file descriptor to a caller's unix socket: a terminal's master, a pidfd, a seccomp listener."""
+"""Send a file descriptor to a caller's unix socket: a terminal's master, a pidfd, a seccomp listener."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import struct
 from runtime.errors import HostError, UsageError
 from runtime.host.interrupt import waiting
 
-LONG = "the path of a unix socket can have 107 bytes"  # unix(7); Python tells this one without an errno
+LONG = "the path of a unix socket can have 107 bytes"  # unix(7); Python raises this error without an errno
 TIMEOUT = 5.0
-"""Seconds to wait for a peer that does not take what it asked for."""
+"""Seconds to wait for a peer that does not accept the descriptor."""
 
 
 def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
     """Connect to the socket at `path`, send `message` with `fd` (unix(7), SCM_RIGHTS), and close `fd`.
 
     Args:
-        field: the flag or config field that named the path, for the error.
+        field: the flag or config field that names the path; used in errors.
     Raises:
-        UsageError: no path was given. HostError: nobody listens there or takes it.
+        UsageError: no path was given. HostError: nobody listens there, or the peer does not accept the descriptor.
     """
     try:
         if not path:
@@ -29,7 +29,7 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
                 "process.terminal is true, so a console socket is needed; give --console-socket, or set it false"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-            # Not settimeout(): a connect(2) that may not block fails at once where many others queue, unix(7).
+            # Not settimeout(): a non-blocking connect(2) fails at once if the socket's queue is full, unix(7).
             seconds, rest = divmod(TIMEOUT, 1)
             connection.setsockopt(
                 socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6))
@@ -37,10 +37,10 @@ def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
             with waiting():
                 connection.connect(path)
             sent = socket.send_fds(connection, [message], [fd])
-            if sent < len(message):  # sending nothing fails, too, where the peer has what it wants and is gone
+            if sent < len(message):  # skip an empty send: it fails if the peer has everything and has closed
                 connection.sendall(message[sent:])
     except OSError as e:
         reason = "it did not answer in time" if e.errno == errno.EAGAIN else e.strerror or LONG
-        raise HostError(f'{field} "{path}": cannot hand over the file descriptor: {reason}', e.errno or 0) from e
+        raise HostError(f'{field} "{path}": cannot send the file descriptor: {reason}', e.errno or 0) from e
     finally:
         os.close(fd)

@@ -1,7 +1,7 @@
-"""`create`: from a bundle to a container that waits for `start`, as one transaction.
+"""`create`: turn a bundle into a container that waits for `start`, as one transaction.
 
-The order is what makes it safe: the record is durable before the first kernel object exists, so that `delete --force`
-can remove exactly what there is, at whatever point the creator died; and every failure here undoes all of it.
+The order makes it safe. The record is durable before the first kernel object exists, so `delete --force` can clean up
+wherever the creator died. Any failure here undoes everything.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from runtime.plan.seccomp import SeccompRules
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A container that waits.
+    """A container that waits for `start`.
 
-    master: its terminal's, the caller's, when the request kept it; else -1. notes: what it asked for and did not get.
+    master: its terminal's master, owned by the caller, if the request keeps it; else -1. notes: requests not granted.
     """
 
     record: Record
@@ -47,9 +47,9 @@ def create(store: Store, container_id: str, request: CreateRequest) -> Created:
     """Create a container.
 
     Returns:
-        its record, as it is on disk, and what the request kept.
+        its record, as stored, and the terminal's master if the request keeps it.
     Raises:
-        SteleError: one sentence; nothing of the container is left.
+        SteleError: creation failed; nothing of the container is left.
     """
     image = request.image
     bundle = f"{store.path(container_id)}/bundle" if image else absolute(request.bundle, "--bundle")
@@ -78,7 +78,7 @@ def plan_create(
     facts: model.Facts,
     compile_seccomp: Callable[[SeccompRules], bytes],
 ) -> model.Plan:
-    """The plan that `create` would carry out; `stele plan` prints it."""
+    """Return the plan that `create` executes and `stele plan` prints."""
     record = Record(container_id, bundle, _rootfs(config, bundle), now(), facts.euid, config, {})
     return planning.compile_create(
         config,
@@ -105,7 +105,7 @@ def _rootfs(config: Mapping[str, Any], bundle: str) -> str:
 
 
 class Creation:
-    """One run of `create`; `undo` receives what a failure must take back, in the order in which it was made."""
+    """One run of `create`; each step pushes its reversal onto `undo`."""
 
     __slots__ = (
         "bundle",
@@ -169,7 +169,7 @@ class Creation:
             no_new_keyring=request.no_new_keyring,
             resctrl=self._choose_resctrl(),
         )
-        self.store.write(self.directory, self.record)  # before all else: whoever finds it knows what else there is
+        self.store.write(self.directory, self.record)  # first: it says what else there may be to clean up
         if request.notify:
             from runtime.container import notify
 
@@ -202,7 +202,7 @@ class Creation:
         return resctrl.choose(self.plan.resctrl)
 
     def poststop(self, _: object, error: BaseException | None, __: object) -> None:
-        """After a failure has been undone: a container that was there is one that has stopped (runtime.md "Lifecycle")."""
+        """Run the poststop hooks after a failed creation, if init was started (runtime.md "Lifecycle")."""
         if not self.launched:
             return
         failed = run_poststop(self.config, state_document(self.record, "stopped", 0))
@@ -244,7 +244,7 @@ class Creation:
         self.undo.callback(self.child.kill)
 
     def _talk(self) -> None:
-        """Do the host's part whenever init says that it is due, until it is ready."""
+        """Handle init's reports, doing the host's part when asked, until init is ready."""
         while True:
             report = self.child.receive()
             if report is None:
@@ -267,7 +267,7 @@ class Creation:
             elif kind is model.Sync:
                 self._host_part(report.detail[0])
                 self.child.answer()
-            elif report.fd >= 0:  # a filter's listener is `start`'s matter
+            elif report.fd >= 0:  # `start` handles seccomp listeners
                 os.close(report.fd)
 
     def _host_part(self, what: int) -> None:
@@ -337,7 +337,7 @@ def _set_oom_score(pid: int, score: int) -> None:
 
 
 def _listener(directory: int) -> socket.socket:
-    """The `start` socket in the container's directory, by its fd: the path may be longer than a socket's name."""
+    """Return the listening `start` socket; bound through the directory's fd, as its path may exceed sun_path."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(f"/proc/self/fd/{directory}/{START_SOCKET}")
     listener.listen(1)

@@ -1,4 +1,4 @@
-"""`exec`: one more process in a running container, confined as its init is."""
+"""`exec`: run another process in a running container, with the same confinement as its init."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
     """Start a process in a container.
 
     Returns:
-        the process, our child; it runs the program already.
+        the process, our child; it has already executed the program.
     Raises:
-        StateError: the container does not run, or is paused. SteleError: a step failed; no process is left.
+        StateError: the container is not running or is paused. SteleError: a step failed; no process is left.
     """
     with contextlib.ExitStack() as undo:
         with store.locked(container_id):
@@ -76,7 +76,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
 
 
 def _pidfd(record: Record) -> int:
-    """A pidfd of the container's init, sure to be it: looked at once we hold it."""
+    """Open a pidfd of the container's init, then verify that it is the same process."""
     if record.pid <= 0:
         raise _stopped(record)
     try:
@@ -94,9 +94,9 @@ def _stopped(record: Record) -> StateError:
 
 
 def _ended(pidfd: int, error: SteleError) -> bool:
-    """Whether the container's init has ended meanwhile, so that its namespaces and cgroup are not there to be joined.
+    """Whether the container's init has ended meanwhile, so that its namespaces and cgroup can no longer be joined.
 
-    One that has no namespaces any more (ESRCH, setns(2)) is about to be told as ended.
+    After ESRCH from setns(2), wait a moment: init has released its namespaces, but its pidfd may not be readable yet.
     """
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
@@ -128,8 +128,8 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
             try:
                 return spawn(cgroup_fd=cgroup)
             except OSError as e:
-                # A payload such as systemd shares out controllers to cgroups of its own, so that the container's cgroup
-                # itself can hold no processes any more (cgroup-v2.rst "No Internal Process Constraint").
+                # A payload such as systemd enables controllers for its own child cgroups; then the container's cgroup
+                # itself can no longer hold processes (cgroup-v2.rst "No Internal Process Constraint").
                 if e.errno != errno.EBUSY or request.cgroup:
                     raise
             cgroup = manager.open_beside(pid)
@@ -142,10 +142,12 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
 def _talk(
     child: launch.Child, plan: model.Plan, request: ExecRequest, record: Record, failed: contextlib.ExitStack
 ) -> int:
-    """Follow init until it executes the program; returns the terminal's master if nobody else takes it.
+    """Handle init's reports until it executes the program.
 
     Args:
-        failed: is told to close that.
+        failed: closes the terminal's master on failure.
+    Returns:
+        the terminal's master, or -1 if there is none or the console socket got it.
     """
     master, ready = -1, False
     while True:

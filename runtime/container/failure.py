@@ -1,7 +1,7 @@
-"""init's reports as sentences: which field, what failed, why, what to do.
+"""Turn init's reports into error sentences: which field, what failed, why, what to do.
 
-The words "executable file not found", "no such file or directory", "permission denied" and "is a directory" are kept
-where they apply: Docker and Podman read the exit codes 127 and 126 from them.
+Docker and Podman derive exit codes 127 and 126 from the phrases "executable file not found", "no such file or
+directory", "permission denied" and "is a directory": keep them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ HINTS = {
 
 
 def words(number: int) -> str:
-    """errno's words and name: "no such file or directory (ENOENT)"."""
+    """Return errno's text and name, such as "no such file or directory (ENOENT)"."""
     text = os.strerror(number)
     return f"{text[:1].lower()}{text[1:]} ({errno.errorcode.get(number, number)})"
 
 
 FULL = (
-    "the limit of processes is reached: linux.resources.pids.limit, or that of a cgroup above or of the user; end some, or "
-    "raise it (`stele update --pids-limit`)"
+    "the process limit is reached: linux.resources.pids.limit, or that of a parent cgroup or the user; end some "
+    "processes, or raise it (`stele update --pids-limit`)"
 )
 
 FROZEN = (
-    "cannot start init: the cgroup that it belongs to, or one above that, is frozen, by the container itself or on the "
+    "cannot start init: its cgroup or a parent cgroup is frozen, by the container itself or on the "
     "host; write 0 to its cgroup.freeze, or choose another with --cgroup"
 )
 
 
 def not_started(e: OSError) -> HostError:
-    """The error for an init that could not be started; e.filename is the call that failed."""
+    """Return the error for an init that could not be started; e.filename names the failed call."""
     number = e.errno or 0
     if number == errno.ECANCELED:
         return HostError(FROZEN, number)
@@ -50,16 +50,16 @@ def not_started(e: OSError) -> HostError:
 
 
 def died(child: Child, when: str) -> HostError:
-    """The error for an init that is gone, and told nothing. when: what it had not reached."""
+    """Return the error for an init that died without a report. when: what it did not reach."""
     return HostError(f"init {child.ending()} before {when}; the kernel's log (dmesg) may say why")
 
 
 def explain(report: Report, plan: model.Plan) -> SteleError:
-    """The error that a failed step means.
+    """Return the error for a failed step.
 
     Args:
-        report: a failure that init sent.
-        plan: what it executed.
+        report: init's failure report.
+        plan: the plan that it executed.
     """
     kind = wire.KINDS.get(report.step)
     step = _step_of(report, plan)
@@ -76,7 +76,7 @@ def _step_of(report: Report, plan: model.Plan) -> model.Step | None:
     for step in plan.steps:
         if type(step) is kind and step.index == report.index:
             if isinstance(step, model.Device) and step.path != report.text:
-                continue  # the default ones are in no list
+                continue  # default devices have no index of their own
             return step
     return None
 
@@ -102,7 +102,7 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
         case model.Hook():
             return _hook(step, index, number, detail)
         case model.WorkingDirectory() if number == errno.EXDEV:
-            return f'process.cwd "{step.path}": it lies outside the container\'s root file system; choose another'
+            return f'process.cwd "{step.path}": it is outside the container\'s root file system; choose another'
         case model.WorkingDirectory():
             return (
                 f'process.cwd "{step.path}": cannot change to it: {why}; create it in the image or correct process.cwd'
@@ -118,9 +118,9 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
         case model.Affinity():
             return f"process.execCPUAffinity: the kernel refuses it: {why}; name CPUs that this host and linux.resources.cpu.cpus have"
         case model.MemoryPolicy():
-            return f"linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host has, and flags that go with the mode"
+            return f"linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host has, and flags that fit the mode"
         case model.OomScore():
-            return f"process.oomScoreAdj: cannot set it to {step.score - 1000}: {why}; choose one that is not below stele's own, or give stele CAP_SYS_RESOURCE"
+            return f"process.oomScoreAdj: cannot set it to {step.score - 1000}: {why}; choose a value not below stele's own, or give stele CAP_SYS_RESOURCE"
         case model.TimeOffsets():
             return f"linux.timeOffsets: the kernel refuses them: {why}; a clock cannot be set to before 0, nor nanosecs to a second or more"
         case model.Personality():
@@ -141,29 +141,29 @@ def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int
             return f"process.terminal: cannot open a terminal ({detail}): {why}; mounts needs a devpts on /dev/pts"
         case model.Label():
             field = "apparmorProfile" if "apparmor" in step.file else "selinuxLabel"
-            label = step.label.removeprefix("exec ")  # AppArmor's word for when it counts
+            label = step.label.removeprefix("exec ")  # AppArmor: apply at the next exec
             return f'process.{field} "{label}": cannot apply it: {why}; load it on the host or correct it'
         case model.Seccomp():
             return f"linux.seccomp: cannot load the filter: {why}"
         case model.Fork() if number == errno.EAGAIN:
             return f"cannot start another process: {FULL}"
         case model.Credentials():
-            return f"process.user {step.uid}:{step.gid}: cannot take its identity ({detail}): {why}; with a user namespace, map these ids"
+            return f"process.user {step.uid}:{step.gid}: cannot switch to it ({detail}): {why}; with a user namespace, map these ids"
         case model.LayeredRoot() if number == errno.ESTALE and detail == step.directory:
-            return f'--upper "{detail}": another directory has taken its place; let nobody rename it meanwhile'
+            return f'--upper "{detail}": it was replaced by another directory meanwhile; do not rename it while a container is created'
         case model.LayeredRoot():
-            return f"image root: cannot mount it ({detail}): {why}; `stele image verify` tells whether its layers are whole"
+            return f"image root: cannot mount it ({detail}): {why}; `stele image verify` checks its layers"
         case model.Directory():
             return f'process.cwd "{step.path}": cannot make it: {why}; choose another with --workdir'
         case model.EnterRoot() if number == errno.ESTALE:
             return (
-                f"{detail}: another mount or directory has replaced the one from mounts; let hooks mount below {detail} "
-                "only, and nobody else write to the root file system while a container is created"
+                f"{detail}: another mount or directory has replaced the one from mounts; hooks may mount only below {detail}, "
+                "and nobody else may write to the root file system while a container is created"
             )
         case model.EnterRoot() if step.how == model.MOVE and number == errno.EBUSY:
             return (
-                f'--no-pivot: cannot hide the host\'s procfs or sysfs on "{detail}" from the container, since another mount '
-                "covers its path; unmount one of the two, or leave out --no-pivot"
+                f'--no-pivot: cannot hide the host\'s procfs or sysfs on "{detail}" from the container: another mount '
+                "covers its path; unmount one of the two, or omit --no-pivot"
             )
         case model.PrivateLayer():
             return f"root: cannot put a private layer over the read-only root ({detail}): {why}; add the missing mount points to the image"
@@ -206,15 +206,17 @@ def _program(number: int, detail: str) -> str:
     if code == "a":
         return f"{what}: it is built for another machine: exec format error; use an image of this architecture"
     if number == errno.ENOEXEC:
-        return f"{what}: exec format error: no format the kernel can execute; a script needs a #! line"
+        return f"{what}: exec format error: the kernel cannot execute this format; a script needs a #! line"
     if number == errno.ENOENT:
         missing = "no such file or directory" if "/" in path else "executable file not found in $PATH"
         return f"{what}: {missing}; correct process.args or install the program in the image"
     if number == errno.EISDIR:
-        # Older Dockers, and Podman, read exit code 126 from "permission denied", newer ones from "is a directory" too.
+        # Podman and older Docker map "permission denied" to exit code 126, newer Docker also "is a directory".
         return f"{what}: permission denied: it is a directory; name a program in process.args"
     if number == errno.EACCES:
         return f"{what}: permission denied; it must be executable (chmod +x) for the user of the container"
     if number == errno.ENOMEM:
-        return f"{what}: no memory for it: the memory limit is too low for this program; raise linux.resources.memory.limit"
+        return (
+            f"{what}: out of memory: the memory limit is too low for this program; raise linux.resources.memory.limit"
+        )
     return f"{what}: {words(number)}"

@@ -1,4 +1,4 @@
-"""Seccomp programs for the containers below one --root, out of its cache."""
+"""Seccomp programs for the containers below one --root, with a cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.plan.seccomp import SeccompRules
 
 
 def compiler(root: str) -> Callable[[SeccompRules], bytes]:
-    """A function that compiles rules, or finds what was compiled before; planning calls it when there are any."""
+    """Return a function that compiles rules or takes them from the cache; planning calls it if there are any."""
 
     def compile_rules(rules: SeccompRules) -> bytes:
         root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Be the parent of a container's process: pass signals and the terminal through, and end as it ends."""
+"""Run a container in the foreground: forward signals, relay the terminal, exit with its status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEPT = {
     signal.SIGTTIN,
     signal.SIGTTOU,
 }
-"""Signals that stay as they are: they are about this process, or nobody can catch them."""
+"""Signals not forwarded: they concern this process, or cannot be caught."""
 TAKEN = sum(1 << number - 1 for number in signal.valid_signals() - KEPT)
 SIGNAL_INFO = 128
 """Bytes of a struct signalfd_siginfo; the signal's number is its first field (signalfd(2))."""
@@ -50,7 +50,7 @@ def run(
     """create, start and, unless detached, wait and delete.
 
     Args:
-        warn: is told what is no failure. notify_socket: as in `start`.
+        warn: called with each warning. notify_socket: as in `start`.
     Returns:
         the container's exit status, 128 + n for signal n; 0 when detached.
     """
@@ -69,8 +69,8 @@ def run(
             forwarding.to(pid, os.pidfd_open(pid))
             record = start(store, container_id, notify_socket, background=True)
             status = follow(Started(pid, forwarding.pidfd, created.master), forwarding)
-            # Still with signals held back: systemd sends us one when the container's process, the unit's main one, has
-            # ended, and it must not keep us from tidying up.
+            # Signals are still blocked: systemd sends us one when the unit's main process, the container's, ends. It
+            # must not interrupt the cleanup.
             if os.WIFSIGNALED(status) and killed_for_memory(record):
                 warn(KILLED_FOR_MEMORY)
             if keep:
@@ -85,22 +85,22 @@ def run(
 
 
 def exit_code(status: int) -> int:
-    """What a shell would say of a wait status."""
+    """Convert a wait status to an exit code as a shell does."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
 class Forwarding:
-    """Passes the signals that this process gets on to another one, from before that one can show that it lives.
+    """Forwards this process's signals to another process; catches them from before that process shows any sign of life.
 
-    SIGWINCH calls `resized` instead, one call after the other: as a handler it could come between another's two steps.
+    SIGWINCH calls `resized` instead, one call at a time; as a handler it could interrupt another handler's work.
 
-    They are blocked and read from a signalfd, which takes three system calls where handlers would take one for each
-    signal twice. init unblocks all in its process.
+    Signals are blocked and read from a signalfd: three system calls, where handlers would need two for each signal.
+    init unblocks them all in its own process.
 
     Args:
-        reaping: we get the container's orphans as our children (PR_SET_CHILD_SUBREAPER): those that end are reaped, or a
-            container in our own pid namespace would fill that with them.
+        reaping: the container's orphans become our children (PR_SET_CHILD_SUBREAPER); reap them, or a container that
+            shares our pid namespace would fill it with zombies.
     """
 
     def __init__(self, *, reaping: bool = False) -> None:
@@ -117,18 +117,18 @@ class Forwarding:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.pass_on()  # what came after the end is nobody's any more
+        self.pass_on()  # drain: signals that came after the end have no recipient
         lib.stele_block_signals(self.before)
         os.close(self.fd)
         if self.pidfd >= 0:
             os.close(self.pidfd)
 
     def to(self, pid: int, pidfd: int) -> None:
-        """Pass them on to this process, our child, which somebody else waits for; the pidfd is ours now."""
+        """Forward to this child of ours, which the caller reaps; takes over the pidfd."""
         self.pid, self.pidfd = pid, pidfd
 
     def pass_on(self) -> None:
-        """Pass on what has come."""
+        """Forward all pending signals."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 number = int.from_bytes(os.read(self.fd, SIGNAL_INFO)[:4], "little")
@@ -139,7 +139,7 @@ class Forwarding:
                 if number == signal.SIGCHLD:
                     self._reap()
                     continue
-                with contextlib.suppress(ProcessLookupError):  # it has ended; its status is about to be read
+                with contextlib.suppress(ProcessLookupError):  # it has ended; its status is read next
                     if self.pidfd >= 0:
                         signal.pidfd_send_signal(self.pidfd, number)
 
@@ -147,7 +147,7 @@ class Forwarding:
         with contextlib.suppress(ChildProcessError):
             while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if ended.si_pid == self.pid:
-                    return  # now all of this ends
+                    return  # `follow` reads its status
                 os.waitpid(ended.si_pid, 0)
 
     def wait(self) -> None:
@@ -164,7 +164,7 @@ class Forwarding:
 
 
 def follow(process: Started, forwarding: Forwarding) -> int:
-    """Wait for our child, relaying its terminal and the signals it is to get; returns its wait status."""
+    """Wait for our child, relaying its terminal and signals; returns its wait status."""
     if process.master >= 0:
         with Relay(process.master, process.pidfd, forwarding) as relay:
             relay.run()
@@ -181,4 +181,4 @@ def _remember(store: Store, container_id: str, record: Record, status: int) -> N
             info = ExitInfo(max(code, 0) if code >= 0 else 128 - code, max(-code, 0), oom, now())
             store.write(directory, replace(store.read(container_id), exit=info))
     except SteleError:
-        pass  # deleted by somebody else meanwhile: nobody is left to ask for it
+        pass  # deleted meanwhile by another command: nobody can ask for the status

@@ -1,4 +1,4 @@
-"""What a container of an image has besides one of a bundle: a bundle that is written, and a use of the image store."""
+"""What a container made from an image needs in addition: a generated bundle, and a hold on the image in the store."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BUNDLE, FILES, ROOTFS = "bundle", "files", "rootfs"
 
 @contextlib.contextmanager
 def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]:
-    """What the record says of an image; while it is written, nobody else can take the same upper layer.
+    """Yield the record's `image` field, holding a lock on the upper layer until the record is written.
 
-    Two overlays on one upper layer would damage it (overlayfs.rst, "Sharing and copying layers").
+    Two overlays on one upper layer would corrupt it (overlayfs.rst, "Sharing and copying layers").
 
     Raises:
-        HostError: a living container has the upper layer.
+        HostError: a live container uses the upper layer.
     """
     if image is None:
         yield {}
@@ -52,7 +52,8 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
         found = os.fstat(fd)
         if inode_of(fd) != (image.root.device, image.root.inode):
             raise HostError(
-                f'--upper "{path}": another directory has taken its place; let nobody rename it meanwhile', errno.ESTALE
+                f'--upper "{path}": it was replaced by another directory meanwhile; do not rename it while a container is created',
+                errno.ESTALE,
             )
         upper = f"{found.st_dev}:{found.st_ino}"
         for other in store.ids():
@@ -63,31 +64,31 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
         yield {**told, "upper": upper}
     except InUse as e:
         raise HostError(
-            f'--upper "{path}": container "{e}" writes to it; give each container a directory of its own'
+            f'--upper "{path}": container "{e}" already uses it; give each container its own directory'
         ) from None
     finally:
         os.close(fd)
 
 
 def inode_of(fd: int) -> tuple[int, int]:
-    """The device (major << 32 | minor) and inode of an open file, as a plan has them."""
+    """Return the device (major << 32 | minor) and inode of an open file, in the plan's format."""
     found = os.fstat(fd)
     return os.major(found.st_dev) << 32 | os.minor(found.st_dev), found.st_ino
 
 
 class InUse(Exception):
-    """A container has the upper layer."""
+    """Another container uses the upper layer."""
 
 
 def prepare(image: FromImage, container_id: str, root: str, directory: int, undo: contextlib.ExitStack) -> None:
     """Hold the image and its volumes, and write the bundle into the container's state directory.
 
     Args:
-        root: the --root that the container is below.
+        root: the container's --root.
         directory: the state directory's fd.
-        undo: is told how to let go of the image, once it is held: where that is waited for, to let go is to wait, too.
+        undo: receives the release of the image, but only once it is held: releasing waits for the same lock.
     Raises:
-        ImageError: the store does not have the image any more. OSError.
+        ImageError: the image is no longer in the store. OSError.
     """
     from runtime.images.collect import USE
     from runtime.images.store import ImageStore
@@ -104,17 +105,17 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int, undo
 
 
 def release(store: str, container_id: str, root: str) -> None:
-    """The container is gone: the store may forget what it used."""
+    """Let the store garbage-collect what the removed container used."""
     from runtime.images.store import ImageStore
 
     ImageStore(store).release(container_id, root)
 
 
 def end_network(image: Mapping[str, str]) -> None:
-    """Remove the host's end of a container's pair now: the kernel does it some time after the namespace's end.
+    """Remove the host's end of a container's veth pair now; the kernel does it only some time after the namespace ends.
 
     Args:
-        image: what the container's record says of it.
+        image: the `image` field of the container's record.
     """
     if image.get("veth"):
         from runtime.host.veth import remove_pair
@@ -123,7 +124,7 @@ def end_network(image: Mapping[str, str]) -> None:
 
 
 def _write(directory: int, name: str, content: bytes) -> None:
-    """A small new file; it is gone with the container's state, so nothing of it needs to be durable."""
+    """Create a small file; no fsync, since it is only needed as long as the container's state."""
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=directory)
     try:
         write_all(fd, content)

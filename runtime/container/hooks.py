@@ -1,7 +1,7 @@
 """Hooks that run in the host's namespaces: prestart, createRuntime, poststart, poststop (config.md "POSIX-platform Hooks").
 
-Their environment is the hook's own: nothing of the image or of the caller gets into it (CVE-2025-23266). They begin in the
-bundle, as callers know it of runc.
+A hook's environment comes only from its own `env`, never from the image or the caller (CVE-2025-23266). Hooks start in
+the bundle directory, as under runc.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from runtime.plan.hooks import host_hooks
 from runtime.plan.model import HostHook
 
 CATCHABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-"""A hook gets them all as they are by default, whatever our caller ignores."""
+"""Reset to their defaults for hooks, whatever our caller ignores."""
 
 WEEKS = 3 * 7 * 24 * 3600
-"""Seconds; more would be more milliseconds than poll(2) takes."""
+"""In seconds; a longer timeout would overflow poll(2)'s milliseconds."""
 
 TAIL = 500
-"""How many bytes of a failed hook's stderr its error quotes."""
+"""Bytes of a failed hook's output that its error quotes."""
 
 
 def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:
-    """Run hooks in order; the first that fails ends it.
+    """Run hooks in order; stop at the first that fails.
 
     Args:
-        state: the state document, which each gets on stdin.
+        state: the state document, passed to each hook on stdin.
     Raises:
-        HostError: names the hook, and how it ended.
+        HostError: names the hook, and says how it ended.
     """
     document = json.dumps(state).encode()
     for hook in hooks:
@@ -43,7 +43,7 @@ def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:
 
 
 def run_poststop(config: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
-    """Run the poststop hooks, all of them; returns what went wrong, which is only told (runtime.md "Lifecycle")."""
+    """Run all poststop hooks; returns the failures, which are only warnings (runtime.md "Lifecycle")."""
     failed = []
     for hook in host_hooks(config, "poststop"):
         try:
@@ -55,7 +55,7 @@ def run_poststop(config: Mapping[str, Any], state: Mapping[str, Any]) -> list[st
 
 @contextlib.contextmanager
 def _inside(directory: str) -> Iterator[None]:
-    """The working directory for a moment; one that is gone by now (poststop) is not missed."""
+    """Change the working directory for a moment; ignored if it no longer exists (poststop)."""
     before = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def _inside(directory: str) -> Iterator[None]:
 
 def _run(hook: HostHook, document: bytes, bundle: str) -> None:
     what = f"hooks.{hook.kind}[{hook.index}] {hook.path}"
-    # Files in memory as stdin and stderr: neither can block us, whatever the hook does with them.
+    # memfds as stdin and stderr never block us, whatever the hook does with them.
     with _memory("state") as stdin, _memory("stderr") as stderr:
         stdin.write(document)
         stdin.seek(0)
@@ -114,7 +114,7 @@ def _memory(name: str) -> IO[bytes]:
 
 
 def _ended(pid: int, timeout: int) -> bool:
-    """Wait for the end of a child without reaping it; False when the time is over. 0 waits for ever, and so do three weeks."""
+    """Wait for a child to end, without reaping it; False on timeout. 0, or three weeks and more, means no timeout."""
     pidfd = os.pidfd_open(pid)
     try:
         poller = select.poll()

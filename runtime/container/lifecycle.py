@@ -1,4 +1,4 @@
-"""What a container's state is, and the commands that end or change it: kill, delete, pause, resume."""
+"""A container's status, and the commands that change it: kill, delete, pause, resume, update."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ KILL_TIMEOUT = 10.0
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 UNKNOWN = {"bundle": "", "created": "", "owner": ""}
 EXITING_POLL = 0.05
-"""Seconds between two looks whether a killed process, which has not ended, is past doing anything."""
+"""Seconds between checks whether a killed process is at least exiting."""
 
 
 def manager_of(record: Record) -> cgroups.Manager:
-    """The manager of the container's cgroup."""
+    """Return the manager of the container's cgroup."""
     return cgroups.from_record(dict(record.cgroup))
 
 
 def status(store: Store, record: Record) -> str:
-    """creating, created, running, paused or stopped (runtime.md "State")."""
+    """Return creating, created, running, paused or stopped (runtime.md "State")."""
     if not is_alive(record):
         return "creating" if record.phase == "creating" and store.busy(record.id) else "stopped"
     if record.phase == "creating":
@@ -40,13 +40,13 @@ def status(store: Store, record: Record) -> str:
 
 
 def state(store: Store, record: Record) -> dict[str, Any]:
-    """The state document; pid is 0 when stopped, as runc has it."""
+    """Return the state document; pid is 0 when stopped, as in runc."""
     now = status(store, record)
     return state_document(record, now, 0 if now == "stopped" else record.pid)
 
 
 def signal_number(text: str) -> int:
-    """A signal's number from "9", "KILL" or "SIGKILL", in any case; 0 only asks whether there is somebody (kill(2)).
+    """Parse "9", "KILL" or "SIGKILL" in any case; 0 only checks that the process exists (kill(2)).
 
     Raises:
         StateError: there is no such signal.
@@ -70,10 +70,10 @@ def signal_number(text: str) -> int:
 
 
 def stop_signal(store: Store, container_id: str) -> str:
-    """What ends a container where nothing is said: the signal of its image, if there is such a signal, else TERM.
+    """Return the default stop signal: that of the container's image if it is valid, else TERM.
 
     Raises:
-        NotFound, StateError: there is no such container, or its record is damaged.
+        NotFound, StateError: no such container, or its record is damaged.
     """
     record = store.read(container_id)
     told = (record.config.get("annotations") or {}).get(STOP_SIGNAL) if record.image else ""
@@ -87,11 +87,11 @@ def stop_signal(store: Store, container_id: str) -> str:
 def kill(store: Store, container_id: str, number: int, *, everyone: bool = False) -> None:
     """Send a signal to the container's process, or to every process in its cgroup.
 
-    KILL is for every process also of a container without a pid namespace of its own: nobody ends those that are left
-    there when the first one has ended (pid_namespaces(7)).
+    Without a pid namespace of its own, KILL also goes to every process: nothing else would end the remaining ones
+    (pid_namespaces(7)).
 
     Raises:
-        StateError: the container does not run.
+        StateError: the container is not running.
     """
     record = store.read(container_id)
     if everyone or (number == signal.SIGKILL and not _own_pids(record) and manager_of(record).pids()):
@@ -123,12 +123,12 @@ def _own_pids(record: Record) -> bool:
 
 
 def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
-    """Remove a container that is stopped or created; any with force.
+    """Remove a container that is stopped or created; with force, in any state.
 
     Returns:
-        warnings, of poststop hooks that failed, or that the state was lost.
+        warnings: failed poststop hooks, or lost state.
     Raises:
-        StateError: it still runs. NotFound: only without force.
+        StateError: it is still running. NotFound: only without force.
     """
     try:
         directory = _lock_to_end(store, container_id) if force else store.lock(container_id)
@@ -150,13 +150,15 @@ def delete(store: Store, container_id: str, *, force: bool) -> list[str]:
 
 
 def _lock_to_end(store: Store, container_id: str) -> int:
-    """`Store.lock` for who will kill it all: whoever holds the lock may wait for the container, as a `start` whose
-    startContainer hook does not end, and lets go of it when that is killed. A `create` is let come to its end."""
+    """Lock a container that is to be killed.
+
+    The lock's holder may be waiting for the container, such as `start` with a startContainer hook that does not end.
+    Killing the container makes it release the lock. A running `create` is left to finish."""
     try:
         return store.lock(container_id, wait=False)
     except BlockingIOError:
         pass
-    with contextlib.suppress(SteleError):  # told once the lock is ours
+    with contextlib.suppress(SteleError):  # raised again once we hold the lock
         record = store.read(container_id)
         if record.phase != "creating":
             manager_of(record).kill()
@@ -196,7 +198,7 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
 
 
 def end(record: Record, manager: cgroups.Manager) -> None:
-    """Kill everything, and wait for it; also a process that is not in the cgroup, or whose cgroup is gone."""
+    """Kill all processes and wait for init, even if it is not in the cgroup or the cgroup is gone."""
     manager.kill()
     if is_alive(record):
         with contextlib.suppress(ProcessLookupError):
@@ -210,10 +212,10 @@ def end(record: Record, manager: cgroups.Manager) -> None:
 
 
 def _wait(pidfd: int, pid: int) -> None:
-    """Wait for the end of a killed process, or until it does nothing any more but wait to be reaped.
+    """Wait until a killed process has ended or is exiting.
 
-    The init of a pid namespace ends after all others in it were reaped, and those that `exec` sent in are reaped by
-    parents outside, when these see fit (pid_namespaces(7)).
+    The init of a pid namespace ends only after all its other processes are reaped. Those started by `exec` are reaped
+    by parents outside, whenever these choose (pid_namespaces(7)).
     """
     import select
 
@@ -226,15 +228,15 @@ def _wait(pidfd: int, pid: int) -> None:
 
 
 def _delete_damaged(store: Store, container_id: str) -> list[str]:
-    """state.json is missing or damaged: the second record still says what to kill."""
+    """Delete a container whose state.json is missing or damaged, using the cgroup record."""
     cgroup = store.read_cgroup(container_id)
     warnings: list[str] = []
     if cgroup is None:
         lost = _lost(store, container_id)
         if not lost and not store.blank(container_id):
             raise StateError(
-                f'the state of container "{container_id}" is damaged and its cgroup is not known, so what runs in it cannot be '
-                f"ended; end it, then remove {store.path(container_id)}"
+                f'the state of container "{container_id}" is damaged and its cgroup is unknown, so its processes cannot be '
+                f"killed; kill them, then remove {store.path(container_id)}"
             )
         warnings = _end_lost(container_id, lost)
     else:
@@ -246,27 +248,27 @@ def _delete_damaged(store: Store, container_id: str) -> list[str]:
 
 
 def _lost(store: Store, container_id: str) -> cgroups.Manager | None:
-    """The cgroup of a container whose record is not there: that it is not there does not prove that nothing runs."""
+    """Find the cgroup of a container without a record, where processes may still run."""
     try:
         return cgroups.find(store.owner(container_id))
-    except OSError:  # nor is the root
+    except OSError:  # the root is missing, too
         return None
 
 
 def _end_lost(container_id: str, lost: cgroups.Manager | None) -> list[str]:
-    """End what runs in it. Returns a warning."""
+    """Kill all processes in the cgroup; returns warnings."""
     if lost is None:
         return []
     lost.kill()
     lost.destroy()
-    return [f'container "{container_id}" had lost its state; what ran in its cgroup {lost.path} was killed']
+    return [f'container "{container_id}" had lost its state; the processes in its cgroup {lost.path} were killed']
 
 
 def pause(store: Store, container_id: str) -> None:
     """Freeze a running container.
 
     Raises:
-        StateError: it does not run.
+        StateError: it is not running.
     """
     with store.locked(container_id):
         record = store.read(container_id)
@@ -277,7 +279,7 @@ def pause(store: Store, container_id: str) -> None:
 
 
 def resume(store: Store, container_id: str) -> None:
-    """Let a paused container go on.
+    """Thaw a paused container.
 
     Raises:
         StateError: it is not paused.
@@ -291,7 +293,7 @@ def resume(store: Store, container_id: str) -> None:
 
 
 def listing(store: Store) -> list[dict[str, Any]]:
-    """All containers with the name of their owner; one whose state is damaged is shown as such."""
+    """List all containers with their owners' names; damaged ones are listed as "damaged"."""
     rows: list[dict[str, Any]] = []
     for container_id in store.ids():
         try:
@@ -305,7 +307,7 @@ def listing(store: Store) -> list[dict[str, Any]]:
 
 
 def _without_record(store: Store, container_id: str) -> str:
-    """The status of a container whose state cannot be read: nothing of it runs before it is written."""
+    """Return the status of a container whose state cannot be read; nothing runs before it is first written."""
     if not store.unrecorded(container_id):
         return "damaged"
     return "creating" if store.busy(container_id) else "stopped"
@@ -321,13 +323,13 @@ def _owner(uid: int) -> str:
 
 
 def update(store: Store, container_id: str, resources: Mapping[str, Any], schema: str = "") -> None:
-    """Change the limits of a container: what is not named stays as it is, and so do the device rules.
+    """Change a container's limits; those not named and the device rules keep their values.
 
     Args:
-        schema: lines for its resctrl group.
+        schema: new schemata lines for its resctrl group.
     Raises:
-        ConfigError: a limit that cannot be. StateError: the container is gone. HostError: the kernel refuses one;
-        then all are as they were.
+        ConfigError: an invalid limit. StateError: the container is not running. HostError: the kernel refused a limit;
+        all previous limits are restored.
     """
     from runtime.plan.resources import plan_resources
 
@@ -349,7 +351,7 @@ def update(store: Store, container_id: str, resources: Mapping[str, Any], schema
 
 
 def _other_shares(record: Record, schema: str) -> contextlib.AbstractContextManager[None]:
-    """Another schema for the container's resctrl group, taken back should what follows fail."""
+    """Change the schema of the container's resctrl group; undone if the body fails."""
     if not schema:
         return contextlib.nullcontext()
     if not record.resctrl:
@@ -360,7 +362,7 @@ def _other_shares(record: Record, schema: str) -> contextlib.AbstractContextMana
 
 
 def merge_resources(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """linux.resources after an update, as the state keeps it: objects are merged, lists and values replaced."""
+    """Return the linux.resources to store after an update: objects are merged, lists and values replaced."""
     merged = dict(before)
     for name, value in changes.items():
         if name == "devices":

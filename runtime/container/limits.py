@@ -1,4 +1,4 @@
-"""Resource limits of a process: set from the host's side where it may not raise them itself, and why that is refused."""
+"""Set a process's resource limits from the host's side, where it may not raise them itself."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ INFINITY = (1 << 64) - 1
 
 
 def set_limits(pid: int, limits: tuple[model.Rlimit, ...]) -> None:
-    """Set the limits of a process of ours, which a user namespace has cost the right to raise them.
+    """Set the limits of a process that lost the right to raise them when it entered a user namespace.
 
     Raises:
         HostError: names the limit.
     """
     for limit in limits:
-        soft, hard = (v - (1 << 64) if v >> 63 else v for v in (limit.soft, limit.hard))  # the module's are signed
+        soft, hard = (
+            v - (1 << 64) if v >> 63 else v for v in (limit.soft, limit.hard)
+        )  # the resource module uses signed values
         try:
             resource.prlimit(pid, limit.resource, (soft, hard))
-        except (OSError, ValueError) as e:  # ValueError: EPERM in Python's words, the plan has no soft above hard
+        except (OSError, ValueError) as e:  # Python reports EPERM as ValueError; soft <= hard is checked earlier
             raise refused(limit, getattr(e, "errno", None) or errno.EPERM) from None
 
 
 def refused(limit: model.Rlimit, number: int) -> HostError:
-    """The error for a limit that the kernel does not set. number: its errno."""
+    """Return the error for a limit that the kernel refused. number: errno."""
     name = next(name for name, known in RLIMITS.items() if known == limit.resource)
     soft, hard = ("infinity" if v == INFINITY else v for v in (limit.soft, limit.hard))
     what = f"process.rlimits[{limit.index}]: cannot set {name} to {soft}:{hard}"
     most = resource.getrlimit(limit.resource)[1]
     if number == errno.EPERM and most != resource.RLIM_INFINITY and limit.hard > most:
         return HostError(
-            f"{what}: stele's own hard limit is {most}, and to go above it needs CAP_SYS_RESOURCE on the host, which the "
-            f"root of a user namespace has not; lower it to {most}, or raise the limit of who calls stele",
+            f"{what}: stele's own hard limit is {most}, and exceeding it needs CAP_SYS_RESOURCE on the host, which "
+            f"root in a user namespace lacks; lower it to {most}, or raise the limit of stele's caller",
             number,
         )
     why = os.strerror(number).lower()

@@ -1,7 +1,7 @@
-"""sd_notify(3): a container that says READY=1 is told to who waits for it, systemd or Podman.
+"""sd_notify(3): forward a container's READY=1 to systemd or Podman.
 
-The container gets a socket of its own on /run/notify, never the host's: what it can say by it is that it is ready, and
-nothing else. `create` makes the folder and the mount, `start` listens and passes the word on.
+The container gets its own socket in /run/notify, never the host's, so it can report readiness and nothing else.
+`create` makes the folder and the mount; `start` listens and forwards.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 from runtime.host.interrupt import waiting
 
 FOLDER = "notify"
-"""Of the container's directory below --root, which keeps it from other users of the host."""
+"""Inside the container's directory below --root, which other users of the host cannot enter."""
 
 SOCKET = "notify.sock"
 INSIDE = "/run/notify"
 VARIABLE = f"NOTIFY_SOCKET={INSIDE}/{SOCKET}"
 MESSAGE_MAX = 4096
 QUEUE_MAX = 1024
-"""More messages than wait in a socket (net.unix.max_dgram_qlen is 10, by systemd 512)."""
+"""More messages than a socket queues (net.unix.max_dgram_qlen: 10, with systemd 512)."""
 BARRIER_TIMEOUT = 30.0
-"""Seconds to wait until systemd has handled what it was told (sd_notify(3), BARRIER=1)."""
+"""Seconds to wait until systemd has processed our messages (sd_notify(3), BARRIER=1)."""
 
 
 def with_notify(config: Mapping[str, Any], directory: str) -> dict[str, Any]:
-    """config.json with the folder on /run/notify and the variable that names the socket in it."""
+    """Return config.json with the folder mounted on /run/notify and NOTIFY_SOCKET set."""
     process = dict(config["process"])
     process["env"] = [*(process.get("env") or ()), VARIABLE]
     options = ["bind", "ro", "nosuid", "nodev", "noexec"]
@@ -38,7 +38,7 @@ def with_notify(config: Mapping[str, Any], directory: str) -> dict[str, Any]:
 
 
 def make_folder(directory: int) -> None:
-    """In the container's directory. Its users, whoever they are inside, must be able to look into it."""
+    """Create the folder in the container's directory, readable for every user of the container."""
     os.mkdir(FOLDER, 0o755, dir_fd=directory)
     os.chmod(FOLDER, 0o755, dir_fd=directory)
 
@@ -47,9 +47,9 @@ class Listener:
     """The container's socket while `start` waits.
 
     Args:
-        directory: the container's.
+        directory: fd of the container's directory.
     Raises:
-        FileNotFoundError: its `create` was not told to make one.
+        FileNotFoundError: the container was created without a notify folder.
     """
 
     def __init__(self, directory: int) -> None:
@@ -57,12 +57,12 @@ class Listener:
         os.stat(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}/{SOCKET}")  # of a `start` that was killed
+            os.unlink(f"{path}/{SOCKET}")  # left by a `start` that was killed
         self.socket.bind(f"{path}/{SOCKET}")
         os.chmod(f"{path}/{SOCKET}", 0o777)
 
     def forward(self, pid: int, host: str) -> None:
-        """Wait until the container is ready, or its process `pid` has ended; then tell the socket `host`."""
+        """Wait until the container is ready, then notify the socket `host`; return early if process `pid` ends."""
         with self.socket:
             try:
                 pidfd = os.pidfd_open(pid)
@@ -82,7 +82,7 @@ class Listener:
         while more:
             with waiting():
                 ready = [fd for fd, _ in poller.poll()]
-            if pidfd in ready:  # what it said before is still heard, but not others without end
+            if pidfd in ready:  # still read what is queued, but a bounded number of messages
                 more -= 1
             if self.socket.fileno() not in ready:
                 return False
@@ -92,7 +92,7 @@ class Listener:
 
 
 def tell(host: str, pid: int) -> None:
-    """READY=1 and the container's pid; returns when it was handled, or after half a minute."""
+    """Send READY=1 and the container's pid; returns when they are processed, or after BARRIER_TIMEOUT."""
     address = "\0" + host[1:] if host.startswith("@") else host
     reader, writer = os.pipe()
     try:
@@ -100,7 +100,7 @@ def tell(host: str, pid: int) -> None:
             connection.settimeout(BARRIER_TIMEOUT)
             connection.connect(address)
             connection.send(f"MAINPID={pid}\nREADY=1\n".encode())
-            # The other side closes its copy of the fd when it comes to it, which is after what was sent before.
+            # The receiver closes its copy of the fd once it has processed all earlier messages.
             socket.send_fds(connection, [b"BARRIER=1"], [writer])
         os.close(writer)
         writer = -1
@@ -109,7 +109,7 @@ def tell(host: str, pid: int) -> None:
         with waiting():
             poller.poll(BARRIER_TIMEOUT * 1000)
     except OSError:
-        pass  # nobody waits there any more; the container runs all the same
+        pass  # nobody listens any more; the container runs regardless
     finally:
         os.close(reader)
         if writer >= 0:

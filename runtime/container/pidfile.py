@@ -1,4 +1,4 @@
-"""The pid file: callers parse its raw bytes, so it holds digits and nothing else."""
+"""The pid file. Callers parse its raw bytes, so it holds only digits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.host.paths import absolute
 
 
 def write_pid_file(path: str, pid: int) -> None:
-    """Write it under a hidden name, then rename: a reader sees all or nothing.
+    """Write a pid file atomically: to a hidden name, then rename.
 
     Raises:
         HostError: the directory cannot be written.
@@ -19,7 +19,7 @@ def write_pid_file(path: str, pid: int) -> None:
     temporary = f"{directory}/.{name}"
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # of one that was killed: it would be in the way for ever
+            os.unlink(temporary)  # left by a killed writer; O_EXCL would fail
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             os.write(fd, str(pid).encode())

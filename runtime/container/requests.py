@@ -1,4 +1,4 @@
-"""What a command line asks for, as values: the seam between cli and container."""
+"""Parsed requests: the interface between cli and container."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CgroupManager = Literal["cgroupfs", "systemd", "disabled"]
 
 @dataclass(frozen=True, slots=True)
 class FromImage:
-    """A container made of an image instead of a bundle: its bundle is written into its state directory.
+    """A container made from an image; its bundle is generated in its state directory.
 
-    config: the whole config.json, root.path aside. files: name to content, kept beside it for its mounts to bind.
-    store: path of the image store, which keeps the digests `chain` for as long as the container is there.
-    volumes: the named volumes it has, each with the owner, group and mode to make it with if it is not there.
+    config: the whole config.json, except root.path. files: name to content, written beside it as bind sources.
+    store: path of the image store, which keeps the digests in `chain` as long as the container exists.
+    volumes: named volumes, each with the owner, group and mode for creating it if it is missing.
     """
 
     config: Mapping[str, Any]
@@ -35,8 +35,8 @@ class CreateRequest:
     """`create` and `run`.
 
     bundle: directory with config.json; unused with `image`. console_socket, pidfd_socket: paths of unix sockets, "" for
-    none. preserve_fds: how many fds from 3 on are passed. environment: variables for the program beside its own.
-    notify: the container gets a socket on which it says that it is ready (`runtime.container.notify`).
+    none. preserve_fds: number of fds passed, from 3 on. environment: extra variables for the program.
+    notify: give the container a socket on which to report readiness (`runtime.container.notify`).
     keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
     """
 
@@ -60,8 +60,8 @@ class CreateRequest:
 class ExecRequest:
     """`exec`.
 
-    process: makes the whole process object of the container's own one, which it leaves as it is, and of what the
-    command line says. cgroup: a path below the container's cgroup, "" for the cgroup itself.
+    process: builds the process object from the container's own, which it does not modify, and the command line.
+    cgroup: a path below the container's cgroup, "" for the cgroup itself.
     """
 
     process: Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -76,10 +76,9 @@ class ExecRequest:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A process that was started; both fds are the caller's.
+    """A started process; the caller owns both fds.
 
-    pidfd: of the process. master: of its terminal when no console socket took it, else -1. notes: what it asked for and
-    did not get.
+    master: its terminal's master unless a console socket got it, else -1. notes: requests not granted.
     """
 
     pid: int

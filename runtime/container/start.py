@@ -1,4 +1,4 @@
-"""`start`: let a created container's init execute the user's program."""
+"""`start`: make a created container's init execute the user's program."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ KILLED_FOR_MEMORY = (
 
 
 def start(store: Store, container_id: str, notify_socket: str = "", *, background: bool = False) -> Record:
-    """Start a created container; returns when the program runs and the poststart hooks have.
+    """Start a created container; returns once the program is executed and the poststart hooks have run.
 
     Args:
-        notify_socket: who is to be told that the container says it is ready; then we return only after that.
-        background: do not wait for that here.
+        notify_socket: receives the container's readiness; if given, wait for that before returning.
+        background: wait for readiness in a thread instead.
     Raises:
-        StateError: it is not in the state created. HostError: a step or hook failed; the container is stopped then.
+        StateError: its status is not created. HostError: a step or hook failed; the container has been stopped.
     """
     listener: Listener | None = None
     with store.locked(container_id) as directory:
@@ -48,9 +48,9 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
                 f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
             )
         manager = manager_of(record)
-        if manager.paused():  # its init would hear nothing
+        if manager.paused():  # a frozen init would not answer
             raise StateError(f'cannot start a container in the paused state: "{container_id}"; resume it first')
-        if notify_socket and not store.started(record):  # before the program begins, which may speak at once
+        if notify_socket and not store.started(record):  # before the program starts: it may notify at once
             from runtime.container.notify import Listener
 
             with contextlib.suppress(FileNotFoundError):
@@ -64,9 +64,9 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
             try:
                 _talk(record, talk)
             except SteleError:
-                end(record, manager)  # of itself, init ends some time after it has told what failed
+                end(record, manager)  # init may take a while to end after reporting a failure
                 raise
-            finally:  # whatever came between: it is no longer one that waits
+            finally:  # whatever happened, it no longer waits for `start`
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(START_SOCKET, dir_fd=directory)
     try:
@@ -91,7 +91,7 @@ def _talk(record: Record, talk: socket.socket) -> None:
             raise failure.explain(report, _plan(record))
         if wire.KINDS[report.step] is model.Seccomp:
             send_listener(record.config, report.fd, record, "created")
-        elif report.fd >= 0:  # a terminal is `create`'s matter
+        elif report.fd >= 0:  # `create` handles terminals
             os.close(report.fd)
     if not is_alive(record) and killed_for_memory(record):
         raise HostError(KILLED_FOR_MEMORY)
@@ -100,7 +100,7 @@ def _talk(record: Record, talk: socket.socket) -> None:
 
 
 def _plan(record: Record) -> model.Plan:
-    """The plan that init executes, made again, so that its report can be told by the fields of config.json."""
+    """Rebuild the plan that init executes, to explain its report in terms of config.json."""
     from runtime.container.create import plan_create
 
     request = CreateRequest(bundle=record.bundle, rootless=record.rootless)
@@ -109,12 +109,12 @@ def _plan(record: Record) -> model.Plan:
 
 
 def killed_for_memory(record: Record) -> bool:
-    """Whether the OOM killer struck in the container."""
+    """Whether the OOM killer killed a process of the container."""
     return bool(manager_of(record).oom_kills())
 
 
 def send_listener(config: Mapping[str, Any], fd: int, record: Record, status: str) -> None:
-    """Give the seccomp listener to the agent at listenerPath, with the container process state (config-linux.md)."""
+    """Send the seccomp listener and the container process state to the agent at listenerPath (config-linux.md)."""
     from runtime.container.console import send_fd
 
     seccomp = (config.get("linux") or {}).get("seccomp") or {}

@@ -1,8 +1,8 @@
-"""What is known of a container, on disk: <root>/<id>/state.json, replaced atomically, locked by the directory itself.
+"""A container's record on disk: <root>/<id>/state.json, replaced atomically, locked through its directory.
 
 A container's directory holds: state.json; `cgroup`, a second record of the cgroup alone, written first, so that a
-container with a damaged state.json can still be killed; `start`, the socket that exists until it was started. Both
-records end in a checksum: hooks are run and processes killed by what they say.
+container with a damaged state.json can still be killed; `start`, a socket that exists until the container is started.
+Both records end in a checksum, because they decide which hooks are run and which processes are killed.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ STATE_FILE = "state.json"
 CGROUP_FILE = "cgroup"
 START_SOCKET = "start"
 CACHE = ".cache"
-"""Beside the containers below --root: what may be removed at any time."""
+"""A directory below --root, beside the containers; may be removed at any time."""
 ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
 STATE_MAX = 16 << 20
 PF_EXITING = 0x4
 SEAL = ', "checksum": "%08x"}'
-"""How a record ends, with the CRC-32 of all before it."""
+"""A record's last bytes: the CRC-32 of everything before them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExitInfo:
-    """How the container's process ended. signal: 0 for none; time: RFC 3339; oom: the OOM killer struck in its cgroup."""
+    """How the container's process ended. signal: 0 if none; time: RFC 3339; oom: the OOM killer acted in its cgroup."""
 
     status: int
     signal: int
@@ -54,9 +54,9 @@ class Record:
     """One container.
 
     created: RFC 3339 with nanoseconds. pid: 0 before the process exists. start_time: field 22 of /proc/PID/stat, in
-    ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: a cgroup manager's own record. config: config.json as it
-    was at creation. phase: "creating" until all is made. image: of a container of an image, else {}: "store", the path
-    of the image store; "upper", the directory that it writes to, as DEVICE:INODE; "veth", the name of its pair's host end.
+    ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: the cgroup manager's own record. config: config.json as of
+    creation. phase: "creating" until creation is complete. image: {} unless made from an image; "store": path of the
+    image store; "upper": the directory it writes to, as DEVICE:INODE; "veth": the host end of its veth pair.
     resctrl: its group (`runtime.host.resctrl.choose`), or {}.
     """
 
@@ -80,10 +80,10 @@ class Record:
 
 
 def check_id(container_id: str) -> str:
-    """Return a well-formed id.
+    """Return the id if it is well-formed.
 
     Raises:
-        StateError: it has other characters than runc allows, or is a name of stele's own.
+        StateError: it contains characters that runc does not allow, or is reserved.
     """
     if not ID.fullmatch(container_id) or container_id in (".", "..", CACHE):
         raise StateError(
@@ -94,31 +94,31 @@ def check_id(container_id: str) -> str:
 
 
 def now() -> str:
-    """The time as RFC 3339 with nanoseconds, UTC."""
+    """Return the current time as RFC 3339 with nanoseconds, UTC."""
     ns = time.time_ns()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09d}Z"
 
 
 def boot_id() -> str:
-    """The id of this boot of the kernel: a pid of another boot names nobody."""
+    """Return the id of the current boot: pids recorded in another boot are meaningless."""
     with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as f:
         return f.read(64).decode().strip()
 
 
 def process_stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time of a process, from /proc/PID/stat (proc(5)); None when it is gone."""
+    """Return a process's state letter and start time from /proc/PID/stat (proc(5)); None if it is gone."""
     found = stat_of(pid)
     return found and (found["state"].decode(), int(found["start"]))
 
 
 def is_exiting(pid: int) -> bool:
-    """Whether a process runs no code of its own any more: PF_EXITING in field 9 of /proc/PID/stat, or gone."""
+    """Whether a process no longer runs user code: PF_EXITING in field 9 of /proc/PID/stat, or gone."""
     found = stat_of(pid)
     return found is None or bool(int(found["flags"]) & PF_EXITING)
 
 
 def is_alive(record: Record) -> bool:
-    """Whether the container's own process runs: same start time, same boot, not a zombie."""
+    """Whether the container's init is alive: same start time, same boot, not a zombie."""
     if record.pid <= 0 or record.boot_id != boot_id():
         return False
     seen = process_stat(record.pid)
@@ -126,7 +126,7 @@ def is_alive(record: Record) -> bool:
 
 
 def state_document(record: Record, status: str, pid: int) -> dict[str, Any]:
-    """The state as the specification defines it (runtime.md "State"), with runc's rootfs and created."""
+    """Return the specification's state document (runtime.md "State"), plus runc's rootfs and created."""
     document: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "id": record.id,
@@ -146,7 +146,7 @@ class Store:
     """The containers below one --root.
 
     Args:
-        root: directory, made (0700) when the first container is.
+        root: directory, made (0700 and sticky) with the first container.
     """
 
     __slots__ = ("root",)
@@ -155,16 +155,16 @@ class Store:
         self.root = root
 
     def path(self, container_id: str) -> str:
-        """The directory of a container that may or may not exist."""
+        """Return the directory of a container, which need not exist."""
         return f"{self.root}/{check_id(container_id)}"
 
     def owner(self, container_id: str) -> str:
-        """What tells a container from those of the same ID below other roots, while this root is there."""
+        """Return a name that differs from that of the same ID below another root, as long as this root exists."""
         found = os.stat(self.root)
         return f"{found.st_dev}:{found.st_ino}/{container_id}"
 
     def ids(self) -> list[str]:
-        """All ids, sorted; [] when nothing was ever created. What is no directory is no container."""
+        """Return all ids, sorted; [] if the root does not exist. Non-directories are ignored."""
         try:
             with os.scandir(self.root) as entries:
                 names = [e.name for e in entries if ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
@@ -180,13 +180,13 @@ class Store:
         """
         path = self.path(container_id)
         try:
-            # Sticky: what tidies up an $XDG_RUNTIME_DIR leaves such a directory alone (XDG Base Directory Specification).
+            # Sticky: exempt from cleanup of $XDG_RUNTIME_DIR (XDG Base Directory Specification).
             if not os.path.isdir(self.root):
                 os.makedirs(self.root, mode=0o1700, exist_ok=True)
             os.mkdir(path, 0o700)
         except FileExistsError as e:
             if e.filename == self.root:
-                raise HostError(f"--root {self.root}: it is no directory; choose another with --root") from None
+                raise HostError(f"--root {self.root}: it is not a directory; choose another with --root") from None
             raise AlreadyExists(
                 f'container with given ID already exists: "{container_id}"; choose another id or delete it'
             ) from None
@@ -220,7 +220,7 @@ class Store:
             except BaseException:
                 os.close(fd)
                 raise
-            # Deleted, and perhaps made again, while we waited: then this fd locks nothing.
+            # If it was deleted, and perhaps recreated, while we waited, this fd locks nothing.
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(path).st_ino == os.fstat(fd).st_ino:
                     return fd
@@ -228,7 +228,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, container_id: str) -> Iterator[int]:
-        """`lock` for a with statement. Raises SteleError: a signal ended the wait (`runtime.host.interrupt`)."""
+        """`lock` as a context manager. Raises SteleError: a signal ended the wait (`runtime.host.interrupt`)."""
         with waiting():
             fd = self.lock(container_id)
         try:
@@ -237,12 +237,12 @@ class Store:
             os.close(fd)
 
     def write(self, directory: int, record: Record) -> None:
-        """Replace the record: after a crash there is the old one or the new one, whole."""
+        """Replace the record atomically: a crash leaves the old one or the new one."""
         replace(directory, CGROUP_FILE, _sealed(dict(record.cgroup)))
         replace(directory, STATE_FILE, _sealed(_document(record)))
 
     def read(self, container_id: str) -> Record:
-        """The record of a container.
+        """Return the record of a container.
 
         Raises:
             NotFound: no such container. NewerState: a newer stele made it. StateError: its record is damaged.
@@ -254,13 +254,13 @@ class Store:
             if not os.path.isdir(path):
                 raise NotFound(f'container "{container_id}" does not exist; `stele list` shows those that do') from None
             raise StateError(
-                f'container "{container_id}" does not exist: it is being created or removed; what a killed command '
-                "left of it goes with delete --force"
+                f'container "{container_id}" does not exist: it is being created or removed; if a killed command left '
+                "it so, use delete --force"
             ) from None
         return _parse(container_id, f"{path}/{STATE_FILE}", content)
 
     def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
-        """The second record of the cgroup, for a container whose state.json is damaged; None when it is too."""
+        """Return the separate cgroup record, for a container whose state.json is damaged; None if it is unusable, too."""
         try:
             content = _content(f"{self.path(container_id)}/{CGROUP_FILE}")
             return dict(json.loads(content)) if _whole(content) else None
@@ -268,13 +268,13 @@ class Store:
             return None
 
     def blank(self, container_id: str) -> bool:
-        """Whether its creator died before anything was recorded: then nothing of it can exist in the kernel."""
+        """Whether its creator died before recording anything; then it has no kernel objects."""
         return set(os.listdir(self.path(container_id))) <= {temporary(CGROUP_FILE)}
 
     def remove(self, container_id: str) -> None:
-        """Remove the container's directory; nothing of a root file system is in it.
+        """Remove the container's directory, which holds no part of a root file system.
 
-        The records go last: where this is interrupted, what is left can still be listed and deleted.
+        The records go last, so after an interruption the container can still be listed and deleted.
         """
         path = self.path(container_id)
         records = (STATE_FILE, CGROUP_FILE)
@@ -286,7 +286,7 @@ class Store:
         os.rmdir(path)
 
     def unrecorded(self, container_id: str) -> bool:
-        """Whether there is no state.json: nothing was made yet, or all was ended and it is being removed."""
+        """Whether there is no state.json: the container is being created or removed."""
         return not os.path.exists(f"{self.path(container_id)}/{STATE_FILE}")
 
     def busy(self, container_id: str) -> bool:
@@ -300,20 +300,20 @@ class Store:
         return False
 
     def started(self, record: Record) -> bool:
-        """Whether the program of a live container runs: `start` removes the socket that init waits at.
+        """Whether a live container was started: `start` removes the socket that init waits on.
 
-        A `start` that was killed could not: then init's executable tells, which is not init's own any more.
+        A killed `start` may not have removed it; then check whether the process still executes init's binary.
         """
         if not os.path.exists(f"{self.path(record.id)}/{START_SOCKET}"):
             return True
         try:
             return not is_init(record.pid)
-        except OSError:  # not ours to look at, or just ended
+        except OSError:  # no permission, or it has just ended
             return False
 
 
 def _remove_directory(path: str, name: str) -> None:
-    """The bundle of a container of an image."""
+    """Remove a subdirectory, such as the generated bundle of a container made from an image."""
     from runtime.images.files import remove_tree
 
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -324,28 +324,28 @@ def _remove_directory(path: str, name: str) -> None:
 
 
 def _document(record: Record) -> dict[str, Any]:
-    """What `_parse` reads. The config is large and only read, so it is not copied as dataclasses.asdict would."""
+    """Return the record as `_parse` reads it. dataclasses.asdict would copy the large config needlessly."""
     document = {f.name: getattr(record, f.name) for f in fields(Record)}
     return document if record.exit is None else {**document, "exit": asdict(record.exit)}
 
 
 def _sealed(document: dict[str, Any]) -> bytes:
-    """A record as it is on disk, which is JSON still."""
+    """Serialize a record with its checksum; the result is still JSON."""
     content = json.dumps(document)[:-1].encode()
     return content + (SEAL % zlib.crc32(content)).encode()
 
 
 def _whole(content: bytes) -> bool:
-    """Whether these are the bytes of a record that `_sealed` made."""
+    """Whether the checksum that `_sealed` appended is intact."""
     end = len(content) - len(SEAL % 0)
     return end > 0 and content[end:] == (SEAL % zlib.crc32(content[:end])).encode()
 
 
 def _content(path: str) -> bytes:
-    """What a file holds; b"", which is no record, of anything else that is in its place.
+    """Return a file's content, or b"", which is not a valid record, if it is not a regular file.
 
     Raises:
-        FileNotFoundError: nothing is there. PermissionError: it is not ours to read.
+        FileNotFoundError: nothing is there. PermissionError: it may not be read.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -363,7 +363,7 @@ def _content(path: str) -> bytes:
 def _parse(container_id: str, path: str, content: bytes) -> Record:
     damaged = f'the state of container "{container_id}" is damaged ({path}); remove the container: stele delete --force {container_id}'
     try:
-        value = json.loads(content.decode("utf-8"))  # bytes would be tried as other encodings too
+        value = json.loads(content.decode("utf-8"))  # given bytes, json.loads would also try UTF-16 and UTF-32
     except ValueError:
         raise StateError(damaged) from None
     if not isinstance(value, dict):
@@ -371,7 +371,7 @@ def _parse(container_id: str, path: str, content: bytes) -> Record:
     version = value.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise NewerState(
-            f'container "{container_id}" was made by a newer stele (state format {version}); use that one for it'
+            f'container "{container_id}" was made by a newer stele (state format {version}); use that version'
         )
     if not _whole(content):
         raise StateError(damaged)

@@ -1,4 +1,4 @@
-"""Relay between the caller's terminal and a container's: raw mode, both directions, window size."""
+"""Relay between the caller's terminal and a container's: raw mode, both directions, window size changes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Protocol
 
 CHUNK = 65536
 END_OF_FILE = b"\x04"
-"""As a terminal says it."""
+"""Ctrl-D, the terminal's end-of-file character."""
 
 
 class Signals(Protocol):
-    """Signals for the process: an fd to poll, what to do when it is readable, and what is done by that for SIGWINCH."""
+    """Signals for the process. When `fd` is readable, call `pass_on`, which calls `resized` for SIGWINCH."""
 
     fd: int
     resized: Callable[[], None] | None
@@ -30,19 +30,19 @@ class Relay:
     """Copies stdin to a pty's master and the master to stdout until the process ends.
 
     Args:
-        master: the pty's master; closed at exit. pidfd: of the process. signals: what its caller gets for it.
+        master: the pty's master; closed at exit. pidfd: of the process. signals: those to forward to it.
     """
 
     def __init__(self, master: int, pidfd: int, signals: Signals) -> None:
         self.master, self.pidfd, self.signals = master, pidfd, signals
         self.saved: list[object] | None = None
-        self.typed = self.shown = b""  # on its way to the program, and from it
+        self.typed = self.shown = b""  # bytes not yet written to the program, and from it
         self.input_ended = False
 
     def __enter__(self) -> Relay:
         if os.isatty(0):
             self.saved = termios.tcgetattr(0)
-            tty.setraw(0, termios.TCSANOW)  # at once: what was typed ahead is for the program
+            tty.setraw(0, termios.TCSANOW)  # TCSANOW: keep what was typed ahead, for the program
             self.signals.resized = self._resize
             self._resize()
         return self
@@ -60,14 +60,14 @@ class Relay:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
     def run(self) -> None:
-        """Copy until the terminal has no other end, or the process is over and its output read.
+        """Copy until the other end of the terminal is closed, or the process has ended and its output is read.
 
-        Nothing here waits for one side alone: a program that writes before it reads what was pasted would wait for us.
+        Never block on one side alone: a program may write before it reads pasted input, and both would wait forever.
         """
         os.set_blocking(self.master, False)
         ended = False
         while True:
-            looked = not self.shown  # else the master is not asked whether it has more
+            looked = not self.shown  # otherwise the master is not polled for more output
             ready = self._ready(ended=ended)
             if self.signals.fd in ready:
                 self.signals.pass_on()
@@ -83,7 +83,7 @@ class Relay:
             ended = ended or self.pidfd in ready
 
     def _ready(self, *, ended: bool) -> set[int]:
-        """Wait; which of our fds can do what is wanted of them, or have an error to tell."""
+        """Wait for events; returns the fds that are ready or have an error."""
         poller = select.poll()
         poller.register(self.signals.fd, select.POLLIN)
         if not ended:
@@ -98,7 +98,7 @@ class Relay:
         return {fd for fd, _ in poller.poll(0 if ended and not self.shown else None)}
 
     def _exchange(self) -> bool:
-        """With the master, which does not block; False when the last slave of it was closed and its output read."""
+        """Write to and read from the non-blocking master; False if its last slave is closed and its output read."""
         if self.typed:
             self.typed = _put(self.master, self.typed)
         if self.shown:
@@ -116,9 +116,9 @@ class Relay:
         try:
             self.typed = os.read(0, CHUNK)
         except BlockingIOError:
-            return  # another who has it, too, was quicker
+            return  # another reader of the same file was quicker
         except OSError as e:
-            if e.errno != errno.EIO:  # of a terminal that was hung up
+            if e.errno != errno.EIO:  # EIO: the terminal was hung up
                 raise
         if not self.typed:
             self.input_ended = True
@@ -126,10 +126,10 @@ class Relay:
 
 
 def _put(fd: int, data: bytes) -> bytes:
-    """Write what fd takes now; what is left. PIPE_BUF bytes do not block what poll(2) called ready."""
+    """Write what fd accepts now; returns the rest. Up to PIPE_BUF bytes do not block after poll(2) reports ready."""
     try:
         return data[os.write(fd, data[: select.PIPE_BUF]) :]
-    except BlockingIOError:  # our caller may have made it so
+    except BlockingIOError:  # our caller may have set O_NONBLOCK
         return data
-    except OSError:  # a pipe or terminal whose other end was closed, a full disk: no reason to end the program
+    except OSError:  # other end closed, disk full: no reason to end the program
         return b""

@@ -1,4 +1,4 @@
-"""Wait for the end of a container that is somebody else's child, and find out how it ended."""
+"""Wait for a container that is not our child, and find out how it ended."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from runtime.host.exits import wait_status
 
 
 def wait_for_end(store: Store, container_id: str) -> ExitInfo | None:
-    """Wait; returns how it ended and keeps that in the state. None when nobody knows any more.
+    """Wait for a container to end; record and return how. None if that can no longer be found out.
 
     Raises:
-        NotFound: no such container, also when it was deleted meanwhile and its end was not seen.
+        NotFound: no such container, or it was deleted before we saw it end.
     """
     record = store.read(container_id)
     if record.exit is not None or not record.pid:
@@ -30,12 +30,12 @@ def wait_for_end(store: Store, container_id: str) -> ExitInfo | None:
         with store.locked(container_id) as directory:
             store.write(directory, replace(store.read(container_id), exit=info))
     except NotFound:
-        pass  # deleted at once; the caller still learns what it waited for
+        pass  # already deleted; the caller still gets the result
     return info
 
 
 def _status(record: Record) -> int | None:
-    """The wait status, once it has ended: also of a zombie that its parent has not looked at yet."""
+    """Wait for the process to end; returns its wait status, also if it is a zombie not yet reaped by its parent."""
     if record.boot_id != boot_id():
         return None
     with contextlib.ExitStack() as stack:

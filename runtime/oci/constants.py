@@ -1,4 +1,4 @@
-"""Names of the specification and the kernel's numbers for them: one table for planning, validation and `features`."""
+"""The specification's names and the kernel's numbers for them, shared by planning, validation and `features`."""
 
 from __future__ import annotations
 
@@ -112,23 +112,23 @@ MOUNT_ATTRS: dict[str, tuple[int, int]] = {
 """mount_setattr(2): option -> (MOUNT_ATTR_* bits to set, bits to clear)."""
 
 MOUNT_ATTRS_RECURSIVE: dict[str, tuple[int, int]] = {f"r{name}": masks for name, masks in MOUNT_ATTRS.items()}
-"""config.md "Linux mount options": the same for a whole tree."""
+"""config.md "Linux mount options": the recursive variants."""
 
 PROPAGATION: dict[str, tuple[int, bool]] = {
     f"{prefix}{name}": (flag, bool(prefix))
     for name, flag in (("unbindable", 1 << 17), ("private", 1 << 18), ("slave", 1 << 19), ("shared", 1 << 20))
     for prefix in ("", "r")
 }
-"""mount(2): option -> (MS_* flag, whole tree)."""
+"""mount(2): option -> (MS_* flag, recursive)."""
 
 OTHER_MOUNT_OPTIONS: tuple[str, ...] = (
     "acl", "async", "bind", "defaults", "dirsync", "idmap", "iversion", "lazytime", "loud", "mand", "noacl", "noiversion",
     "nolazytime", "nomand", "rbind", "remount", "ridmap", "silent", "src-nofollow", "sync", "tmpcopyup",
 )  # fmt: skip
-"""mount(8), config.md "Linux mount options", and crun's src-nofollow: what is neither an attribute nor propagation."""
+"""Options that are neither attribute nor propagation: mount(8), config.md "Linux mount options", crun's src-nofollow."""
 
 HOOKS: tuple[str, ...] = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-"""config.md "POSIX-platform Hooks", in the order of a container's life."""
+"""config.md "POSIX-platform Hooks", in lifecycle order."""
 
 POLICIES: dict[str, int] = {
     "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
@@ -155,7 +155,7 @@ MEMORY_MODES: dict[str, int] = {
 MEMORY_FLAGS: dict[str, int] = {
     "MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15,
 }  # fmt: skip
-"""set_mempolicy(2): flag of a mode -> bit."""
+"""set_mempolicy(2): mode flag -> bit."""
 
 PERSONALITIES: dict[str, int] = {"LINUX": 0x0000, "LINUX32": 0x0008}
 """personality(2): domain -> number."""

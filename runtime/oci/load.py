@@ -1,4 +1,4 @@
-"""Read and check the documents of a bundle: what comes out of here may be planned."""
+"""Load and validate a bundle's documents; the results are valid input for planning."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from runtime.errors import ConfigError, HostError
 from runtime.oci import rules, validate
 
 MAX_DOCUMENT = 4 << 20
-"""Bytes. A document is held in memory and hashed with a seed that is fixed when stele is built."""
+"""In bytes. Documents are held in memory, in dicts whose hash seed is fixed when stele is built."""
 
 
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""In JSON, where a backslash may stand for itself."""
+"""An escaped NUL character in JSON; a doubled backslash escapes itself."""
 
 
 def load_config(bundle: str) -> dict[str, Any]:
-    """config.json of a bundle directory.
+    """Load and check config.json of a bundle directory.
 
     Raises:
-        HostError: the bundle or its config.json cannot be read. ConfigError: it is not what the specification says.
+        HostError: the bundle or its config.json cannot be read. ConfigError: it violates the specification.
     """
     if not os.path.isdir(bundle):
         if os.path.exists(bundle):
@@ -36,10 +36,10 @@ def load_config(bundle: str) -> dict[str, Any]:
 
 
 def load_document(path: str, *, advice: str, pipe: bool = False) -> dict[str, Any]:
-    """A JSON object from a regular file of bounded size, or from a pipe where that may be.
+    """Load a JSON object of bounded size from a regular file or, if allowed, a pipe.
 
     Raises:
-        HostError: it cannot be read. ConfigError: it is no JSON object, or has a NUL character.
+        HostError: it cannot be read. ConfigError: it is not a JSON object, or contains a NUL character.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe else os.O_NONBLOCK))
@@ -56,19 +56,19 @@ def load_document(path: str, *, advice: str, pipe: bool = False) -> dict[str, An
     if nul:
         line = content.count(b"\n", 0, nul.start()) + 1
         raise ConfigError(
-            "", f'"{path}" has a NUL character (\\u0000) in line {line}; nothing in it can hold one: remove it'
+            "", f'"{path}" has a NUL character (\\u0000) in line {line}; no field may contain one: remove it'
         )
     return parse_document(content, path)
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def parse_document(content: bytes, name: str) -> dict[str, Any]:
-    """A JSON object from bytes; NaN and lone surrogates are refused."""
+    """Parse a JSON object; NaN and lone surrogates are refused."""
     if len(content) > MAX_DOCUMENT:
-        raise ConfigError("", f'"{name}" is larger than {MAX_DOCUMENT >> 20} MiB; no honest document is')
+        raise ConfigError("", f'"{name}" is larger than {MAX_DOCUMENT >> 20} MiB; make it smaller')
     try:
         value = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
         json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -85,7 +85,7 @@ def parse_document(content: bytes, name: str) -> dict[str, Any]:
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """config.json against the schema, and what the schema cannot say.
+    """Check config.json against the schema, and against the rules that a schema cannot express.
 
     Raises:
         ConfigError: the first fault.
@@ -96,14 +96,14 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def check_process(process: Mapping[str, Any]) -> None:
-    """A process object of its own, as exec --process reads it."""
+    """Check a standalone process object, as read by exec --process."""
     validate.check("process", process)
     for fault in rules.process_faults(process, "process"):
         raise ConfigError(fault.path, fault.problem)
 
 
 def without_nulls(value: Any) -> Any:
-    """The same document without members that are null: Go's encoders write them for "not set"."""
+    """Return the document without null members, which Go's encoders write for "not set"."""
     if isinstance(value, dict):
         return {k: without_nulls(v) for k, v in value.items() if v is not None}
     return [without_nulls(v) for v in value] if isinstance(value, list) else value

@@ -1,12 +1,12 @@
-"""Numbers that strangers write as text."""
+"""Strict parsing of numbers from untrusted text."""
 
 from __future__ import annotations
 
 
 def decimal(text: str, most: int) -> int | None:
-    """0..most from ASCII digits and nothing else; None if it is none, or beyond.
+    """Parse 0..most from ASCII digits only; None if malformed or out of range.
 
-    Python's own int() takes the digits of all scripts, signs, spaces and underscores, and fails at 4300 digits.
+    int() would accept digits of all scripts, signs, spaces and underscores, and raises beyond 4300 digits.
     """
     if not (text.isascii() and text.isdecimal()) or len(text) > len(str(most)) + 8:
         return None

@@ -1,4 +1,4 @@
-"""What the specification asks of config.json beyond its schema: fields that need each other, names, repetitions."""
+"""The specification's rules for config.json beyond its schema: dependent fields, valid names, duplicates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UTS_SYSCTLS = {"kernel.hostname": "hostname", "kernel.domainname": "domainname"}
 
 
 def faults(config: Mapping[str, Any]) -> list[Fault]:
-    """All faults of a document that fits the schema, in its order."""
+    """Return all faults of a document that conforms to the schema, in document order."""
     linux = config.get("linux") or {}
     kinds = {n["type"] for n in linux.get("namespaces") or ()}
     return [
@@ -45,7 +45,7 @@ def faults(config: Mapping[str, Any]) -> list[Fault]:
 def _presence(config: Mapping[str, Any]) -> Iterator[Fault]:
     process = config.get("process")
     if process is None:
-        yield Fault("process", "is missing; it says what the container runs")
+        yield Fault("process", "is missing; it defines what the container runs")
     elif not process.get("args"):
         yield Fault("process.args", "is empty; name the program to run")
     if config.get("root") is None:
@@ -53,13 +53,13 @@ def _presence(config: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def process_faults(process: Mapping[str, Any], path: str) -> Iterator[Fault]:
-    """Faults of a process object."""
+    """Yield the faults of a process object."""
     seen = set()
     for i, limit in enumerate(process.get("rlimits") or ()):
         if limit["type"] not in RLIMITS:
-            yield Fault(f"{path}.rlimits[{i}].type", f"{limit['type']!r} is no limit; names look like RLIMIT_NOFILE")
+            yield Fault(f"{path}.rlimits[{i}].type", f"unknown limit {limit['type']!r}; names look like RLIMIT_NOFILE")
         if limit["type"] in seen:
-            yield Fault(f"{path}.rlimits[{i}].type", f"{limit['type']} is there twice; remove one")
+            yield Fault(f"{path}.rlimits[{i}].type", f"duplicate {limit['type']}; remove one")
         seen.add(limit["type"])
     if not str(process.get("cwd", "/")).startswith("/"):
         yield Fault(f"{path}.cwd", f"{process['cwd']!r} is not absolute; begin it with /")
@@ -75,7 +75,7 @@ def _namespaces(linux: Mapping[str, Any], kinds: set[str]) -> Iterator[Fault]:
     seen = set()
     for i, namespace in enumerate(linux.get("namespaces") or ()):
         if namespace["type"] in seen:
-            yield Fault(f"linux.namespaces[{i}].type", f"{namespace['type']!r} is there twice; remove one")
+            yield Fault(f"linux.namespaces[{i}].type", f"duplicate {namespace['type']!r}; remove one")
         seen.add(namespace["type"])
         path = namespace.get("path")
         if path and not path.startswith("/"):
@@ -97,21 +97,21 @@ def _hooks(hooks: Mapping[str, Any]) -> Iterator[Fault]:
             if not hook["path"].startswith("/"):
                 yield Fault(f"hooks.{kind}[{i}].path", f"{hook['path']!r} is not absolute; begin it with /")
             if hook.get("args") and not hook["args"][0]:
-                yield Fault(f"hooks.{kind}[{i}].args[0]", "is empty; it is the program's own name")
+                yield Fault(f"hooks.{kind}[{i}].args[0]", "is empty; it must be the program's name")
             for j, entry in enumerate(hook.get("env") or ()):
                 if entry[:1] in ("", "="):
                     yield Fault(f"hooks.{kind}[{i}].env[{j}]", f"{entry!r} is not NAME=VALUE")
 
 
 def _sysctls(config: Mapping[str, Any], sysctls: Mapping[str, str], kinds: set[str]) -> Iterator[Fault]:
-    """A sysctl that is not of one of the container's namespaces would change the host."""
+    """Refuse sysctls outside the container's own namespaces: they would change the host."""
     for key in sysctls:
         path, name = f"linux.sysctl.{key}", key.replace("/", ".")
         needed = _namespace_of(name)
         if not all(part and part != ".." for part in key.replace(".", "/").split("/")):
-            yield Fault(path, "is no name of a sysctl; it looks like net.ipv4.ip_forward")
+            yield Fault(path, "is not a valid sysctl name; names look like net.ipv4.ip_forward")
         elif needed is None:
-            yield Fault(path, "belongs to the host, not to a namespace; set it there, and remove it here")
+            yield Fault(path, "belongs to the host, not to a namespace; remove it here and set it on the host")
         elif needed not in kinds:
             yield Fault(
                 path, f'needs a {needed} namespace; add {{"type": "{needed}"}} to linux.namespaces, or remove it'
@@ -121,22 +121,22 @@ def _sysctls(config: Mapping[str, Any], sysctls: Mapping[str, str], kinds: set[s
 
 
 def _net_devices(devices: Mapping[str, Any]) -> Iterator[Fault]:
-    """The kernel moves a device before it renames it, so one that gets a name it cannot have would be lost."""
+    """Check device names first: the kernel moves a device before renaming it, so a bad name would lose the device."""
     taken = set()
     for host, device in devices.items():
         name = (device or {}).get("name") or host
         for wrong in dict.fromkeys(name for name in (host, name) if not device_name(name)):
             yield Fault(
                 "linux.netDevices",
-                f"{ascii(wrong)[:60]} is no name of a network device; use 1 to 15 bytes without / : % and white space",
+                f"invalid network device name {ascii(wrong)[:60]}; use 1 to 15 bytes without / : % and white space",
             )
         if name in taken:
-            yield Fault(f"linux.netDevices.{host}", f"another device becomes {name!a} too; choose another name")
+            yield Fault(f"linux.netDevices.{host}", f"another device also gets the name {name!a}; choose another name")
         taken.add(name)
 
 
 def device_name(name: str) -> bool:
-    """Whether the kernel takes a name as it is: dev_valid_name() of net/core/dev.c, and no pattern for it to fill in."""
+    """Whether the kernel accepts a name literally: dev_valid_name() in net/core/dev.c, and no % pattern to fill in."""
     raw = name.encode()
     return 0 < len(raw) <= 15 and name not in (".", "..") and not set(raw) & set(b"/:% \t\n\v\f\r\xa0")
 

@@ -1,4 +1,4 @@
-"""What `stele spec` writes: a config.json to start from."""
+"""The config.json template that `stele spec` writes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
 
 
 def spec_template(*, rootless: bool) -> dict[str, Any]:
-    """A whole config.json: a shell on a read-only root.
+    """Return a complete config.json: a shell on a read-only root.
 
     Args:
-        rootless: for an ordinary user: a user namespace that maps the caller to root, and nothing that needs more.
+        rootless: map the caller to root in a user namespace, and leave out everything that needs privileges.
     """
     devpts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     mounts = [

@@ -1,4 +1,7 @@
-"""Documents against the specification's schemas: a quick yes by compiled code, or every fault by its JSON path."""
+"""Validate documents against the specification's schemas.
+
+Compiled code accepts valid documents quickly; otherwise a slower walk lists every fault with its JSON path.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +29,19 @@ NAMES: dict[type, str] = {
 }  # fmt: skip
 TYPES: dict[str, type] = {"string": str, "boolean": bool, "integer": int, "object": dict, "array": list}
 SHOWN = 60
-"""Characters of a wrong value that are quoted."""
+"""Maximum characters quoted of a wrong value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. path: as `mounts[3].destination`, "" for the document; problem: what is wrong and what it must be."""
+    """One fault. path: such as `mounts[3].destination`, "" for the document; problem: what is wrong, and what to do."""
 
     path: str
     problem: str
 
 
 def check(kind: Kind, document: object) -> None:
-    """Raises ConfigError for the first fault, if there is any."""
+    """Raise ConfigError for the first fault, if any."""
     if CHECKS[kind](document):
         return
     found = faults(kind, document)
@@ -46,7 +49,7 @@ def check(kind: Kind, document: object) -> None:
 
 
 def faults(kind: Kind, document: object) -> list[Fault]:
-    """All faults of a document, in its order."""
+    """Return all faults of a document, in document order."""
     if CHECKS[kind](document):
         return []
     schema = schema_of(kind)
@@ -54,7 +57,7 @@ def faults(kind: Kind, document: object) -> list[Fault]:
 
 
 def schema_of(kind: Kind) -> dict[str, Any]:
-    """The JSON Schema of a kind of document, from beside this module: in a folder, or inside the executable."""
+    """Load the JSON Schema of a kind of document, stored beside this module: in a folder or inside the executable."""
     path = f"{os.path.dirname(__file__)}/schema/{kind}.json"
     loader = globals().get("__loader__")
     if loader is not None:
@@ -67,7 +70,7 @@ def schema_of(kind: Kind) -> dict[str, Any]:
 
 
 def kind_of(document: dict[str, Any]) -> Kind:
-    """Which kind of document this is, by the fields that only it has."""
+    """Detect the kind of a document by its distinctive fields."""
     if "ociVersionMin" in document or "ociVersionMax" in document:
         return "features"
     if "status" in document and "bundle" in document:
@@ -90,7 +93,7 @@ def _walk(root: dict[str, Any], schema: dict[str, Any], value: Any, path: str) -
         schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
     if "enum" in schema:
         if type(value) is not str or value not in schema["enum"]:
-            yield Fault(path, f"{_shown(value)} is not known; use one of {', '.join(schema['enum'])}")
+            yield Fault(path, f"unknown value {_shown(value)}; use one of {', '.join(schema['enum'])}")
         return
     wanted = TYPES[schema["type"]]
     if not _is(value, wanted):
@@ -111,7 +114,7 @@ def _walk(root: dict[str, Any], schema: dict[str, Any], value: Any, path: str) -
 
 
 def _is(value: object, wanted: type) -> bool:
-    """Exactly this type: true is no integer here."""
+    """Whether value has exactly this type; true does not count as an integer."""
     return type(value) is wanted
 
 
@@ -125,4 +128,4 @@ def _limits(schema: dict[str, Any], value: Any, path: str) -> Iterator[Fault]:
     if "minItems" in schema and len(value) < schema["minItems"]:
         yield Fault(path, f"needs at least {schema['minItems']} element(s)")
     if "pattern" in schema and not re.search(schema["pattern"], value):
-        yield Fault(path, f"{_shown(value)} does not look right; it must match {schema['pattern']}")
+        yield Fault(path, f"{_shown(value)} is malformed; it must match {schema['pattern']}")

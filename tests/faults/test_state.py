@@ -83,7 +83,7 @@ def test_both_records_wrecked(stele: Runtime, bundle: BundleFactory) -> None:
     mark = os.getxattr(cgroup, MARK)
     os.removexattr(cgroup, MARK)
     done = stele("delete", "--force", name)
-    assert done.returncode == 1 and "cgroup is not known" in done.stderr, done.stderr
+    assert done.returncode == 1 and "cgroup is unknown" in done.stderr, done.stderr
     assert not ended(pid)
     os.setxattr(cgroup, MARK, mark)
     assert "had lost its state" in stele("delete", "--force", name).stderr

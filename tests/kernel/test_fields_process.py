@@ -250,7 +250,7 @@ def test_sysctls_by_both_separators(inside: Inside) -> None:
     ("sysctl", "words"),
     [
         ("vm.swappiness", "belongs to the host"),
-        ("kernel.shmmax/../../vm/swappiness", "is no name of a sysctl"),
+        ("kernel.shmmax/../../vm/swappiness", "is not a valid sysctl name"),
         ("user.max_user_namespaces", "needs a user namespace"),
     ],
 )
@@ -420,7 +420,7 @@ def answer_until(listener: int, value: int, done: Callable[[], bool]) -> int:
 def test_no_agent_no_container(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     done = stele("run", "-b", bundle(["true"], {"linux": notifying(tmp_path)}), stele.id())
     assert done.returncode == 1
-    assert f'linux.seccomp.listenerPath "{tmp_path}/agent": cannot hand over the file descriptor' in done.stderr
+    assert f'linux.seccomp.listenerPath "{tmp_path}/agent": cannot send the file descriptor' in done.stderr
 
 
 # --- terminals ----------------------------------------------------------------------------------------------------

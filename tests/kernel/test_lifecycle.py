@@ -215,7 +215,7 @@ def test_list_of_a_root_that_is_not_there(stele: Runtime, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "none: no such file or directory; " in done.stderr
     assert (
-        "/etc/hostname: it is no directory; "
+        "/etc/hostname: it is not a directory; "
         in subprocess.run(
             [*stele.argv, "--root", "/etc/hostname", "list"], capture_output=True, text=True, check=False
         ).stderr

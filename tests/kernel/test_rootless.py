@@ -247,7 +247,7 @@ def another_uid(config: dict[str, Any]) -> None:
         (mapping(RANGE - 5, 10), "/usr/bin/newuidmap refused the id mappings"),
         (groups, "process.user.additionalGids: a rootless container cannot have additional groups; remove them"),
         (limits, "Delegate="),
-        (another_uid, "process.user 5:5: cannot take its identity"),
+        (another_uid, "process.user 5:5: cannot switch to it"),
     ],
     ids=["no-user-namespace", "root", "beyond-the-range", "groups", "limits", "unmapped"],
 )

@@ -78,7 +78,7 @@ def test_an_upper_layer_is_the_directory_that_was_looked_at(stele: Runtime, imag
     told = Runtime(stele.root, stele.token, [str(double)])
     done = told("--store", images.path, "run", "--image", images.made("plain"), "--upper", tmp_path, told.id(), "true")
     assert done.returncode == 1
-    assert f'--upper "{tmp_path}": another directory has taken its place' in done.stderr
+    assert f'--upper "{tmp_path}": it was replaced by another directory' in done.stderr
 
 
 @pytest.mark.parametrize("name", ["upper", "work"])
@@ -100,7 +100,7 @@ def test_an_upper_layer_is_one_containers_at_a_time(stele: Runtime, run: Run, im
     assert stele("--store", images.path, "create", "--image", image, "--upper", upper, first, **null).returncode == 0
     refused = run(image, "--upper", link, sh="true")
     assert refused.returncode == 1
-    assert f'container "{first}" writes to it; give each container a directory of its own' in refused.stderr
+    assert f'container "{first}" already uses it; give each container its own directory' in refused.stderr
     stele.ok("delete", "--force", first)
     ok(run(image, "--upper", upper, sh="true"))
 

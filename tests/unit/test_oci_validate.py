@@ -154,7 +154,7 @@ def config(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"ociVersion": "2.0.0"}, "ociVersion", "does not look right"),
+        ({"ociVersion": "2.0.0"}, "ociVersion", "is malformed"),
         ({"process": None}, "process", "is missing"),
         ({"process__args": []}, "process.args", "is empty"),
         ({"root": None}, "root", "is missing"),
@@ -167,7 +167,7 @@ def config(**changes: Any) -> dict[str, Any]:
         (
             {"linux__namespaces": [{"type": "pid"}, {"type": "pid"}, {"type": "uts"}]},
             "linux.namespaces[1].type",
-            "twice",
+            "duplicate",
         ),
         ({"linux__namespaces": [{"type": "uts", "path": "x"}]}, "linux.namespaces[0].path", "not absolute"),
         ({"linux__namespaces": [{"type": "pid"}]}, "hostname", "needs a uts namespace"),
@@ -177,14 +177,18 @@ def config(**changes: Any) -> dict[str, Any]:
             "needs a user namespace",
         ),
         ({"linux__sysctl": {"kernel.panic": "1"}}, "linux.sysctl.kernel.panic", "belongs to the host"),
-        ({"linux__sysctl": {"../x": "1"}}, "linux.sysctl.../x", "is no name of a sysctl"),
+        ({"linux__sysctl": {"../x": "1"}}, "linux.sysctl.../x", "is not a valid sysctl name"),
         ({"linux__sysctl": {"kernel.hostname": "b"}}, "linux.sysctl.kernel.hostname", "contradicts hostname"),
         *(
-            ({"linux__netDevices": {"veth0": {"name": name}}}, "linux.netDevices", "is no name of a network device")
+            ({"linux__netDevices": {"veth0": {"name": name}}}, "linux.netDevices", "invalid network device name")
             for name in ("../x", "a/b", "eth%d", "a b", "a:b", "..", "\u00e9" * 8, "a\u00a0")
         ),
-        ({"linux__netDevices": {"x" * 70000: {"name": "eth0"}}}, "linux.netDevices", "is no name of a network"),
-        ({"linux__netDevices": {"a": {"name": "b"}, "b": {}}}, "linux.netDevices.b", "another device becomes 'b' too"),
+        ({"linux__netDevices": {"x" * 70000: {"name": "eth0"}}}, "linux.netDevices", "invalid network device name"),
+        (
+            {"linux__netDevices": {"a": {"name": "b"}, "b": {}}},
+            "linux.netDevices.b",
+            "another device also gets the name 'b'",
+        ),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -208,7 +212,7 @@ def test_dev_versions_are_accepted() -> None:
     [
         (b"{", "not valid JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
         (b"[]", "must hold a JSON object, not list"),
-        (b'{"a": NaN}', "NaN is no JSON number"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
         (b'{"a": "\\ud800"}', "not valid JSON"),
         (b"\xff", "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),

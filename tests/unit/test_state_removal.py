@@ -126,5 +126,5 @@ def test_what_is_no_directory_is_no_container(store: Store) -> None:
 
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "root").touch()
-    with pytest.raises(HostError, match="root: it is no directory; choose another with --root"):
+    with pytest.raises(HostError, match="root: it is not a directory; choose another with --root"):
         Store(f"{tmp_path}/root").make("c")
