@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bundles import packages, recipe
 from tests.vm.guest import Guest
 from tests.vm.machine import REPO, Machine
 
@@ -29,7 +30,9 @@ NOT_TAKEN = ["build/vm", "build/vagrant", "build/bench", "build/launcher/pgo"]
 
 
 def pack(out: Path) -> None:
-    """This tree, with what is built, as a tar."""
+    """This tree, with what is built and the packages that bundles are made of, as a tar: the guest has no network."""
+    for name in recipe.names():
+        packages.fetch(recipe.load(name).text["packages"], REPO / "build/cache")
     excluded = [f"--exclude=./{name}" for name in NOT_TAKEN]
     done = subprocess.run(["tar", "--create", "--file", out, "--directory", REPO, *excluded, "."], check=False)
     if done.returncode > 1:  # 1: a file was changed meanwhile
