@@ -48,7 +48,7 @@ def test_where_there_is_not_even_a_null_device(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
     done = subprocess.run(["/stele", "run", "x"], capture_output=True, check=False, preexec_fn=inside(tmp_path))
     assert done.stderr == (
-        b"stele run failed: /proc/self/mountinfo is missing, by which cgroups are found; mount a procfs on /proc\n"
+        b"stele run failed: cannot find the cgroup2 mount because /proc/self/mountinfo is missing; mount procfs on /proc\n"
     )
 
 

@@ -85,11 +85,11 @@ def test_annotations() -> None:
     [
         ("PIDs", "[uint32 1]", "is set by stele itself"),
         ("Slice", "'x.slice'", "is set by stele itself"),
-        ("x", "1", "no name of a systemd property"),
-        ("Ab-c", "1", "no name of a systemd property"),
-        ("TimeoutStopSec", "'5'", "no number of seconds"),
-        ("TimeoutStopSec", "-5", "no number of seconds"),
-        ("KillMode", "control-group", "no GVariant text"),
+        ("x", "1", "not a valid systemd property name"),
+        ("Ab-c", "1", "not a valid systemd property name"),
+        ("TimeoutStopSec", "'5'", "not a number of seconds"),
+        ("TimeoutStopSec", "-5", "not a number of seconds"),
+        ("KillMode", "control-group", "not valid GVariant text"),
     ],
 )
 def test_annotations_refused(name: str, value: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Cgroups v2: one manager for each container, by cgroupfs, by systemd's scopes, or none."""
+"""Cgroup v2 managers, one per container: cgroupfs, systemd scopes, or disabled."""
 
 from __future__ import annotations
 
@@ -14,72 +14,72 @@ Kind = Literal["cgroupfs", "systemd", "disabled"]
 
 
 class Manager(Protocol):
-    """What a container needs of its cgroup.
+    """The operations that a container needs on its cgroup.
 
-    A cgroup that is not there, or is not this container's (any more), is no error for what asks or removes: it has
-    no processes, is not paused, and is gone.
+    Queries and removal do not fail if the cgroup is missing or belongs to another container: it then has no
+    processes, is not paused, and counts as removed.
     """
 
     @property
     def path(self) -> str:
-        """The cgroup's directory below the mount, "" for none."""
+        """The absolute path of the cgroup's directory, "" if there is none."""
 
     def record(self) -> dict[str, Any]:
-        """What state.json keeps, so that `from_record` finds the cgroup again.
+        """The entry for state.json from which `from_record` finds the cgroup again.
 
-        Made durable before `prepare` or `attach`, it names what these are about to make; made durable once more
-        after them, it has the cgroup's id and cannot mean another.
+        It must be saved twice: before `prepare` or `attach`, to name what they are about to create, and after them,
+        when it also holds the cgroup's id and cannot match another cgroup.
         """
 
     def prepare(self, writes: Sequence[CgroupWrite]) -> None:
-        """Make the cgroup, with the controllers that `writes` need, and apply them.
+        """Create the cgroup, enable the controllers that `writes` need, and apply the writes.
 
         Raises:
-            ConfigError: a controller is missing. HostError: the cgroup is used, frozen, or refused; what was made
-            by this call is gone again, unless it can already have processes: then `destroy` removes it.
+            ConfigError: a controller is missing. HostError: the cgroup is in use, frozen, or cannot be created.
+            What this call created has been removed again, unless it may already contain processes; call `destroy` then.
         """
 
     def fd(self) -> int:
-        """The cgroup's directory for clone3(2), -1 where the process is put in later or stays; the manager's."""
+        """The cgroup's directory for clone3(2), owned by the manager; -1 if the process is not cloned into a cgroup."""
 
     def attach(self, pid: int) -> None:
-        """Put a process in that was not born there."""
+        """Move a process into the cgroup."""
 
     def delegate(self, uid: int) -> None:
-        """Let this user make cgroups in it; its own limits stay out of reach."""
+        """Let this user create cgroups below it, but not change its own limits."""
 
     def open(self, below: str) -> int:
-        """The directory of the cgroup, or of one below it, for an exec; the caller's; -1 for none."""
+        """Open the cgroup, or one below it, for an exec. Returns an fd that the caller owns, or -1 for none."""
 
     def open_beside(self, pid: int) -> int:
-        """The directory of the cgroup that a process of the container is in by now; the caller's; -1 for none."""
+        """Open the cgroup that a process of the container is in now. Returns an fd that the caller owns, or -1."""
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
-        """Write limits. Raises ConfigError or HostError with the field."""
+        """Apply limits. Raises ConfigError or HostError, which name the field."""
 
     def apply_devices(self, program: bytes) -> None:
-        """Attach a device filter, in place of the one before."""
+        """Attach a device filter, replacing the previous one."""
 
     def freeze(self) -> None:
-        """Stop all processes; returns when they have stopped."""
+        """Freeze all processes and wait until they are frozen."""
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Thaw the processes."""
 
     def paused(self) -> bool:
-        """Whether it is frozen."""
+        """Whether the cgroup is frozen."""
 
     def kill(self) -> None:
-        """SIGKILL to every process in it and below, until none is left."""
+        """Kill every process in the cgroup and below it, and wait until none is left."""
 
     def signal(self, number: int) -> int:
-        """A signal to every process in it and below; how many got it."""
+        """Send a signal to every process in the cgroup and below it. Returns how many received it."""
 
     def pids(self, *, recursive: bool = True) -> list[int]:
-        """The processes in it."""
+        """The pids in the cgroup, by default including those below it."""
 
     def oom_kills(self) -> int:
-        """How often the OOM killer struck in it."""
+        """The number of OOM kills in the cgroup."""
 
     def destroy(self) -> None:
         """Remove the cgroup and those below it. Call `kill` first."""
@@ -94,14 +94,14 @@ def open_manager(
     annotations: Mapping[str, str] | None = None,
     owner: str = "",
 ) -> Manager:
-    """The manager for a new container.
+    """Return the manager for a new container.
 
     Args:
         cgroups_path: linux.cgroupsPath.
-        annotations: of config.json; org.systemd.property.NAME go to systemd.
-        owner: the container among those of all --root (`Store.owner`); `find` finds its cgroup by that.
+        annotations: from config.json; org.systemd.property.NAME are passed to systemd.
+        owner: identifies the container across all --root directories (`Store.owner`); `find` looks for it.
     Raises:
-        ConfigError: the path or an annotation cannot be meant. HostError: no cgroup2 hierarchy, no systemd.
+        ConfigError: the path or an annotation is invalid. HostError: there is no cgroup2 hierarchy, or no systemd.
     """
     if kind == "disabled":
         from runtime.host.cgroups.disabled import DisabledManager
@@ -126,7 +126,7 @@ def open_manager(
 
 
 def find(owner: str) -> Manager | None:
-    """The manager of a container whose record is lost, by the mark of its cgroup; None if it has none."""
+    """Find the manager of a container whose record is lost by its cgroup's mark; None if it has no cgroup."""
     from runtime.host.cgroups import cgroupfs
 
     try:
@@ -136,10 +136,10 @@ def find(owner: str) -> Manager | None:
 
 
 def from_record(record: Mapping[str, Any]) -> Manager:
-    """The manager of an existing container.
+    """Return the manager of an existing container.
 
     Raises:
-        ConfigError: another version of stele wrote the record, and this one does not know it.
+        ConfigError: another version of stele wrote the record and this one does not understand it.
     """
     kind = record.get("manager")
     if kind == "cgroupfs":
@@ -154,7 +154,7 @@ def from_record(record: Mapping[str, Any]) -> Manager:
         from runtime.host.cgroups.disabled import DisabledManager
 
         return DisabledManager()
-    raise ConfigError("cgroup", f"the state names no cgroup manager that this stele knows: {kind!r}")
+    raise ConfigError("cgroup", f"unknown cgroup manager {kind!r} in state.json; another version of stele wrote it")
 
 
 __all__ = ["CgroupWrite", "Kind", "Manager", "find", "from_record", "mount_point", "open_manager"]

@@ -1,7 +1,7 @@
-"""A connection to systemd's manager: its own socket, or the D-Bus bus where that cannot be used.
+"""A connection to systemd's manager: through its private socket, or the D-Bus bus if that is unavailable.
 
-Its own socket spares the bus a message for each of our signals, needs no dbus-daemon on the host, and is what systemctl
-uses. Source: D-Bus specification, "Authentication Protocol"; org.freedesktop.systemd1(5).
+The private socket needs no dbus-daemon, keeps our traffic off the bus, and is what systemctl uses.
+Source: D-Bus specification, "Authentication Protocol"; org.freedesktop.systemd1(5).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from runtime.errors import HostError
 
 NAME, PATH, MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
-VERSION = re.compile(r"\D*([0-9]{1,9})")  # of "252.39-1~deb12u2" or "v257-2"
+VERSION = re.compile(r"\D*([0-9]{1,9})")  # e.g. "252.39-1~deb12u2" or "v257-2"
 TIMEOUT = 30.0
-"""Seconds for systemd to answer, and to start or stop a unit."""
+"""Seconds to wait for a reply, and for a unit to start or stop."""
 
 
 class Refused(HostError):
-    """systemd says no. name: of the D-Bus error."""
+    """systemd returned an error; `name` is the D-Bus error's name."""
 
     def __init__(self, problem: str, name: str) -> None:
         super().__init__(problem)
@@ -30,7 +30,7 @@ class Refused(HostError):
 
 
 def addresses(*, user: bool) -> Iterator[tuple[str, bool]]:
-    """(socket, whether it is systemd's own) in the order to try; a leading NUL is an abstract one."""
+    """Yield (socket, whether it is systemd's private one) in the order to try; a leading NUL means abstract."""
     if not user:
         yield "/run/systemd/private", True
         bus = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/dbus/system_bus_socket")
@@ -46,10 +46,10 @@ def addresses(*, user: bool) -> Iterator[tuple[str, bool]]:
 
 
 class Bus:
-    """One conversation; use it in a with statement.
+    """One connection; use it in a with statement.
 
     Args:
-        user: systemd of the user, not of the system.
+        user: connect to the user's systemd instead of the system's.
     Raises:
         HostError: systemd cannot be reached.
     """
@@ -67,7 +67,7 @@ class Bus:
                 self._bus_call("Hello")
         except (OSError, EOFError) as e:
             self.socket.close()
-            raise HostError(f"--systemd-cgroup: systemd does not talk to us: {e}; use --cgroup-manager cgroupfs") from e
+            raise HostError(f"--systemd-cgroup: cannot talk to systemd: {e}; use --cgroup-manager cgroupfs") from e
 
     @staticmethod
     def _connect(user: bool) -> tuple[socket.socket, bool]:
@@ -88,10 +88,10 @@ class Bus:
         )
 
     def _authenticate(self) -> None:
-        """By the socket's credentials alone: in a user namespace we do not know the uid that systemd sees.
+        """Authenticate by socket credentials alone: in a user namespace we do not know the uid that systemd sees.
 
-        All lines go at once, as systemd's own clients send them. Were BEGIN sent after the answer, a busy systemd would
-        read it together with our first call, and not look at that before something else comes.
+        Send all lines at once, as systemd's own clients do. If BEGIN were sent after the reply, a busy systemd could
+        read it together with our first call and not process that call until more data arrives.
         """
         self.socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
         said = b""
@@ -132,11 +132,11 @@ class Bus:
                 elif reply.header.fields.get(HeaderFields.reply_serial) == self.serial:
                     break
         except (OSError, EOFError) as e:
-            raise HostError(f"systemd does not answer {what}: {e}; see the journal of systemd") from e
+            raise HostError(f"no reply from systemd to {what}: {e}; see systemd's journal") from e
         if reply.header.message_type is MessageType.error:
             name = reply.header.fields.get(HeaderFields.error_name, "")
             said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else "no reason given"
-            raise Refused(f"systemd refuses {what}: {said} ({name})", name)
+            raise Refused(f"systemd refused {what}: {said} ({name})", name)
         body: tuple[Any, ...] = reply.body
         return body
 
@@ -153,7 +153,7 @@ class Bus:
         """Call a method of the manager.
 
         Raises:
-            Refused: systemd's own words. HostError: no answer.
+            Refused: systemd returned an error. HostError: no reply.
         """
         from jeepney import DBusAddress, new_method_call
 
@@ -161,10 +161,10 @@ class Bus:
         return self._exchange(new_method_call(address, method, signature or None, body), method)
 
     def job(self, method: str, signature: str, body: tuple[Any, ...], unit: str) -> None:
-        """Call a method that makes a job for a unit, and wait until the job is done.
+        """Call a method that starts a job for a unit, and wait for the job.
 
         Raises:
-            Refused: at once. HostError: the job failed or takes too long.
+            Refused: systemd rejected the call. HostError: the job failed or timed out.
         """
         if not self.private:
             rule = f"type='signal',path='{PATH}',interface='{MANAGER}',member='JobRemoved',arg2='{unit}'"
@@ -172,7 +172,7 @@ class Bus:
         (job,) = self.call(method, signature, body)
         result = self._job_result(job, method, unit)
         if result not in ("done", "skipped"):
-            raise HostError(f"systemd could not do {method} of {unit}: {result}; see `systemctl status {unit}`")
+            raise HostError(f"systemd job failed: {method} of {unit}: {result}; see `systemctl status {unit}`")
 
     def _job_result(self, job: str, method: str, unit: str) -> str:
         from jeepney import HeaderFields, MessageType
@@ -192,7 +192,7 @@ class Bus:
                 self.signals.append(message)
 
     def version(self) -> int:
-        """systemd's, the number that comes first; 0 where it tells none."""
+        """systemd's major version; 0 if it cannot be parsed."""
         from jeepney import DBusAddress, Properties
 
         address = DBusAddress(PATH, bus_name=NAME, interface=MANAGER)
@@ -201,7 +201,7 @@ class Bus:
         return int(number[1]) if number else 0
 
     def unit_property(self, unit: str, interface: str, name: str) -> Any:
-        """A property of a unit. Raises Refused where there is no such unit."""
+        """A property of a unit. Raises Refused if there is no such unit."""
         from jeepney import DBusAddress, Properties
 
         (path,) = self.call("GetUnit", "s", (unit,))

@@ -1,4 +1,4 @@
-"""A cgroup made and removed by us (cgroup-v2.rst)."""
+"""The cgroupfs manager: stele creates and removes the cgroup itself (cgroup-v2.rst)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from runtime.plan.resources import CgroupWrite
 FREEZE_TIMEOUT = 10.0
 KILL_TIMEOUT = 10.0
 REMOVE_TIMEOUT = 5.0
-"""Seconds to wait for the kernel; a process in an uninterruptible sleep may take longer than anybody wants to wait."""
+"""Seconds to wait for the kernel; a process in uninterruptible sleep may take longer."""
 
 MARK = "user.stele"
-"""Extended attribute of a container's cgroup: the token of the record that it belongs to, a space, and its owner, by
-which it is found when that record is lost."""
+"""Extended attribute of a container's cgroup: its record's token, a space, and the owner. `find` uses the owner if the
+record is lost."""
 
 ACCOUNTING = ("cpu", "io", "memory", "pids")
-"""Controllers that are enabled wherever that is possible: what callers read of them (docker stats, the kubelet) counts
-only while they are on. That they are missing is no error unless a limit needs one."""
+"""Controllers to enable wherever possible, because docker stats and the kubelet read their counters. A missing one is
+an error only if a limit needs it."""
 
 DELEGATE = "/sys/kernel/cgroup/delegate"
 BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
@@ -33,16 +33,16 @@ NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_below(root: int, relative: str) -> int:
-    """A cgroup's directory by its path below an open one; the caller's. Raises FileNotFoundError."""
+    """Open a cgroup by its path below an open one; the caller owns the fd. Raises FileNotFoundError."""
     return openat2(root, relative or ".", DIRECTORY, resolve=BENEATH)
 
 
 def _unmake(parts: Sequence[str], made: Sequence[int]) -> None:
-    """Remove the cgroups that are the path's first `made` + 1 components, unless somebody uses them by now."""
+    """Remove the cgroups at these depths of the path, unless they are in use by now."""
     root, _ = open_root()
     try:
         for depth in reversed(made):
-            # Not there, busy, or another's: then it is not ours to remove.
+            # Missing, busy or someone else's: not ours to remove.
             with contextlib.suppress(OSError):
                 parent = open_below(root, "/".join(parts[:depth]))
                 try:
@@ -54,9 +54,9 @@ def _unmake(parts: Sequence[str], made: Sequence[int]) -> None:
 
 
 def find(owner: str) -> CgroupfsManager | None:
-    """The cgroup that is marked as this owner's, wherever it is; None if there is none.
+    """Find the cgroup marked with this owner anywhere in the hierarchy; None if there is none.
 
-    What containers made in their own is not searched: they could make any number of cgroups.
+    Containers' cgroups are not descended into, because a container can create any number of cgroups.
     """
     root, _ = open_root()
     pending = [""]
@@ -65,7 +65,7 @@ def find(owner: str) -> CgroupfsManager | None:
             relative = pending.pop()
             try:
                 fd = open_below(root, relative)
-            except OSError:  # gone, or deeper than a path reaches: then it is nobody's that we made
+            except OSError:  # gone, or deeper than PATH_MAX: not one of ours
                 continue
             try:
                 mark = _mark_of(fd)
@@ -145,7 +145,7 @@ class CgroupfsManager:
             fd = self._make({w.controller: w.field for w in writes if w.controller})
         except OSError as e:
             if self.rootless and not writes and e.errno in NOT_PERMITTED:
-                return  # nothing is asked of the cgroup, so the caller's own will do
+                return  # no limits requested, so the caller's own cgroup will do
             raise self._cannot_make(e) from e
         self._fd = fd
         limits.apply(fd, limits.concrete(fd, writes))
@@ -154,17 +154,19 @@ class CgroupfsManager:
         number = e.errno or 0
         advice = "correct linux.cgroupsPath"
         if number in NOT_PERMITTED:
-            advice = "run stele in a cgroup that is delegated to you (systemd-run --user --scope -p Delegate=yes), or choose one"
+            advice = (
+                "run stele in a cgroup delegated to you (systemd-run --user --scope -p Delegate=yes), or choose one"
+            )
         elif number == errno.EAGAIN:
-            advice = "a cgroup above allows no more below it (cgroup.max.descendants, cgroup.max.depth)"
+            advice = "an ancestor's cgroup.max.descendants or cgroup.max.depth is reached"
         return HostError(
-            f"linux.cgroupsPath: cannot make the cgroup {self.path}: {os.strerror(number)}; {advice}", number
+            f"linux.cgroupsPath: cannot create the cgroup {self.path}: {os.strerror(number)}; {advice}", number
         )
 
     def _make(self, wanted: Mapping[str, str]) -> int:
-        """Make the cgroup and those above it that are missing, and claim it; its fd, the caller's.
+        """Create the cgroup and its missing parents, and claim it. Returns an fd that the caller owns.
 
-        On failure those that it made are gone again.
+        On failure, the cgroups it created are removed again.
         """
         parts = self.relative.split("/")
         here, _ = open_root()
@@ -188,24 +190,24 @@ class CgroupfsManager:
         return here
 
     def _claim(self, fd: int) -> None:
-        """Make sure that the cgroup is free for us, and mark it.
+        """Check that the cgroup is unused, and mark it.
 
         Raises:
-            HostError: it is used, frozen (a process born there would never run), or cannot hold processes.
+            HostError: it is in use, frozen (a process cloned into it would never run), or cannot hold processes.
         """
         events = tree.read(fd, "cgroup.events")
         problem = ""
         if tree.flag(events, "populated"):
             problem = "has processes; end them, or choose another path"
         elif tree.flag(events, "frozen"):
-            problem = "is frozen; write 0 to its cgroup.freeze or to that of the cgroups above, or choose another path"
+            problem = "is frozen; write 0 to its cgroup.freeze or an ancestor's, or choose another path"
         elif tree.read(fd, "cgroup.type").strip() not in ("domain", "domain threaded"):
-            problem = "is in a threaded cgroup, which takes no new processes; choose another path"
+            problem = "is in a threaded cgroup, which does not accept new processes; choose another path"
         else:
             try:
                 self._mark(fd)
             except FileExistsError:
-                problem = "belongs to another container of stele; delete that, or choose another path (of a container that is lost: rmdir it)"
+                problem = "belongs to another stele container; delete that container or choose another path (if the container is lost, rmdir the cgroup)"
         if problem:
             raise HostError(f"linux.cgroupsPath: the cgroup {self.path} {problem}")
         self.ident = os.fstat(fd).st_ino
@@ -214,7 +216,7 @@ class CgroupfsManager:
         os.setxattr(fd, MARK, f"{self.token} {self.owner}".encode(), os.XATTR_CREATE)
 
     def _enable(self, fd: int, wanted: Mapping[str, str], where: str) -> None:
-        """Give controllers to the children of a cgroup: those that limits need, and for accounting those it has."""
+        """Enable controllers for a cgroup's children: all that limits need, and those available for accounting."""
         have = set(tree.read(fd, "cgroup.subtree_control").split())
         if have.issuperset(wanted) and have.issuperset(ACCOUNTING):
             return
@@ -223,8 +225,8 @@ class CgroupfsManager:
             raise limits.missing_controller(controller, wanted[controller], where, rootless=self.rootless)
         missing = [c for c in offered if c not in have and (c in wanted or c in ACCOUNTING)]
         if missing and tree.has_own_processes(fd):
-            # The kernel would let some be enabled (cpu, pids), but then no cgroup below could hold a process:
-            # cgroup-v2.rst "Threads".
+            # The kernel would enable some (cpu, pids), but then no cgroup below could hold a process
+            # (cgroup-v2.rst "Threads").
             missing = [c for c in missing if c in wanted]
             if missing:
                 raise self._not_enabled(missing[0], wanted[missing[0]], where, errno.EBUSY)
@@ -233,20 +235,20 @@ class CgroupfsManager:
         try:
             tree.write(fd, "cgroup.subtree_control", " ".join(f"+{c}" for c in missing))
         except OSError:
-            for controller in missing:  # all or none it was: now those that can be, and the error for one that must be
+            for controller in missing:  # the write is all-or-nothing; retry one by one
                 self._enable_one(fd, controller, wanted.get(controller, ""), where)
 
     def _enable_one(self, fd: int, controller: str, field: str, where: str) -> None:
         try:
             tree.write(fd, "cgroup.subtree_control", f"+{controller}")
         except OSError as e:
-            if field:  # else for accounting only: "wherever that is possible"
+            if field:  # otherwise it is only for accounting, where failure is allowed
                 raise self._not_enabled(controller, field, where, e.errno or 0) from e
 
     @staticmethod
     def _not_enabled(controller: str, field: str, where: str, number: int) -> HostError:
         advice = {
-            errno.EBUSY: "a cgroup with processes of its own cannot share out controllers; move them below it, or choose another path",
+            errno.EBUSY: "a cgroup with its own processes cannot enable controllers for its children; move the processes into a child, or choose another path",
             errno.EACCES: "have it delegated to you (Delegate= of user@.service), or remove the limit",
             errno.EPERM: "have it delegated to you (Delegate= of user@.service), or remove the limit",
         }.get(number, "the kernel does not allow it there; remove the limit")
@@ -263,20 +265,20 @@ class CgroupfsManager:
         tree.write(self._directory(), "cgroup.procs", str(pid))
 
     def delegate(self, uid: int) -> None:
-        """Give the cgroup to a user, so that the payload can make cgroups in it, without changing its own limits.
+        """Let a user create cgroups below this one, without giving them its limits.
 
         Args:
-            uid: the owner of the container's user namespace, as the host numbers it.
+            uid: host uid of the owner of the container's user namespace.
         """
         fd = self._directory()
         os.chown(fd, uid, -1)
         try:
-            with open(DELEGATE) as f:  # the kernel's own list of the files that are safe to give away
+            with open(DELEGATE) as f:  # the kernel's list of files that are safe to delegate
                 names = f.read().split()
         except FileNotFoundError:
             names = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # of a controller that is not enabled here
+            with contextlib.suppress(FileNotFoundError):  # its controller is not enabled here
                 os.chown(name, uid, -1, dir_fd=fd, follow_symlinks=False)
 
     # --- using it ---
@@ -291,7 +293,7 @@ class CgroupfsManager:
             return unmarked and self.fresh and not tree.flag(tree.read(fd, "cgroup.events"), "populated")
 
     def _directory(self) -> int:
-        """The container's cgroup, open. Raises FileNotFoundError when there is none that is the container's."""
+        """The fd of the container's cgroup. Raises FileNotFoundError if it is missing or not the container's."""
         if self._fd < 0:
             root, _ = open_root()
             try:
@@ -307,20 +309,20 @@ class CgroupfsManager:
     def open(self, below: str = "") -> int:
         parts = [p for p in below.split("/") if p and p != "."]
         if ".." in parts:
-            raise StateError(f'--cgroup "{below}" leaves the container\'s cgroup; name one below it')
+            raise StateError(f'--cgroup "{below}" leaves the container\'s cgroup; use one below it')
         gone = StateError(f"the container's cgroup {self.path} is gone")
         try:
             directory = self._directory()
         except FileNotFoundError:
             if self.rootless and not parts and not self.ident:
-                return -1  # it never had one: `prepare` was not permitted to
+                return -1  # it never had one: `prepare` lacked the permission
             raise gone from None
         try:
             return open_below(directory, "/".join(parts))
         except FileNotFoundError:
             if not parts:
                 raise gone from None
-            raise StateError(f'--cgroup "{below}": the container has no such cgroup; name one that it has') from None
+            raise StateError(f'--cgroup "{below}": the container has no such cgroup; use one that exists') from None
 
     def open_beside(self, pid: int) -> int:
         path = cgroup_of(pid)
@@ -341,7 +343,7 @@ class CgroupfsManager:
         limits.change(fd, limits.concrete(fd, writes))
 
     def _enable_above(self, fd: int, writes: Sequence[CgroupWrite]) -> None:
-        """Enable, from the top down, controllers that the cgroup has not yet: nothing needed them when it was made."""
+        """Enable missing controllers from the top down: no limit needed them when the cgroup was created."""
         wanted = {w.controller: w.field for w in writes if w.controller}
         if wanted.keys() <= set(tree.read(fd, "cgroup.controllers").split()):
             return
@@ -381,15 +383,15 @@ class CgroupfsManager:
         if not tree.wait_event(fd, "frozen", value=True, timeout=FREEZE_TIMEOUT):
             tree.write(fd, "cgroup.freeze", "0")
             raise HostError(
-                f"the container could not be paused within {FREEZE_TIMEOUT:.0f} s: a process in it does not stop (it waits "
-                "for a device, or a tracer holds it); it goes on as before"
+                f"the container could not be paused within {FREEZE_TIMEOUT:.0f} s: one of its processes does not freeze (it "
+                "is waiting for a device or held by a tracer); the container keeps running"
             )
 
     def thaw(self) -> None:
         fd = self._existing("resumed")
         tree.write(fd, "cgroup.freeze", "0")
         if not tree.wait_event(fd, "frozen", value=False, timeout=FREEZE_TIMEOUT):
-            raise HostError(f"the container is still frozen: a cgroup above {self.path} is; resume that")
+            raise HostError(f"the container is still frozen because a cgroup above {self.path} is; thaw that one")
 
     def _existing(self, done: str) -> int:
         try:
@@ -417,8 +419,8 @@ class CgroupfsManager:
             ended = tree.kill_one_by_one(fd, KILL_TIMEOUT)
         if not ended:
             raise HostError(
-                f"processes of the container are still there {KILL_TIMEOUT:.0f} s after SIGKILL: {self.pids()}; "
-                "they wait for a device or a file system; try again when it answers"
+                f"the container still has processes {KILL_TIMEOUT:.0f} s after SIGKILL: {self.pids()}; "
+                "they are waiting for a device or a file system; try again when it responds"
             )
 
     def oom_kills(self) -> int:
@@ -454,7 +456,7 @@ class CgroupfsManager:
         except OSError as e:
             raise HostError(
                 f"cannot remove the cgroup {self.path}: {os.strerror(e.errno or 0)}; "
-                f"it has processes {self.pids()[:10]}: end them and try again",
+                f"it still has processes {self.pids()[:10]}; end them and try again",
                 e.errno or 0,
             ) from e
         finally:

@@ -1,4 +1,4 @@
-"""No cgroup of its own: --cgroup-manager disabled."""
+"""The manager for --cgroup-manager disabled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.plan.resources import CgroupWrite
 
 
 class DisabledManager:
-    """The container stays in its caller's cgroup; whatever needs one of its own is refused."""
+    """Leaves the container in the caller's cgroup and refuses whatever needs its own."""
 
     path = ""
 

@@ -1,6 +1,6 @@
-"""GVariant text, as annotations for systemd have it (GLib, "GVariant Text Format"), to D-Bus values.
+"""Convert GVariant text, as used in systemd annotations, to D-Bus values (GLib, "GVariant Text Format").
 
-Without dictionaries, maybes and byte strings, which no property of a scope needs.
+Dictionaries, maybes and byte strings are not supported; no scope property needs them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ DEEPEST = 8
 
 
 def parse(text: str) -> tuple[str, Any]:
-    """One value: (D-Bus signature, value as jeepney takes it).
+    """Parse one value into (D-Bus signature, value for jeepney).
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: the text is malformed; the message says how.
     """
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
@@ -44,30 +44,30 @@ def parse(text: str) -> tuple[str, Any]:
     while at < len(text):
         match = TOKEN.match(text, at)
         if not match:
-            raise ValueError(f"nothing known begins at {text[at : at + 10]!r}")
+            raise ValueError(f"syntax error at {text[at : at + 10]!r}")
         tokens.append((match.lastgroup or "", match[match.lastgroup or 0]))
         at = match.end()
     reader = _Reader(tokens)
     result = reader.value("", 0)
     if reader.at != len(tokens):
-        raise ValueError(f"something follows the value: {tokens[reader.at][1]!r}")
+        raise ValueError(f"unexpected text after the value: {tokens[reader.at][1]!r}")
     return result
 
 
 class _Reader:
-    """Reads values off a list of (kind, text)."""
+    """Parses values from a list of (kind, text) tokens."""
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self.tokens, self.at = tokens, 0
 
     def next(self) -> tuple[str, str]:
         if self.at == len(self.tokens):
-            raise ValueError("it ends too soon")
+            raise ValueError("unexpected end of text")
         self.at += 1
         return self.tokens[self.at - 1]
 
     def value(self, wanted: str, depth: int) -> tuple[str, Any]:
-        """The next value; `wanted` is its signature where that is known, else ""."""
+        """Parse the next value; `wanted` is its signature if known, else ""."""
         if depth > DEEPEST:
             raise ValueError("it is nested too deeply")
         kind, text = self.next()
@@ -90,24 +90,24 @@ class _Reader:
             inner = self.value("", depth + 1)
             self._expect(">")
             return self._checked("v", inner, wanted)
-        raise ValueError(f"{text!r} is no value")
+        raise ValueError(f"{text!r} is not a value")
 
     def _number(self, text: str, wanted: str) -> tuple[str, Any]:
         whole = re.fullmatch(r"[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)", text)
         if wanted == "d" or (not wanted and not whole):
             return "d", float(text)
         if not whole:
-            raise ValueError(f"{text} is no whole number")
+            raise ValueError(f"{text} is not an integer")
         number = int(text, 16 if "x" in text.lower() else 10)
         signature = wanted or "i"
         low, high = RANGES.get(signature, (1, 0))
         if not low <= number <= high:
-            raise ValueError(f"{text} does not fit the type {signature!r}")
+            raise ValueError(f"{text} is out of range for type {signature!r}")
         return signature, number
 
     def _array(self, wanted: str, depth: int) -> tuple[str, Any]:
         if wanted and not wanted.startswith("a"):
-            raise ValueError(f"an array is no value of type {wanted!r}")
+            raise ValueError(f"an array is not of type {wanted!r}")
         item = wanted[1:]
         values: list[Any] = []
         while self.tokens[self.at : self.at + 1] != [("mark", "]")]:
@@ -135,10 +135,10 @@ class _Reader:
 
     def _expect(self, mark: str) -> None:
         if self.next() != ("mark", mark):
-            raise ValueError(f"a {mark!r} is missing")
+            raise ValueError(f"missing {mark!r}")
 
     @staticmethod
     def _checked(signature: str, value: Any, wanted: str) -> tuple[str, Any]:
         if wanted and wanted != signature:
-            raise ValueError(f"a value of type {signature!r} stands where {wanted!r} is wanted")
+            raise ValueError(f"expected type {wanted!r}, not {signature!r}")
         return signature, value

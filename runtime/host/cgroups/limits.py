@@ -1,4 +1,4 @@
-"""Carries out the writes of a plan in one cgroup."""
+"""Apply a plan's writes to a cgroup."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from runtime.host.cgroups.tree import read, read_if_there, write
 from runtime.plan.resources import KEEP, CgroupWrite
 
 ADVICE = {
-    errno.EACCES: "the file can only be read, or the cgroup is not delegated to you",
-    errno.EPERM: "the file can only be read, or the cgroup is not delegated to you",
-    errno.EBUSY: "what the limit takes away is in use; free it first, or choose a higher limit",
+    errno.EACCES: "the file is read-only, or the cgroup is not delegated to you",
+    errno.EPERM: "the file is read-only, or the cgroup is not delegated to you",
+    errno.EBUSY: "more than the limit is in use; free it first, or choose a higher limit",
     errno.ENODEV: "there is no such device on this host",
-    errno.EINVAL: "the kernel does not take this value here, or the file can only be read",
-    errno.ERANGE: "the kernel does not take a value of this size here",
-    errno.EOPNOTSUPP: "the kernel cannot do this for this device or in this cgroup",
-    errno.EIO: "the device has no such control; for io.weight enable it in io.cost.qos",
+    errno.EINVAL: "the kernel does not accept this value here, or the file is read-only",
+    errno.ERANGE: "the value is out of the kernel's range",
+    errno.EOPNOTSUPP: "the kernel does not support this for this device or cgroup",
+    errno.EIO: "the device does not have this control; for io.weight, enable it in io.cost.qos",
 }
 
 
 def missing_controller(controller: str, field: str, where: str, *, rootless: bool) -> ConfigError:
-    """The error for a limit whose controller is not offered in the cgroup `where`, "" for the hierarchy's top."""
+    """The error for a limit whose controller is not available in the cgroup `where`, "" for the root."""
     if rootless:
         how = "delegate it to you (Delegate= of user@.service), or remove the limit"
     elif where:
-        how = "enable it in cgroup.subtree_control of each cgroup above, or remove the limit"
+        how = "enable it in cgroup.subtree_control of every ancestor, or remove the limit"
     else:
         how = "boot without cgroup_disable= and without cgroup v1 controllers, or remove the limit"
     return ConfigError(field, f'needs the cgroup controller "{controller}", which /{where} does not have; {how}')
 
 
 def concrete(fd: int, writes: Sequence[CgroupWrite]) -> list[CgroupWrite]:
-    """The writes with what depends on the cgroup's present state filled in; nothing is written.
+    """Fill in the parts of the writes that depend on the cgroup's current state. Writes nothing.
 
     Raises:
-        HostError: a limit would be below what is in use, and the plan says that it must not be.
+        HostError: a limit is below current usage, and the plan forbids that.
     """
     return [_concrete(fd, w) for w in writes]
 
@@ -50,7 +50,7 @@ def _concrete(fd: int, w: CgroupWrite) -> CgroupWrite:
         memory = read_if_there(fd, w.minus).strip()
         if memory.isdecimal():
             if int(value) < int(memory):
-                raise ConfigError(w.field, f"{value} is below the memory limit {memory}; it counts both together")
+                raise ConfigError(w.field, f"{value} is below the memory limit {memory}; swap includes memory")
             value = str(int(value) - int(memory))
     if KEEP in value.split():
         there = read_if_there(fd, w.file).split()
@@ -59,17 +59,17 @@ def _concrete(fd: int, w: CgroupWrite) -> CgroupWrite:
         used = int(read_if_there(fd, w.below) or 0)
         if used >= int(value):
             raise HostError(
-                f"{w.field}: {value} is not above the {used} bytes that are in use, which checkBeforeUpdate asks for; "
+                f"{w.field}: {value} is not above the {used} bytes in use, as checkBeforeUpdate requires; "
                 "choose a higher limit"
             )
     return replace(w, value=value, minus="", below="")
 
 
 def apply(fd: int, writes: Sequence[CgroupWrite]) -> None:
-    """Make the writes.
+    """Apply the writes in order.
 
     Raises:
-        HostError: the kernel refuses one; those before it are in effect.
+        HostError: the kernel refused one; the earlier ones are in effect.
     """
     for w in writes:
         file, value = w.file, w.value
@@ -95,10 +95,10 @@ def apply(fd: int, writes: Sequence[CgroupWrite]) -> None:
 
 
 def change(fd: int, writes: Sequence[CgroupWrite]) -> None:
-    """`apply` to a cgroup that has limits: if the kernel refuses one, those before it are as they were.
+    """Like `apply`, but restores the previous limits if the kernel refuses a write.
 
     Raises:
-        HostError: the kernel refuses one.
+        HostError: the kernel refused one.
     """
     files = dict.fromkeys(name for w in writes for name in (w.file, *(w.otherwise or ())[:1]))
     before = [(file, read_if_there(fd, file)) for file in files]
@@ -107,7 +107,7 @@ def change(fd: int, writes: Sequence[CgroupWrite]) -> None:
     except SteleError:
         for file, content in reversed(before):
             for line in filter(None, content.split("\n")):
-                with contextlib.suppress(OSError):  # what it was it may be again; the refusal is what is told
+                with contextlib.suppress(OSError):  # best effort; the refusal is the error to report
                     write(fd, file, line)
         raise
 
@@ -121,4 +121,6 @@ def _no_file(fd: int, w: CgroupWrite, file: str) -> HostError:
         why = f'its controller "{w.controller}" is not enabled for this cgroup'
     else:
         why = "this kernel does not have it"
-    return HostError(f"{w.field}: there is no file {file}: {why}; remove the limit, or enable it", errno.ENOENT)
+    return HostError(
+        f"{w.field}: there is no file {file}: {why}; remove the limit, or enable the controller", errno.ENOENT
+    )

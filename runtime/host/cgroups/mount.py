@@ -1,4 +1,4 @@
-"""Where the cgroup2 hierarchy is mounted."""
+"""Find the mount point of the cgroup2 hierarchy."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ MOUNTS = "/proc/self/mountinfo"
 CGROUP2_SUPER_MAGIC = 0x63677270
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 NO_CGROUP2 = (
-    "this host has no cgroup2 hierarchy, and stele does not use cgroup v1; boot with systemd.unified_cgroup_hierarchy=1, "
+    "this host has no cgroup2 hierarchy, and stele does not support cgroup v1; boot with systemd.unified_cgroup_hierarchy=1, "
     "or mount cgroup2 on /sys/fs/cgroup"
 )
 
 
 def is_cgroup2(fd: int) -> bool:
-    """Whether a file is on cgroup2, by what the kernel says of its file system (statfs(2))."""
+    """Whether a file is on cgroup2, by its file system type (statfs(2))."""
     return bool(lib.stele_fs_type(fd) == CGROUP2_SUPER_MAGIC)
 
 
 def _opened(path: str) -> int:
-    """The directory, if it is one of cgroup2; else -1."""
+    """Open the directory if it is on cgroup2; otherwise return -1."""
     try:
         fd = os.open(path, DIRECTORY)
     except OSError:
-        return -1  # not there, or not for us: no place to look in either way
+        return -1  # missing or inaccessible: unusable either way
     if is_cgroup2(fd):
         return fd
     os.close(fd)
@@ -36,10 +36,10 @@ def _opened(path: str) -> int:
 
 
 def _mounted() -> list[str]:
-    """The cgroup2 mounts of this mount namespace, whole hierarchies first (proc(5), mountinfo)."""
+    """The cgroup2 mounts of this mount namespace, full hierarchies first (proc(5), mountinfo)."""
     found: list[tuple[bool, str]] = []
     if not os.path.exists(MOUNTS):
-        raise HostError(f"{MOUNTS} is missing, by which cgroups are found; mount a procfs on /proc")
+        raise HostError(f"cannot find the cgroup2 mount because {MOUNTS} is missing; mount procfs on /proc")
     with open(MOUNTS, "rb") as f:
         for line in f:
             fields, _, rest = line.partition(b" - ")
@@ -51,14 +51,14 @@ def _mounted() -> list[str]:
 
 
 def open_root() -> tuple[int, str]:
-    """The top of the hierarchy.
+    """Open the root of the hierarchy.
 
-    Only a hybrid host pays for reading mountinfo, which grows with the number of containers.
+    mountinfo grows with the number of containers, so it is read only on hybrid hosts.
 
     Returns:
-        its directory, an fd that is the caller's, and its path without a slash at the end.
+        an fd that the caller owns, and the path without a trailing slash.
     Raises:
-        HostError: there is none: a host with cgroup v1 only.
+        HostError: the host has only cgroup v1.
     """
     fd = _opened(USUAL)
     if fd >= 0:
@@ -71,14 +71,14 @@ def open_root() -> tuple[int, str]:
 
 
 def mount_point() -> str:
-    """The path of `open_root`. Raises as it does."""
+    """The path of the hierarchy's root. Raises as `open_root` does."""
     fd, path = open_root()
     os.close(fd)
     return path
 
 
 def cgroup_of(pid: int) -> str:
-    """The path of a process's cgroup, without slashes at its ends; "" when the process is gone (cgroups(7))."""
+    """A process's cgroup path without leading or trailing slashes; "" if the process is gone (cgroups(7))."""
     try:
         with open(f"/proc/{pid}/cgroup", "rb") as f:
             for line in f.read().decode("utf-8", "surrogateescape").split("\n"):

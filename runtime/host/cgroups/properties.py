@@ -1,6 +1,6 @@
-"""What systemd is told of a container's scope (org.freedesktop.systemd1(5), systemd.resource-control(5)).
+"""The systemd properties of a container's scope (org.freedesktop.systemd1(5), systemd.resource-control(5)).
 
-Limits that systemd has a property for are given to it too, so that a daemon-reload does not take them away.
+Limits are also set as systemd properties where one exists, because daemon-reload resets the others.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MASKS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 NUMBER = re.compile(r"([0-9]+)([KMGT]?)", re.IGNORECASE)
 PLAIN_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 IDLE: Property = ("CPUWeight", ("t", 0))
-"""systemd's word for cpu.idle."""
+"""systemd's equivalent of cpu.idle."""
 IDLE_SINCE = 252
-"""The version of systemd that has it; an older one refuses it."""
+"""The first systemd version that accepts IDLE."""
 DEFAULT_PERIOD = 100_000
 STEP = 10_000
-"""Microseconds in a second of CPU time that are 1 %: systemd keeps whole per cents."""
+"""1 % of a second of CPU time in microseconds: systemd stores whole percentages."""
 
 ANNOTATION = "org.systemd.property."
 NAME = re.compile(r"[A-Z][A-Za-z]{2,}")
@@ -43,7 +43,7 @@ OURS = frozenset(("Delegate", "Description", "PIDs", "Slice"))
 
 
 def limit_properties(writes: Sequence[CgroupWrite]) -> list[Property]:
-    """Writes to cgroup files as properties of a unit; what systemd has no property for is left out."""
+    """Convert cgroup writes to unit properties; writes without a matching property are left out."""
     return [each for w in writes for each in _properties(w.file, w.value, w.otherwise)]
 
 
@@ -55,7 +55,7 @@ def _properties(file: str, value: str, otherwise: tuple[str, str] | None) -> Ite
     elif file in MASKS and PLAIN_LIST.fullmatch(value):
         yield MASKS[file], ("ay", cpu_mask(value))
     elif file == "cpu.idle":
-        yield IDLE if value == "1" else (IDLE[0], ("t", UNLIMITED))  # its word for "not set"
+        yield IDLE if value == "1" else (IDLE[0], ("t", UNLIMITED))  # systemd's "not set"
     elif file == "cpu.max":
         quota, _, rest = value.partition(" ")
         period = int(rest) if rest.isdecimal() else DEFAULT_PERIOD
@@ -78,7 +78,7 @@ def _number(value: str) -> int | None:
 
 
 def cpu_mask(listed: str) -> bytes:
-    """ "0-1,9" as the bytes of a bit mask, the lowest numbers first."""
+    """Convert a list such as "0-1,9" to a little-endian bit mask."""
     mask = 0
     for part in listed.split(","):
         first, _, last = part.partition("-")
@@ -89,12 +89,12 @@ def cpu_mask(listed: str) -> bytes:
 def unit_properties(
     unit: str, parent: str, pid: int, description: str, writes: Sequence[CgroupWrite], extra: Sequence[Property]
 ) -> list[Property]:
-    """All properties of a new unit around the process `pid`.
+    """All properties of a new unit that contains the process `pid`.
 
     Args:
-        unit: its name, a scope or a slice.
-        parent: the slice that it is in.
-        extra: what annotations ask for; the last word on a property is theirs.
+        unit: the name of a scope or slice.
+        parent: the slice that contains it.
+        extra: properties requested by annotations; they override the others.
     """
     slices = [("Wants", ("as", [parent]))] if unit.endswith(".slice") else [("Slice", ("s", parent))]
     return [
@@ -103,7 +103,7 @@ def unit_properties(
         ("Delegate", ("b", True)),
         ("PIDs", ("au", [pid])),
         ("DefaultDependencies", ("b", False)),
-        ("CollectMode", ("s", "inactive-or-failed")),  # an OOM kill makes a scope fail; its name is free again at once
+        ("CollectMode", ("s", "inactive-or-failed")),  # an OOM kill fails the scope; free its name at once
         *((f"{kind}Accounting", ("b", True)) for kind in ("CPU", "IO", "Memory", "Tasks")),
         *limit_properties(writes),
         *extra,
@@ -111,12 +111,12 @@ def unit_properties(
 
 
 def annotated(annotations: Mapping[str, str]) -> list[Property]:
-    """The properties that annotations org.systemd.property.NAME ask for; their values are GVariant text.
+    """The properties requested by annotations org.systemd.property.NAME, whose values are GVariant text.
 
-    A name that ends in "Sec" takes seconds and becomes systemd's "USec", as runc has it.
+    A name that ends in "Sec" takes seconds and becomes systemd's "USec", as in runc.
 
     Raises:
-        ConfigError: the name or value is none, or the property is one that stele sets itself.
+        ConfigError: the name or value is invalid, or stele sets the property itself.
     """
     properties: list[Property] = []
     for key, text in annotations.items():
@@ -124,16 +124,16 @@ def annotated(annotations: Mapping[str, str]) -> list[Property]:
             continue
         name, field = key.removeprefix(ANNOTATION), f"annotations.{key}"
         if not NAME.fullmatch(name):
-            raise ConfigError(field, f"{name!r} is no name of a systemd property; correct it")
+            raise ConfigError(field, f"{name!r} is not a valid systemd property name; correct it")
         if name in OURS:
             raise ConfigError(field, "is set by stele itself; remove it")
         try:
             signature, value = parse(text)
         except ValueError as e:
-            raise ConfigError(field, f"{text!r} is no GVariant text: {e}; correct it") from e
+            raise ConfigError(field, f"{text!r} is not valid GVariant text: {e}; correct it") from e
         if name.endswith("Sec") and not name.endswith("USec"):
             if signature not in ("y", "n", "q", "i", "u", "x", "t", "d") or not 0 <= value * 1_000_000 < UNLIMITED:
-                raise ConfigError(field, f"{text!r} is no number of seconds; correct it")
+                raise ConfigError(field, f"{text!r} is not a number of seconds; correct it")
             name, signature, value = f"{name.removesuffix('Sec')}USec", "t", int(value * 1_000_000)
         properties.append((name, (signature, value)))
     return properties

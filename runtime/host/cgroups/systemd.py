@@ -1,7 +1,7 @@
 """Cgroups as systemd's transient scopes (org.freedesktop.systemd1(5), "Control Group APIs and Delegation").
 
-systemd makes the scope around a process that exists, so the container's init waits while it is put in. The scope is
-delegated to us: in it, everything goes as with cgroupfs.
+systemd creates a scope around an existing process, so the container's init waits until it has been moved there. The
+scope is delegated to stele, which then uses it as with cgroupfs.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def systemd_running() -> bool:
 
 
 def understood(bus: Bus, properties: list[Property]) -> list[Property]:
-    """Without what an older systemd refuses: there the cgroup's file alone says that it is idle."""
+    """Drop CPUWeight=idle, which an older systemd rejects; writing cpu.idle is enough there."""
     if IDLE in properties and bus.version() < IDLE_SINCE:
         return [each for each in properties if each != IDLE]
     return properties
 
 
 class SystemdManager(CgroupfsManager):
-    """A scope.
+    """A cgroup that is a systemd scope or slice.
 
     Args:
-        parent: the slice that it is in.
-        unit: its name.
-        relative: the cgroup's path; a guess until the scope is there.
-        extra: properties that annotations ask for.
+        parent: the slice that contains it.
+        unit: the unit's name.
+        relative: the cgroup's path; a guess until the unit exists.
+        extra: properties requested by annotations.
     """
 
     kind: Literal["cgroupfs", "systemd"] = "systemd"
@@ -85,14 +85,14 @@ class SystemdManager(CgroupfsManager):
         owner: str,
         annotations: Mapping[str, str],
     ) -> SystemdManager:
-        """The manager of a new container.
+        """Return the manager for a new container.
 
         Raises:
-            ConfigError: cgroupsPath or an annotation. HostError: no systemd.
+            ConfigError: cgroupsPath or an annotation is invalid. HostError: systemd is not running.
         """
         if not systemd_running():
             raise HostError(
-                f"--systemd-cgroup: systemd does not run here ({RUNNING} is missing); use --cgroup-manager cgroupfs"
+                f"--systemd-cgroup: systemd is not running here ({RUNNING} is missing); use --cgroup-manager cgroupfs"
             )
         parent, unit = systemd_unit(cgroups_path, container_id, rootless=rootless)
         path = f"{slice_path(parent)}/{unit}".lstrip("/")
@@ -129,7 +129,7 @@ class SystemdManager(CgroupfsManager):
             except Refused as e:
                 if e.name != UNIT_EXISTS:
                     raise
-                # What a container of this name left when it failed; one that runs is not touched by this.
+                # Clear a failed unit that an earlier container of this name left; a running unit is not affected.
                 with contextlib.suppress(Refused):
                     bus.call("ResetFailedUnit", "s", (self.unit,))
                 self._start(bus, properties)
@@ -139,12 +139,13 @@ class SystemdManager(CgroupfsManager):
             self._fd = open_below(root, self.relative)
         except FileNotFoundError:
             raise HostError(
-                f"systemd made {self.unit}, but its cgroup {self.path} is not there; is the process gone?", errno.ENOENT
+                f"systemd created {self.unit}, but its cgroup {self.path} is missing; has the process ended?",
+                errno.ENOENT,
             ) from None
         finally:
             os.close(root)
         self.ident = os.fstat(self._fd).st_ino
-        with contextlib.suppress(OSError):  # it is only for who has lost the record
+        with contextlib.suppress(OSError):  # needed only if the record is lost
             self._mark(self._fd)
         super().apply(self.writes)
         if self.program is not None:
@@ -154,7 +155,7 @@ class SystemdManager(CgroupfsManager):
         bus.job("StartTransientUnit", "ssa(sv)a(sa(sv))", (self.unit, "fail", properties, []), self.unit)
 
     def _description(self) -> str:
-        """Tells our unit from another of its name, should we die before its cgroup is recorded."""
+        """Identifies our unit among others of this name, if stele dies before its cgroup is recorded."""
         return f"stele container {self.unit} [{self.token}]"
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
@@ -169,7 +170,7 @@ class SystemdManager(CgroupfsManager):
         super().apply(planned)
 
     def apply_devices(self, program: bytes) -> None:
-        """Before `attach` there is no cgroup: the program waits for it."""
+        """Attach the filter; before `attach` there is no cgroup yet, so keep it until then."""
         self.program = program
         with contextlib.suppress(FileNotFoundError):
             if self.ident:
@@ -181,7 +182,7 @@ class SystemdManager(CgroupfsManager):
         try:
             return super()._directory()
         except FileNotFoundError:
-            # The creator died before it could record the cgroup: systemd knows the unit by its name, we it by its token.
+            # The creator died before it recorded the cgroup: find the unit by name and verify its token.
             if self.ident or not self._find():
                 raise
             return super()._directory()
@@ -194,7 +195,7 @@ class SystemdManager(CgroupfsManager):
                 kind = "Slice" if self.unit.endswith(".slice") else "Scope"
                 self.relative = str(bus.unit_property(self.unit, kind, "ControlGroup")).strip("/")
         except HostError:
-            return False  # there is no such unit, or no systemd to ask
+            return False  # no such unit, or systemd is unreachable
         root, _ = open_root()
         try:
             fd = open_below(root, self.relative)
@@ -212,5 +213,5 @@ class SystemdManager(CgroupfsManager):
                 if bus.unit_property(self.unit, "Unit", "Description") == self._description():
                     bus.job("StopUnit", "ss", (self.unit, "replace"), self.unit)
         except HostError:
-            pass  # no such unit any more; or no systemd to ask, which ends a scope by itself when that is empty
+            pass  # the unit is gone, or systemd is unreachable; it removes an empty scope by itself
         super().destroy()

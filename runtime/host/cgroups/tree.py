@@ -1,7 +1,7 @@
-"""What is done with a cgroup once its directory is open: read, write, walk, wait, signal, remove (cgroup-v2.rst).
+"""Operations on an open cgroup directory: read, write, walk, wait, signal, remove (cgroup-v2.rst).
 
-Everything goes by fds of directories; a name is only ever one component, or "..". The payload can have made any number
-of cgroups in its own, at any depth, so nothing here recurses and at most two fds are open at a time.
+Everything is relative to a directory fd; a name is always one component, or "..". A container may have created any
+number of cgroups at any depth, so nothing here recurses, and at most two fds are open at a time.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from collections.abc import Iterator
 from runtime.host.cgroups.mount import DIRECTORY
 
 SETTLE = 0.01
-"""Seconds between two tries to remove a cgroup that says it is empty and is busy all the same."""
+"""Seconds between attempts to remove a cgroup that reports itself empty but is still busy."""
 
 PIDFDS = 128
-"""How many processes are signalled together: so many fds are open then."""
+"""How many processes are signalled per batch; each needs an open fd."""
 
 
 # --- files --------------------------------------------------------------------------------------------------------
 
 
 def read(fd: int, name: str) -> str:
-    """The whole text of a file.
+    """Read a whole file.
 
     Raises:
-        FileNotFoundError: there is no such file, or the cgroup is gone.
+        FileNotFoundError: the file does not exist, or the cgroup has been removed.
     """
     file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
     try:
         chunks = []
-        while chunk := os.read(file, 65536):  # at most a page each time, whatever we ask for
+        while chunk := os.read(file, 65536):  # each read returns at most a page
             chunks.append(chunk)
         return b"".join(chunks).decode("ascii", "replace")
     except OSError as e:
@@ -47,7 +47,7 @@ def read(fd: int, name: str) -> str:
 
 
 def read_if_there(fd: int, name: str) -> str:
-    """`read`, or "" where there is no such file."""
+    """Like `read`, but returns "" if the file does not exist."""
     try:
         return read(fd, name)
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def read_if_there(fd: int, name: str) -> str:
 
 
 def write(fd: int, name: str, value: str) -> None:
-    """Write a file in one write(2), as the kernel parses it. Raises OSError with the kernel's errno."""
+    """Write a file in one write(2), because the kernel parses each write on its own. Raises OSError."""
     file = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
     try:
         os.write(file, value.encode())
@@ -64,19 +64,19 @@ def write(fd: int, name: str, value: str) -> None:
 
 
 def has_own_processes(fd: int) -> bool:
-    """Whether processes are in this very cgroup, so that it cannot share out controllers. The top always can."""
+    """Whether the cgroup itself has processes, which keeps it from enabling controllers. False for the root."""
     if not read_if_there(fd, "cgroup.type"):
         return False
     try:
         return bool(read(fd, "cgroup.procs"))
     except OSError as e:
-        if e.errno == errno.EOPNOTSUPP:  # a threaded one: its domain counts them
+        if e.errno == errno.EOPNOTSUPP:  # threaded: its domain lists the processes
             return False
         raise
 
 
 def flag(text: str, name: str) -> bool:
-    """Whether a flat keyed file says "name 1"."""
+    """Whether a flat keyed file contains "name 1"."""
     return f"{name} 1" in text.split("\n")
 
 
@@ -84,7 +84,7 @@ def flag(text: str, name: str) -> bool:
 
 
 def children(fd: int) -> list[str]:
-    """The names of the cgroups in a cgroup; none when it is gone."""
+    """The names of the child cgroups; empty if the cgroup is gone."""
     try:
         with os.scandir(fd) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -93,10 +93,10 @@ def children(fd: int) -> list[str]:
 
 
 def _traverse(top: int) -> Iterator[tuple[int, str]]:
-    """Visit a cgroup and all below it, each fd valid until the next is asked for.
+    """Visit a cgroup and its descendants. Each fd is valid until the next item is requested.
 
     Returns:
-        (fd, "") on entering a cgroup; (fd of the parent, name) on leaving one, but for the top.
+        (fd, "") on entering a cgroup; (fd of the parent, name) on leaving one, except for the top.
     """
     here = os.open(".", DIRECTORY, dir_fd=top)
     path: list[str] = []
@@ -129,12 +129,12 @@ def _traverse(top: int) -> Iterator[tuple[int, str]]:
 
 
 def walk(top: int) -> Iterator[int]:
-    """The cgroup and all below it, a parent before its children: an fd each, valid until the next is asked for."""
+    """Yield an fd for the cgroup and each descendant, parents first; each is valid until the next is requested."""
     return (fd for fd, left in _traverse(top) if not left)
 
 
 def _rmdir(parent: int, name: str) -> bool:
-    """Whether it is gone; False while it is busy."""
+    """Remove a cgroup; False if it is busy."""
     try:
         os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
@@ -147,10 +147,10 @@ def _rmdir(parent: int, name: str) -> bool:
 
 
 def remove(parent: int, name: str, timeout: float) -> None:
-    """Remove a cgroup and those in it, the deepest first; waits while processes in them are still ending.
+    """Remove a cgroup and its descendants, deepest first, waiting for exiting processes.
 
     Raises:
-        OSError: EBUSY when the time, in seconds, is over and there are processes yet.
+        OSError: EBUSY if processes are left after `timeout` seconds.
     """
     end = time.monotonic() + timeout
     while not _rmdir(parent, name):
@@ -170,17 +170,17 @@ def remove(parent: int, name: str, timeout: float) -> None:
                 return
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
         if not below and not _rmdir(parent, name):
-            time.sleep(SETTLE)  # empty and without children, so no event will tell when the kernel has let go of it
+            time.sleep(SETTLE)  # empty, without children, still busy: no event reports when the kernel is done with it
 
 
 # --- events and processes -----------------------------------------------------------------------------------------
 
 
 def wait_event(fd: int, name: str, *, value: bool, timeout: float) -> bool:
-    """Wait until cgroup.events says so: the kernel wakes pollers of that file on each change.
+    """Wait until a key of cgroup.events has this value. The kernel wakes pollers of the file on every change.
 
     Returns:
-        False when the time, in seconds, is over. A cgroup that is gone is neither populated nor frozen.
+        False after `timeout` seconds. A removed cgroup is neither populated nor frozen.
     """
     try:
         file = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
@@ -208,7 +208,7 @@ def wait_event(fd: int, name: str, *, value: bool, timeout: float) -> bool:
 
 
 def processes(fd: int, *, recursive: bool = True) -> list[int]:
-    """The pids in a cgroup, by default also of those below it."""
+    """The pids in a cgroup, by default including its descendants."""
     found: list[int] = []
     for each in walk(fd) if recursive else (fd,):
         try:
@@ -216,20 +216,20 @@ def processes(fd: int, *, recursive: bool = True) -> list[int]:
         except FileNotFoundError:
             continue
         except OSError as e:
-            # A threaded cgroup: its processes are told by the domain above it (cgroup-v2.rst "Threads").
+            # A threaded cgroup: the domain above it lists its processes (cgroup-v2.rst "Threads").
             if e.errno != errno.EOPNOTSUPP:
                 raise
-    return list(dict.fromkeys(pid for pid in found if pid))  # 0: a process that our pid namespace does not see
+    return list(dict.fromkeys(pid for pid in found if pid))  # 0: a process outside our pid namespace
 
 
 def signal_all(fd: int, number: int) -> int:
     """Send a signal to every process in a cgroup and below it, and to no other.
 
-    A pid may pass to another process between reading it and the signal; one that is still in the cgroup once we
-    hold its pidfd is the one that we mean.
+    A pid may be reused before the signal is sent. So open pidfds first, then signal only those whose pid is
+    still in the cgroup.
 
     Returns:
-        how many got it.
+        the number of processes signalled.
     """
     reached = 0
     pids = processes(fd)
@@ -250,15 +250,15 @@ def signal_all(fd: int, number: int) -> int:
 
 
 def kill_one_by_one(fd: int, timeout: float) -> bool:
-    """SIGKILL to all, again and again until none is left: for a cgroup without cgroup.kill (Linux 5.14, threaded).
+    """Send SIGKILL to all processes until none is left, where cgroup.kill is missing (before Linux 5.14, threaded).
 
-    A frozen process cannot fork, and dies of SIGKILL all the same.
+    The cgroup is frozen meanwhile: frozen processes cannot fork, but SIGKILL still ends them.
 
     Returns:
-        False when the time, in seconds, is over.
+        False if processes are left after `timeout` seconds.
     """
     end = time.monotonic() + timeout
-    with contextlib.suppress(OSError):  # a threaded cgroup cannot be frozen; the repetition alone must do
+    with contextlib.suppress(OSError):  # a threaded cgroup cannot be frozen; rely on repetition
         write(fd, "cgroup.freeze", "1")
     try:
         while True:
