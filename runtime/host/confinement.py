@@ -1,4 +1,4 @@
-"""What confines containers on this host, for `features`: annotations, since the specification has no place for it."""
+"""How containers are confined on this host, for `features`; as annotations, since the specification has no field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _controllers() -> str:
 
 
 def _user_namespaces() -> str:
-    """Who may make them: nobody, root, or everybody (user_namespaces(7); Debian's and Ubuntu's own switches)."""
+    """Who may create user namespaces: nobody, root, or everybody (user_namespaces(7), Debian's and Ubuntu's sysctls)."""
     if _first_line("/proc/sys/user/max_user_namespaces") in ("", "0"):
         return "off"
     closed = (
@@ -37,7 +37,7 @@ def _user_namespaces() -> str:
 
 
 def _devices() -> str:
-    """Device rules need a BPF program on the cgroup; without the right to load one they cannot be kept."""
+    """Whether device rules can be enforced: they need a BPF program on the cgroup, and the right to load it."""
     held = capabilities()
     needed = (("BPF", "NET_ADMIN"), ("SYS_ADMIN",))
     able = any(all(held >> CAPABILITIES[f"CAP_{name}"] & 1 for name in names) for names in needed)
@@ -45,10 +45,10 @@ def _devices() -> str:
 
 
 def confinement() -> dict[str, str]:
-    """Annotations.
+    """The annotations.
 
-    init: how our own code is in a container. paths: how paths in a root file system are resolved. lsm: the kernel's
-    security modules in order. The rest says what this caller on this host has.
+    init: how our own code gets into a container. paths: how paths in a root file system are resolved. lsm: the
+    kernel's security modules in order. The rest is what this caller can use on this host.
     """
     found = {
         "init": "sealed-memfd",

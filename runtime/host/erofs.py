@@ -1,4 +1,4 @@
-"""Mounting an erofs image from its file: by the kernel itself (Linux 6.12), else by a loop device that ends with it."""
+"""Mount an erofs image from a file: directly (Linux 6.12), or through a loop device that ends with the mount."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from runtime.plan.model import ErofsFd
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 LOOP_CTL_GET_FREE, LOOP_CONFIGURE = 0x4C82, 0x4C0A
 LO_FLAGS_READ_ONLY, LO_FLAGS_AUTOCLEAR = 1, 4
-RETRIES = 16  # somebody else may take the free device first
+RETRIES = 16  # another process may take the free device first
 
 
 def mount_erofs(source: ErofsFd) -> int:
-    """A detached read-only mount of the image; the fd is the caller's.
+    """A detached read-only mount of the image; the caller owns the fd.
 
     Raises:
-        HostError: it is missing, not what it was, or no erofs.
+        HostError: the image is missing, was changed, or is not erofs.
     """
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -32,12 +32,12 @@ def mount_erofs(source: ErofsFd) -> int:
     try:
         if source.verity and verity.measure(fd) != source.verity:
             raise HostError(
-                f"erofs image {source.path}: its fs-verity digest is not {source.verity}; remove it, and it is made again"
+                f"erofs image {source.path}: its fs-verity digest is not {source.verity}; remove it to have it rebuilt"
             )
         try:
             return shim.mount_source("erofs", f"/proc/self/fd/{fd}", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)
         except OSError as e:
-            if e.errno != errno.ENOTBLK:  # this kernel, or the file system that the file is on, needs a block device
+            if e.errno != errno.ENOTBLK:  # this kernel or the file's file system needs a block device
                 raise
         return _by_loop(fd)
     except OSError as e:
@@ -50,7 +50,7 @@ def mount_erofs(source: ErofsFd) -> int:
 
 
 def _by_loop(fd: int) -> int:
-    """By a loop device that the kernel frees when the mount goes (loop(4), LO_FLAGS_AUTOCLEAR)."""
+    """Mount through a loop device that the kernel frees with the mount (loop(4), LO_FLAGS_AUTOCLEAR)."""
     flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR
     # struct loop_config: fd, block size, struct loop_info64 with its flags at 52, reserved.
     config = struct.pack("<II", fd, 0) + bytes(52) + struct.pack("<I", flags) + bytes(176) + bytes(64)

@@ -1,7 +1,7 @@
-"""How a process ended that is somebody else's child, although its parent may reap it at once.
+"""Get the wait status of another process's child, even if its parent reaps it at once.
 
-From Linux 6.15 on the kernel remembers it for who holds a pidfd (ioctl PIDFD_GET_INFO, <linux/pidfd.h>). Before, it tells
-every end to root, once, through the process connector (<linux/cn_proc.h>), which must be listened to beforehand.
+Since Linux 6.15 the kernel keeps the status for holders of a pidfd (ioctl PIDFD_GET_INFO, <linux/pidfd.h>). Before
+that, root must already be listening to the process connector (<linux/cn_proc.h>), which reports each exit once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.host.processes import stat_of
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 INFO = struct.Struct("<QQ11Ii")
-"""struct pidfd_info as it was first: mask, cgroup, 11 ids, wait status."""
+"""The first version of struct pidfd_info: mask, cgroup, 11 ids, wait status."""
 
 NETLINK_CONNECTOR = 11
 PROC_CONNECTOR = (1, 1)
@@ -35,7 +35,7 @@ EVENT = struct.Struct("=IIQIIi")
 
 
 def wait_status(pidfd: int, pid: int, start_time: int) -> int | None:
-    """Wait until a process has ended, and tell its wait status; None: the kernel does not say it to us.
+    """Wait until a process has ended and return its wait status; None if the kernel does not disclose it.
 
     Args:
         start_time: field 22 of /proc/PID/stat.
@@ -57,7 +57,7 @@ def _kernel() -> tuple[int, int]:
 
 
 def _listen() -> socket.socket | None:
-    """The process connector; None where it is refused: without CAP_NET_ADMIN, in a namespace, not in the kernel."""
+    """Open the process connector; None without CAP_NET_ADMIN, in a namespace, or if the kernel lacks it."""
     connector = None
     try:
         connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, NETLINK_CONNECTOR)
@@ -72,7 +72,7 @@ def _listen() -> socket.socket | None:
 
 
 def _until_end(pidfd: int, pid: int, connector: socket.socket | None) -> int | None:
-    """Wait for the end; what the connector said of it. The kernel tells it there before the pidfd shows it."""
+    """Wait for the exit and return the connector's status, which arrives before the pidfd becomes readable."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     if connector is not None:
@@ -92,7 +92,7 @@ def _read_events(connector: socket.socket, pid: int, status: int | None) -> int 
             message = connector.recv(4096)
         except OSError as e:
             if e.errno == errno.ENOBUFS:
-                continue  # some were lost; the one we want may still come
+                continue  # some events were lost; ours may still come
             return status
         at = MESSAGE.size + CONNECTOR.size
         if len(message) < at + EVENT.size:
@@ -103,7 +103,7 @@ def _read_events(connector: socket.socket, pid: int, status: int | None) -> int 
 
 
 def _of_zombie(pid: int, start_time: int) -> int | None:
-    """Field 52 of /proc/PID/stat (proc(5)), while the parent has not looked; of root only."""
+    """Field 52 of /proc/PID/stat (proc(5)), until the parent reaps the process; readable by root only."""
     found = stat_of(pid)
     if found is None or found["state"] not in (b"Z", b"X") or int(found["start"]) != start_time:
         return None

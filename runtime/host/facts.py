@@ -1,4 +1,4 @@
-"""What planning must know of this host, asked of the kernel once for each command."""
+"""Probe what planning needs to know about this host, once per command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _read(path: str) -> str:
 
 def capabilities() -> int:
     """The permitted set of this process, a bit mask (proc(5), CapPrm)."""
-    for line in _read("/proc/self/status").split("\n"):  # Name: may hold what str.splitlines cuts at
+    for line in _read("/proc/self/status").split("\n"):  # Name: may contain separators of str.splitlines
         if line.startswith("CapPrm:"):
             return int(line.split()[1], 16)
     return 0
@@ -39,7 +39,7 @@ def in_user_namespace() -> bool:
 
 
 def probe(*, cgroup_mount: str) -> Facts:
-    """Ask the kernel.
+    """Query the kernel.
 
     Args:
         cgroup_mount: where the cgroup manager found the cgroup2 hierarchy.

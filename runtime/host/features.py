@@ -22,7 +22,7 @@ from runtime.oci.constants import (
 
 
 def host_features() -> dict[str, Any]:
-    """The document. `linux` is always there: containerd reads it without looking."""
+    """The features document. `linux` is always present, because containerd does not check for it."""
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,

@@ -1,4 +1,4 @@
-"""Files read within a bound, written whole, and replaced so that no half of one is ever seen."""
+"""Read small files with a size limit, write them completely, and replace them atomically."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import os
 from runtime.errors import ConfigError, HostError
 
 SETTINGS_MAX = 1 << 20
-"""The size in bytes that a file of settings, which a person writes, may have."""
+"""Maximum size in bytes of a hand-written settings file."""
 
-RETRIES = 8  # somebody else may put another file in the way
+RETRIES = 8  # someone else may put another file in the way
 
 
 def read_settings(path: str, what: str) -> bytes:
-    """A file of settings, whole.
+    """Read a whole settings file.
 
     Args:
-        what: the kind of file, as an error names it.
+        what: the kind of file, for errors.
     Raises:
-        HostError: it cannot be read, with its errno. ConfigError: it is too large.
+        HostError: it cannot be read. ConfigError: it is too large.
     """
     try:
         with open(path, "rb") as file:
@@ -32,23 +32,23 @@ def read_settings(path: str, what: str) -> bytes:
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """write(2) until all is written."""
+    """Call write(2) until everything is written."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def temporary(name: str) -> str:
-    """What a file is called until it replaces the one before."""
+    """The name of a new file until it replaces the old one."""
     return f".{name}.new"
 
 
 def replace(directory: int, name: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """Replace a file under its writer's lock: after a crash there is the old one or the new one, whole.
+    """Replace a file atomically; the caller holds the writer's lock.
 
     Args:
-        mode: what the new file has, whatever the umask, if it is not 0600.
-        durable: also after the host's own crash; without it, for what is worth nothing after one.
+        mode: the new file's mode, regardless of the umask unless it is 0600.
+        durable: sync to disk, so that a crash of the host leaves the old or the new file, complete.
     """
     fd = _fresh(directory, temporary(name))
     try:
@@ -65,10 +65,10 @@ def replace(directory: int, name: str, content: bytes, *, mode: int = 0o600, dur
 
 
 def _fresh(directory: int, name: str) -> int:
-    """A file that nobody else has, to be written.
+    """Create a new file for writing.
 
-    Whatever has the name is removed: what a killed writer left, or a link to a file of somebody else's that the
-    directory's owner put there.
+    Whatever has the name is removed first: the leftover of a killed writer, or a link to another file that the
+    directory's owner placed there.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     for _ in range(RETRIES):

@@ -1,4 +1,4 @@
-"""SHA-256 at the processor's own speed (cshim/sha256.h): the executable has no OpenSSL, and Python's own is slow."""
+"""Hardware-accelerated SHA-256 (cshim/sha256.h): the executable has no OpenSSL, and Python's own code is slow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runtime.host.shim import ffi, lib
 
 
 class Sha256:
-    """As hashlib.sha256."""
+    """Like hashlib.sha256."""
 
     __slots__ = ("_state",)
 
@@ -18,11 +18,11 @@ class Sha256:
         self.update(data)
 
     def update(self, data: bytes | memoryview) -> None:
-        """Take more bytes; other threads run meanwhile."""
+        """Hash more bytes; other threads can run meanwhile."""
         lib.stele_sha256_update(self._state, ffi.from_buffer(data), len(data))
 
     def hexdigest(self) -> str:
-        """Of all so far."""
+        """The digest of all bytes so far."""
         digest = ffi.new("uint8_t[32]")
         lib.stele_sha256_digest(self._state, digest)
         return bytes(digest).hex()

@@ -1,7 +1,7 @@
-"""TERM, HUP and INT while something is made: noted at any moment, obeyed only where it can be taken back whole.
+"""Defer TERM, HUP and INT during creation: record them at any time, act on them only where rollback is complete.
 
-An exception out of a signal handler can come between two statements, such as the one that makes a thing and the one
-that remembers to remove it, or in the middle of taking things back. So the handler raises only while we wait.
+An exception from a signal handler can strike between creating an object and registering its cleanup, or in the middle
+of a rollback. So the handler raises only while we wait.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class _State:
-    """noted: the signal that came, or 0. waiting: it may be obeyed at once. result: what is told of what was made."""
+    """noted: the pending signal, or 0. waiting: the handler may raise. result: the end of the error message."""
 
     noted = 0
     waiting = False
@@ -38,10 +38,10 @@ def _obey() -> NoReturn:
 
 @contextlib.contextmanager
 def interruptible(result: str) -> Iterator[None]:
-    """Note these signals, but for those that the caller has us ignore.
+    """Defer these signals, except those that are ignored on entry.
 
     Args:
-        result: the end of the error's sentence.
+        result: the end of the error message.
     """
     _State.noted, _State.waiting, _State.result = 0, False, result
     before = {n: signal.signal(n, _note) for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN}
@@ -53,14 +53,14 @@ def interruptible(result: str) -> Iterator[None]:
 
 
 def check() -> None:
-    """Obey what was noted. Raises SteleError."""
+    """Raise SteleError if a signal is pending."""
     if _State.noted:
         _obey()
 
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """Around a call that may block, and holds nothing that could be lost: what is noted then ends it.
+    """Let signals interrupt a call that may block and holds nothing that could leak.
 
     Raises:
         SteleError: names the signal.

@@ -1,6 +1,6 @@
-"""Start init with a plan, and talk to it: the only way a process gets into a container.
+"""Start init with a plan and talk to it: the only way a process gets into a container.
 
-init is executed from a sealed memfd and gets its plan as another; both ends of the talk are 256-byte messages on a
+init is executed from a sealed memfd and receives its plan in another. The two sides exchange 256-byte messages over a
 SEQPACKET socket pair (cshim/plan.h, struct report).
 """
 
@@ -26,12 +26,12 @@ SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 MFD_EXEC = 0x10
 MFD_NOEXEC_SEAL = 0x08
 WITH_FD = (model.Console, model.Seccomp)
-"""What init tells of together with an fd."""
+"""The steps whose report carries an fd."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One message of init: a failure (`error` is an errno) or an event (`error` 0), and an fd that came with it."""
+    """One message from init: a failure (`error` is an errno) or an event (`error` is 0), and the fd it carried."""
 
     step: int
     index: int
@@ -46,10 +46,10 @@ class Report:
 
 
 def sealed_memfd(name: str, content: bytes | memoryview, *, executable: bool) -> int:
-    """A memfd that holds `content` and can never change (memfd_create(2)); the caller's.
+    """Create an immutable memfd with this content (memfd_create(2)); the caller owns it.
 
     Raises:
-        OSError: no memory, or no fd left.
+        OSError: out of memory or fds.
     """
     kind = MFD_EXEC if executable else MFD_NOEXEC_SEAL
     try:
@@ -64,16 +64,16 @@ def sealed_memfd(name: str, content: bytes | memoryview, *, executable: bool) ->
 
 
 def init_memfd() -> int:
-    """init's executable, sealed."""
+    """init's executable in a sealed memfd."""
     return sealed_memfd(INIT, ffi.buffer(lib.stele_init_blob, lib.stele_init_blob_size), executable=True)
 
 
 @dataclass(slots=True)
 class Child:
-    """A started init. Closing it ends the talk, and with it an init that is not ready yet.
+    """A started init. Closing it closes the connection, which ends an init that is not ready yet.
 
-    pid is the process that will be the container's: the first child, or the one that a Fork step named. given: of what
-    kinds fds have come, each once.
+    pid: the process that becomes the container's: the first child, or the one reported by a Fork step.
+    given: the kinds of steps that have sent their fd; each may do so once.
     """
 
     pid: int
@@ -83,19 +83,19 @@ class Child:
     given: list[object] = field(default_factory=list)
 
     def receive(self) -> Report | None:
-        """The next message; None when init closed its end (it executed the program, or died).
+        """Receive the next message; None if init closed its end (it executed the program, or died).
 
         Raises:
-            HostError: it is not one that init sends. An fd that does not belong to it is closed.
+            HostError: the message is malformed. Its fds have been closed.
         """
         try:
             with waiting():
                 data, ancillary, _, _ = self.talk.recvmsg(
                     wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
                 )
-        except ConnectionResetError:  # it died before it had read our answer
+        except ConnectionResetError:  # init died before it read our answer
             return None
-        fds: list[int] = []  # of padding's size there may be a second one
+        fds: list[int] = []  # the buffer's padding leaves room for a second one
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds += struct.unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
@@ -111,32 +111,34 @@ class Child:
                 return Report(step, index, error, detail, *fds)
         for fd in fds:
             os.close(fd)
-        raise HostError("init sent something that is no report; this is a bug of stele, please report it")
+        raise HostError("init sent a malformed report; this is a bug in stele, please report it")
 
     def answer(self) -> None:
-        """Let init go on after a Sync step; `receive` tells if it is gone."""
+        """Let init continue after a Sync step. If it has died, the next `receive` returns None."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.talk.send(b"\0", socket.MSG_NOSIGNAL)
 
     def became(self, pid: int) -> None:
-        """A Fork step made `pid`, our child too: it is the container's process from now on.
+        """Switch to `pid`, a sibling created by a Fork step, as the container's process.
 
         Raises:
-            HostError: it is no child of ours.
+            HostError: it is not our child.
         """
         try:
             if not 0 < pid < 1 << 31:
                 raise ChildProcessError
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            raise HostError(f"init says that it made process {pid}, which is not ours; please report it") from None
+            raise HostError(
+                f"init reported process {pid}, which is not our child; this is a bug in stele, please report it"
+            ) from None
         self.forked.append(self.pid)
         os.close(self.pidfd)
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
 
     def ending(self) -> str:
-        """How init ended, which has closed its end of the talk: "ended", "was killed by SIGKILL"; it is not reaped."""
+        """How init ended after it closed the connection: "ended" or "was killed by SIGKILL". Does not reap it."""
         try:
             how = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:  # `start` is not its parent
@@ -145,13 +147,13 @@ class Child:
         return f"was killed by {signal_name(how.si_status)}" if how and killed else "ended"
 
     def reap_forked(self) -> None:
-        """Wait for the stages that are over; they end right after their Fork step."""
+        """Reap the earlier stages, which exit right after their Fork step."""
         while self.forked:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.forked.pop(), 0)
 
     def kill(self) -> None:
-        """SIGKILL and reap: nothing of a failed launch stays."""
+        """Kill and reap every process of a failed launch."""
         import signal
 
         for pid in (*self.forked, self.pid):
@@ -178,17 +180,17 @@ def spawn(
     cwd_fd: int = -1,
     patient: bool = False,
 ) -> Child:
-    """Start init with the bytes of a plan.
+    """Start init with an encoded plan.
 
     Args:
         clone_flags: CLONE_NEW* bits.
-        slots: one fd for each entry of Plan.fds; they stay the caller's.
-        keep: fds that become 3, 4, ... of the user's process.
-        cgroup_fd: a cgroup directory to be born in, -1 for the caller's own cgroup.
-        cwd_fd: directory in which hooks find themselves, -1 for the caller's.
+        slots: one fd for each entry of Plan.fds; the caller still owns them.
+        keep: fds that become 3, 4, ... in the user's process.
+        cgroup_fd: the cgroup directory to clone into, -1 for the caller's own cgroup.
+        cwd_fd: working directory of hooks, -1 for the caller's.
         patient: wait while the cgroup is frozen.
     Raises:
-        OSError: the call that failed is its filename; ECANCELED: the cgroup is frozen. SteleError: a signal interrupted
+        OSError: a call failed; `filename` names it. ECANCELED: the cgroup is frozen. SteleError: a signal interrupted
             the start.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,4 +1,4 @@
-"""Network devices of the host that a container gets (config-linux.md "Network Devices", spec 1.3)."""
+"""Move host network devices into a container (config-linux.md "Network Devices", spec 1.3)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NETLINK_ROUTE = 0
 def route_socket(pid: int = 0) -> Iterator[Any]:
     """A pyroute2 IPRoute, in the network namespace of `pid` or in our own.
 
-    A socket belongs to the namespace that it was made in, so we are in the other one only to make it; pyroute2's own
-    way there is a process of the multiprocessing package, with an interpreter of its own.
+    A socket stays in the namespace it was created in, so we enter the other one only to create it. pyroute2 itself
+    would start another Python interpreter through multiprocessing.
     """
     from pyroute2 import IPRoute
 
@@ -47,7 +47,7 @@ def route_socket(pid: int = 0) -> Iterator[Any]:
 
 
 def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
-    """Move devices into the network namespace of `pid`, under their new names, with their addresses, and up.
+    """Move devices into the network namespace of `pid`, rename them, restore their addresses, and bring them up.
 
     Raises:
         HostError: names the device.
@@ -56,10 +56,10 @@ def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
 
     with route_socket() as host, route_socket(pid) as inside:
         found: list[int] = []
-        for device in devices:  # before anything is moved: what is in the container when it fails is lost with it
+        for device in devices:  # check all before moving any: moved devices are lost with a failed container
             field = f"linux.netDevices.{device.host_name}"
             if inside.link_lookup(ifname=device.container_name):
-                raise HostError(f'{field}: the container has a "{device.container_name}" already; choose another name')
+                raise HostError(f'{field}: the container already has a "{device.container_name}"; use another name')
             indices = host.link_lookup(ifname=device.host_name)
             if not indices:
                 raise HostError(f"{field}: this host has no such network device; correct its name")
@@ -67,7 +67,7 @@ def move_devices(devices: Sequence[NetDevice], pid: int) -> None:
         for device, outside in zip(devices, found, strict=True):
             field = f"linux.netDevices.{device.host_name}"
             try:
-                # Moving a device takes its addresses away; those that are for all the world are given back inside.
+                # Moving a device drops its addresses; restore those of global scope inside.
                 addresses = [
                     (a.get_attr("IFA_ADDRESS"), a["prefixlen"], a["family"])
                     for a in host.get_addr(index=outside)

@@ -1,4 +1,4 @@
-"""Paths as the command line gives them."""
+"""Paths given on the command line."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from runtime.errors import HostError
 
 
 def absolute(path: str, what: str) -> str:
-    """An absolute path, without looking at it. what: option, for the error.
+    """Make a path absolute, without accessing it. what: the option, for the error.
 
     Raises:
-        HostError: it is relative, and the working directory has been removed.
+        HostError: the path is relative, and the working directory has been removed.
     """
     try:
         return os.path.abspath(path)
     except FileNotFoundError:
         raise HostError(
-            f'{what} "{path}": it counts from the working directory, and that is gone: no such file or directory; '
-            "change to one that exists, or give an absolute path"
+            f'{what} "{path}": the path is relative, but the working directory is gone: no such file or directory; '
+            "change to a directory that exists, or use an absolute path"
         ) from None

@@ -1,4 +1,4 @@
-"""Fill the slots of a plan: open what init is to get as fds, before init exists."""
+"""Fill the slots of a plan: open the fds that init receives, before init exists."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from runtime.host import shim
 from runtime.plan import model
 
 LINKS = {"mount": "mnt", "network": "net"}
-"""Kinds of namespaces whose files in /proc/PID/ns have another name."""
+"""Namespace kinds whose file in /proc/PID/ns has another name."""
 
 
 def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: int = -1) -> list[int]:
-    """One fd for each entry of Plan.fds; all but `listener` and `pidfd` are new and the caller's to close.
+    """Open one fd for each entry of Plan.fds. The caller closes them; `listener` and `pidfd` are duplicated.
 
     Raises:
         HostError: names the field whose object cannot be opened.
@@ -44,7 +44,7 @@ def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: 
 
 
 def close_all(fds: Sequence[int]) -> None:
-    """Close fds, whatever their state."""
+    """Close fds, ignoring errors."""
     for fd in fds:
         with contextlib.suppress(OSError):
             os.close(fd)
@@ -59,16 +59,16 @@ def _namespace(source: model.NamespaceFd) -> int:
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as e:
-        raise _refused(source.field, source.path, e, "name the file of a namespace that exists") from e
+        raise _refused(source.field, source.path, e, "use an existing namespace file") from e
     import fcntl
 
-    # NS_GET_NSTYPE, ioctl_ns(2): fails on anything that is no namespace.
+    # NS_GET_NSTYPE, ioctl_ns(2): fails on anything but a namespace.
     with contextlib.suppress(OSError):
         fcntl.ioctl(fd, 0xB703)
         return fd
     os.close(fd)
     raise HostError(
-        f'{source.field} "{source.path}" is not a namespace; name a file such as /proc/PID/ns/{LINKS.get(source.kind, source.kind)}'
+        f'{source.field} "{source.path}" is not a namespace; use a file such as /proc/PID/ns/{LINKS.get(source.kind, source.kind)}'
     )
 
 
@@ -92,10 +92,10 @@ def _tree(source: model.TreeFd) -> int:
 
 
 def user_namespace(maps: model.IdMaps, cleanup: contextlib.ExitStack) -> int:
-    """An fd of a new user namespace with these maps; closed, and its holder ended, by `cleanup`.
+    """Create a user namespace with these maps and return its fd; `cleanup` closes it and ends its holder process.
 
     Raises:
-        OSError: the kernel refuses the maps.
+        OSError: the kernel refused the maps.
     """
     pid = shim.checked(shim.lib.stele_hold_userns(), "user namespace")
 
@@ -125,11 +125,11 @@ def _write(path: str, content: bytes) -> None:
 def write_id_maps(pid: int, maps: model.IdMaps) -> None:
     """Write the maps of the user namespace of `pid` (user_namespaces(7)).
 
-    An ordinary user may map only itself, without setgroups(2); more takes newuidmap and newgidmap, which are looked
-    for at their fixed places only.
+    An ordinary user may map only itself, with setgroups(2) denied. Anything more needs newuidmap and newgidmap, which
+    are used only from their fixed paths.
 
     Raises:
-        OSError: the kernel, or the helpers, refuse the maps.
+        OSError: the kernel or a helper refused the maps.
     """
     if os.geteuid() == 0:
         _write(f"/proc/{pid}/gid_map", _lines(maps.gids))

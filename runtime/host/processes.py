@@ -1,4 +1,4 @@
-"""Other processes, as /proc tells of them."""
+"""Information about other processes, from /proc."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 
 INIT = "stele-init"
-"""init's name, and that of its memfd, which is what /proc/PID/exe shows until init has executed the user's program."""
+"""The name of init and of its memfd, which /proc/PID/exe shows until init executes the user's program."""
 
 
 _STAT = re.compile(
@@ -14,15 +14,15 @@ _STAT = re.compile(
     rb"(?:\S+ ){29}(?P<status>\d+)",
     re.DOTALL,
 )
-"""proc(5), fields 2, 3, 4, 9, 22 and 52; the name may hold anything, ")" too. The counters between them are passed over:
-as objects they would be more or fewer by what they count, and the snapshot is to be the same each time."""
+"""proc(5), fields 2, 3, 4, 9, 22 and 52; the name may contain anything, even ")". The counters in between are skipped:
+as objects they would vary with their values, and the snapshot must be reproducible."""
 
 
 def stat_of(pid: int) -> re.Match[bytes] | None:
-    """What /proc/PID/stat (proc(5)) tells of a process; None when it is gone.
+    """Parse /proc/PID/stat (proc(5)); None if the process is gone.
 
     Returns:
-        the groups name, state (a letter), parent, flags, start (time) and (wait) status.
+        a match with the groups name, state (a letter), parent, flags, start (time) and (wait) status.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as f:
@@ -32,7 +32,7 @@ def stat_of(pid: int) -> re.Match[bytes] | None:
 
 
 def signal_name(number: int) -> str:
-    """As "SIGKILL"; of real-time signals, which have no name of their own, as "SIGRTMIN+6"."""
+    """A signal's name, such as "SIGKILL"; "SIGRTMIN+6" for real-time signals, which have no own names."""
     import signal
 
     try:
@@ -42,14 +42,14 @@ def signal_name(number: int) -> str:
 
 
 def is_init(pid: int) -> bool:
-    """Whether a process has init's executable still, not the user's. Raises OSError: it is not ours to look at, or a zombie."""
+    """Whether a process still runs init's executable. Raises OSError: access is denied, or it is a zombie."""
     return os.readlink(f"/proc/{pid}/exe").startswith(f"/memfd:{INIT}")
 
 
 def executed(pid: int) -> bool:
-    """Whether init has executed the user's program in a process that told its end or that; True if nobody knows any more.
+    """Whether an init that closed its connection executed the user's program rather than died; True if unknown.
 
-    A zombie has its name still, and no /proc/PID/exe. What lives has that before it has its new name (execve(2)).
+    A zombie keeps its name but has no /proc/PID/exe. In execve(2), a live process gets the new exe before the new name.
     """
     found = stat_of(pid)
     if found is None or found["name"] != INIT.encode():

@@ -1,7 +1,7 @@
-"""Groups of the resctrl file system: who shares a processor's cache and memory bandwidth.
+"""Groups of the resctrl file system, which share out a processor's cache and memory bandwidth.
 
-A group is a directory: `schemata` holds its share, `tasks` takes the number of a process, whose children then belong to
-it too; removing it gives its processes back to the root group (Documentation/filesystems/resctrl.rst).
+A group is a directory. `schemata` holds its share; writing a pid to `tasks` adds the process and its future children;
+removing the directory returns its processes to the root group (Documentation/filesystems/resctrl.rst).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ ROOT = "/sys/fs/resctrl"
 
 
 def choose(plan: Resctrl) -> dict[str, Any]:
-    """What will be the container's, for its record: {"group": its path, "made": whether we make it, "monitor": path or ""}.
+    """Choose the container's group: {"group": path, "made": whether to create it, "monitor": path or ""}, for its record.
 
-    Nothing is changed yet.
+    Changes nothing yet.
 
     Raises:
-        HostError: there is no resctrl, no such group, or one that says something else.
+        HostError: resctrl is not mounted, the group is missing, or it has a different schema.
     """
     if not os.path.exists(f"{ROOT}/schemata"):
         raise HostError(
@@ -34,7 +34,7 @@ def choose(plan: Resctrl) -> dict[str, Any]:
     there = os.path.isdir(group)
     if plan.named and not there and not (plan.schema or plan.schemata):
         raise HostError(
-            f'{FIELD}.closID "{plan.group}": there is no such group in {ROOT}; make it, or give it a schema'
+            f'{FIELD}.closID "{plan.group}": there is no such group in {ROOT}; create it, or specify a schema'
         )
     if plan.named and there and plan.schema:
         _compare(plan.schema, _read(f"{group}/schemata"), plan.group or "/")
@@ -42,47 +42,48 @@ def choose(plan: Resctrl) -> dict[str, Any]:
     for path in ("" if plan.named else group, monitor):
         if path and _used(path):
             raise HostError(
-                f"{FIELD}: {path} has processes, as of a container of the same ID below another --root; choose another ID"
+                f"{FIELD}: {path} has processes, perhaps of a container with the same ID in another --root; use another ID"
             )
     return {"group": group, "made": not there, "monitor": monitor}
 
 
 def prepare(chosen: Mapping[str, Any], plan: Resctrl) -> None:
-    """Make what `choose` said, and write the shares.
+    """Create what `choose` returned, and write the shares.
 
     Raises:
-        HostError: the kernel refuses it.
+        HostError: the kernel refused.
     """
     for path in (chosen["group"], chosen["monitor"]):
         if path:
             try:
                 os.mkdir(path, 0o755)
             except FileExistsError:
-                pass  # the group of others, or a leftover of a container of this name
+                pass  # a shared group, or left over from a container of this name
             except OSError as e:
                 raise HostError(
-                    f"{FIELD}: cannot make {path}: {_why(e)}; a processor has few classes", e.errno or 0
+                    f"{FIELD}: cannot create {path}: {_why(e)}; the number of groups is limited by the processor",
+                    e.errno or 0,
                 ) from e
     for text in (plan.schema, plan.schemata):
         write_schemata(chosen, text)
 
 
 def write_schemata(chosen: Mapping[str, Any], text: str) -> None:
-    """Write lines of shares to the group; "" writes nothing.
+    """Write schemata lines to the group; "" writes nothing.
 
     Raises:
-        HostError: the kernel refuses them.
+        HostError: the kernel refused them.
     """
     if text:
-        _write(f"{chosen['group']}/schemata", text, f"{FIELD}: the kernel refuses {text.strip()!r}")
+        _write(f"{chosen['group']}/schemata", text, f"{FIELD}: the kernel refused {text.strip()!r}")
 
 
 @contextlib.contextmanager
 def changed(chosen: Mapping[str, Any], text: str) -> Iterator[None]:
-    """Other shares for the group; as they were, should the body fail.
+    """Change the group's shares; restore them if the body fails.
 
     Raises:
-        HostError: the kernel refuses them.
+        HostError: the kernel refused them.
     """
     before = _read(f"{chosen['group']}/schemata")
     write_schemata(chosen, text)
@@ -94,10 +95,10 @@ def changed(chosen: Mapping[str, Any], text: str) -> Iterator[None]:
 
 
 def join(chosen: Mapping[str, Any], pid: int) -> None:
-    """Put a process, and so the children that it will have, into the group.
+    """Move a process into the group; its future children follow.
 
     Raises:
-        HostError: the kernel refuses it.
+        HostError: the kernel refused.
     """
     for path in (chosen["group"], chosen["monitor"]):
         if path:
@@ -105,7 +106,7 @@ def join(chosen: Mapping[str, Any], pid: int) -> None:
 
 
 def remove(chosen: Mapping[str, Any]) -> None:
-    """Take back what was made; a group that others have joined meanwhile stays theirs."""
+    """Remove the groups we created, unless others have joined them."""
     for path in (chosen.get("monitor"), chosen.get("made") and chosen["group"]):
         if path and not _used(path):
             with contextlib.suppress(FileNotFoundError):
@@ -113,7 +114,7 @@ def remove(chosen: Mapping[str, Any]) -> None:
 
 
 def _used(path: str) -> bool:
-    """Whether a group is there and has processes."""
+    """Whether a group exists and has processes."""
     try:
         return bool(_read(f"{path}/tasks").strip())
     except FileNotFoundError:
@@ -121,7 +122,7 @@ def _used(path: str) -> bool:
 
 
 def _shares(text: str) -> dict[tuple[str, str], str]:
-    """Lines such as "L3:0=07f;1=1f" as {("L3", "0"): "7f", ...}."""
+    """Parse lines such as "L3:0=07f;1=1f" into {("L3", "0"): "7f", ...}."""
     found = {}
     for line in text.split("\n"):
         resource, _, domains = line.partition(":")
@@ -137,8 +138,8 @@ def _compare(wanted: str, there: str, name: str) -> None:
     for (resource, domain), value in _shares(wanted).items():
         if has.get((resource, domain)) != value:
             raise HostError(
-                f'{FIELD}: the group "{name}" is there with another schema ({resource}:{domain} differs); '
-                "choose another closID, or correct the schema"
+                f'{FIELD}: the group "{name}" exists with another schema ({resource}:{domain} differs); '
+                "use another closID, or correct the schema"
             )
 
 
@@ -156,7 +157,7 @@ def _write(path: str, text: str, what: str) -> None:
 
 
 def _why(e: OSError) -> str:
-    """errno in words, and those of the kernel itself where it has more to say."""
+    """The errno's message, and the kernel's own explanation if there is one."""
     said = ""
     with contextlib.suppress(OSError):
         said = _read(f"{ROOT}/info/last_cmd_status").strip()

@@ -1,7 +1,7 @@
-"""Seccomp programs: compiled with libseccomp's tables of calls, kept by content; and what this host can of seccomp(2).
+"""Compile and cache seccomp programs, and report what seccomp(2) supports on this host.
 
-Compiling a profile of the usual size takes milliseconds, reading it back a fraction of one. The cache is a folder of
-files named by the digest of all that decides on a program; it may be removed at any time.
+Compiling a typical profile takes milliseconds, reading it from the cache a fraction of one. The cache is a directory
+of files, each named by the digest of all inputs to its program; it may be removed at any time.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from runtime.plan.seccomp import (
 from runtime.plan.seccomp_program import Alternative, Calls, assemble, restrictive
 
 INSTRUCTION = 8
-"""Bytes of a struct sock_filter."""
+"""Size of a struct sock_filter in bytes."""
 MAX_INSTRUCTIONS = 4096
-"""BPF_MAXINSNS: the kernel takes no longer filter."""
+"""BPF_MAXINSNS: the kernel rejects longer filters."""
 _TABLE = 1024
-"""Above every number of the architectures that have calls within calls."""
+"""Above every call number of the architectures that have multiplexed calls (socketcall, ipc)."""
 MAX_ENTRIES = 256
-"""Programs kept; one more, and the cache starts anew, so that profiles made per container cannot fill /run."""
+"""When the cache has this many programs it is emptied, so that per-container profiles cannot fill /run."""
 
 COMPILER = 1
-"""Part of each key. To be raised with every change of what is compiled, so that no older program is taken for it."""
+"""Part of each key. Increment it whenever the compiler's output changes, so that older programs are not used."""
 
 _MAGIC = b"stele bpf 1\0\0\0\0\0"
 _DIGEST = hashlib.sha256().digest_size
@@ -46,10 +46,10 @@ _OVERHEAD = len(_MAGIC) + _DIGEST
 
 
 def open_cache(root_fd: int) -> int | None:
-    """The folder of programs below --root, made if it is missing; an fd that is the caller's.
+    """Open the cache directory below --root, creating it if missing; the caller owns the fd.
 
     Returns:
-        None where none can be had: on a read-only root, or when somebody else owns what is there.
+        None if there can be no cache: the root is read-only, or someone else owns the directory.
     """
     try:
         outer = _folder(root_fd, ".cache")
@@ -60,7 +60,7 @@ def open_cache(root_fd: int) -> int | None:
     except OSError as e:
         if e.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.ELOOP, errno.ENOTDIR):
             raise
-        return None  # a program is then compiled each time
+        return None  # compile every time instead
 
 
 def _folder(parent: int, name: str) -> int:
@@ -76,7 +76,7 @@ def _folder(parent: int, name: str) -> int:
 
 
 def _ours(status: os.stat_result) -> bool:
-    """Nobody but us (and root, who may anything) can have written it."""
+    """Whether only we (and root) can have written the file."""
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
@@ -84,9 +84,9 @@ def program(rules: SeccompRules, cache_dir_fd: int | None) -> bytes:
     """The program for seccomp(2), an array of struct sock_filter.
 
     Args:
-        cache_dir_fd: what `open_cache` gave, or None for no cache.
+        cache_dir_fd: the result of `open_cache`; None for no cache.
     Raises:
-        ConfigError: the kernel cannot do what the profile wants, or an architecture is unknown here.
+        ConfigError: the kernel does not support what the profile asks for, or an architecture is unknown.
     """
     if rules.flags & WAIT_KILLABLE_RECV and not lib.stele_seccomp_has_flag(WAIT_KILLABLE_RECV):
         raise ConfigError(
@@ -104,16 +104,16 @@ def program(rules: SeccompRules, cache_dir_fd: int | None) -> bytes:
 
 
 def _key(rules: SeccompRules) -> str:
-    """The digest of all that decides on a program: the rules, the tables of calls, the native architecture.
+    """The digest of all inputs to a program: the rules, the system call tables, the native architecture.
 
-    The kernel is no part of it: it is asked for nothing.
+    The kernel is not an input.
     """
     compiler = f"{COMPILER} {lib.stele_seccomp_version():x} {lib.stele_native_arch():x}"
     return hashlib.sha256(_MAGIC + compiler.encode() + canonical(rules)).hexdigest()
 
 
 def _seal(key: str, content: bytes) -> bytes:
-    """A checksum over name and content, so that an entry under another's name is not taken either."""
+    """A checksum over name and content, so that a renamed entry is rejected too."""
     return hashlib.sha256(key.encode() + content).digest()
 
 
@@ -121,7 +121,7 @@ def _read(cache: int, key: str) -> bytes | None:
     try:
         fd = os.open(key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=cache)
     except OSError:
-        return None  # whatever is wrong with the entry, compiling helps
+        return None  # whatever is wrong with the entry, compile again
     try:
         status = os.fstat(fd)
         limit = _OVERHEAD + MAX_INSTRUCTIONS * INSTRUCTION
@@ -137,7 +137,7 @@ def _read(cache: int, key: str) -> bytes | None:
 
 
 def _write(cache: int, key: str, content: bytes) -> None:
-    """Keep a program, whole or not at all. That it cannot be kept is no failure: it is only slower next time."""
+    """Store a program atomically. Failure is ignored; the next start is only slower."""
     temporary = f".{key[:32]}.{os.getpid()}"
     try:
         entries = os.listdir(cache)
@@ -155,7 +155,7 @@ def _write(cache: int, key: str, content: bytes) -> None:
         try:
             os.unlink(temporary, dir_fd=cache)
         except OSError:
-            pass  # it was not made, or another process started the cache anew
+            pass  # it was not created, or another process emptied the cache
 
 
 def compile_program(rules: SeccompRules) -> bytes:
@@ -164,14 +164,14 @@ def compile_program(rules: SeccompRules) -> bytes:
     if len(found) > MAX_INSTRUCTIONS * INSTRUCTION:
         raise ConfigError(
             "linux.seccomp",
-            f"the rules need {len(found) // INSTRUCTION} instructions, more than the {MAX_INSTRUCTIONS} of the kernel;"
-            " name fewer calls, conditions or architectures",
+            f"the rules need {len(found) // INSTRUCTION} instructions, but the kernel allows {MAX_INSTRUCTIONS};"
+            " use fewer calls, conditions or architectures",
         )
     return found
 
 
 def known_calls(rules: SeccompRules) -> dict[int, Calls]:
-    """The rules by architecture and number.
+    """Resolve the rules to call numbers, by architecture.
 
     Raises:
         ConfigError: an architecture that libseccomp does not know.
@@ -181,16 +181,16 @@ def known_calls(rules: SeccompRules) -> dict[int, Calls]:
     for i, name in enumerate(rules.architectures):
         if number_of(ARCHITECTURES[name], "read") == -1:
             raise ConfigError(
-                f"linux.seccomp.architectures[{i}]", f"libseccomp here does not know the calls of {name}; remove it"
+                f"linux.seccomp.architectures[{i}]", f"this libseccomp does not support {name}; remove it"
             )
         archs.append(ARCHITECTURES[name])
     return {arch: _calls(arch, by_name, rules.default) for arch in dict.fromkeys(archs)}
 
 
 def _by_name(rules: SeccompRules) -> dict[str, list[Alternative]]:
-    """Each call that is named, with its rules as `Calls.answers` wants them; those that change nothing are left out.
+    """Group the rules by call name, in the form of `Calls.answers`, without rules that change nothing.
 
-    A rule without conditions beats those with, and the first such rule the others, as in libseccomp.
+    As in libseccomp, an unconditional rule overrides conditional ones, and the first unconditional rule wins.
     """
     found: dict[str, list[Alternative]] = {}
     for rule in rules.rules:
@@ -231,10 +231,10 @@ def _calls(arch: int, by_name: Mapping[str, list[Alternative]], default: int) ->
 
 
 def _parts(by_name: Mapping[str, list[Alternative]], within: Mapping[str, int], default: int) -> list[Alternative]:
-    """The rules of a call that serves for many, such as x86's socketcall for socket, by its first argument.
+    """The rules of a multiplexed call, such as x86's socketcall, selected by its first argument.
 
-    The others are in memory, so conditions on them cannot be seen. A rule with conditions is then taken for certain if
-    it restricts, and for nothing if it permits.
+    The other arguments are in memory, where a filter cannot see them. So a conditional rule always applies if it
+    restricts, and never if it permits.
     """
     found: list[Alternative] = []
     for name, part in within.items():
@@ -247,26 +247,26 @@ def _parts(by_name: Mapping[str, list[Alternative]], within: Mapping[str, int], 
 
 @cache
 def _numbers(arch: int) -> dict[str, int]:
-    """Names to numbers of an architecture, as its table of calls has them."""
+    """Map an architecture's call names to numbers."""
     name = ffi.new("char[]", 64)
     lengths = ((number, lib.stele_syscall_name(arch, number, name, 64)) for number in range(_TABLE))
     return {ffi.string(name).decode(): number for number, length in lengths if length >= 0}
 
 
 def number_of(arch: int, name: str) -> int:
-    """A call's number on an architecture; -1 for no call at all, see cshim/syscalls.h."""
+    """A call's number on an architecture; -1 for an unknown call, see cshim/syscalls.h."""
     data = name.encode("ascii", "replace")
     return -1 if b"\0" in data else int(lib.stele_syscall(arch, data))
 
 
 def libseccomp_version() -> str:
-    """The version of the library whose tables of calls this stele holds, as "2.5.4"."""
+    """The version of the libseccomp whose tables are built in, such as "2.5.4"."""
     number = int(lib.stele_seccomp_version())
     return f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
 def seccomp_features() -> dict[str, Any]:
-    """What `stele features` says of seccomp (features-linux.md "Seccomp"): known names, and flags that work here."""
+    """The seccomp part of `stele features` (features-linux.md "Seccomp"): known names, and flags supported here."""
     return {
         "enabled": True,
         "actions": sorted(name for name, value in ACTIONS.items() if lib.stele_seccomp_has_action(value)),

@@ -1,4 +1,4 @@
-"""What the kernel counts for a container: statistics in the shape of runc's `events --stats`, and OOM kills as they come."""
+"""A container's statistics, in the format of runc's `events --stats`, and its OOM events."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from runtime.errors import StateError
 from runtime.host.cgroups import tree
 
 NANOSECONDS = 1000
-"""In a microsecond: the kernel counts CPU time in the one, runc prints the other."""
+"""Nanoseconds per microsecond: the kernel reports CPU time in microseconds, runc prints nanoseconds."""
 
 UNLIMITED = (1 << 64) - 1
 LONGEST = 24 * 3600.0
-"""Seconds that are waited at a time: poll(2) takes milliseconds up to 2**31."""
-NO_CGROUP = "the container has no cgroup of its own, so there are no statistics of it"
+"""Seconds to wait in one poll(2), which accepts at most 2**31 milliseconds."""
+NO_CGROUP = "the container has no cgroup of its own, so it has no statistics"
 
 
 class HasCgroup(Protocol):
-    """Of a `runtime.host.cgroups.Manager`, what is needed here."""
+    """The part of `runtime.host.cgroups.Manager` that is needed here."""
 
     def open(self, below: str) -> int:
-        """The directory of the container's cgroup, the caller's; -1 for none. Raises StateError when it is gone."""
+        """Open the container's cgroup; the caller owns the fd. -1 for none. Raises StateError if it is gone."""
 
 
 def stats(manager: HasCgroup) -> dict[str, Any]:
-    """All statistics (runc's types/events.go); what needs a controller that is not enabled is 0.
+    """All statistics (runc's types/events.go); values of controllers that are not enabled are 0.
 
     Raises:
-        StateError: there is no cgroup.
+        StateError: the container has no cgroup.
     """
     fd = manager.open("")
     if fd < 0:
@@ -56,7 +56,7 @@ def stats(manager: HasCgroup) -> dict[str, Any]:
 
 
 def _text(fd: int, name: str) -> str:
-    """A file; "" where it is not, or what it tells is switched off (psi=0 on the kernel's command line)."""
+    """Read a file; "" if it is missing or disabled (psi=0 on the kernel command line)."""
     try:
         return tree.read_if_there(fd, name)
     except OSError as e:
@@ -66,19 +66,19 @@ def _text(fd: int, name: str) -> str:
 
 
 def keyed(text: str) -> dict[str, int]:
-    """Lines of "name number"."""
+    """Parse lines of "name number"."""
     pairs = (line.split() for line in text.split("\n"))
     return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].isdecimal()}
 
 
 def number(text: str) -> int:
-    """A single value; "max" is the largest number, as runc prints it, and a missing file 0."""
+    """Parse a single value; "max" becomes the largest number, as in runc, and an empty text 0."""
     text = text.strip()
     return UNLIMITED if text == "max" else int(text) if text.isdecimal() else 0
 
 
 def numbers(text: str) -> list[int]:
-    """A list such as 0-2,5."""
+    """Parse a list such as 0-2,5."""
     found: list[int] = []
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
@@ -88,7 +88,7 @@ def numbers(text: str) -> list[int]:
 
 
 def pressure(text: str) -> dict[str, dict[str, float | int]]:
-    """Lines of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" (psi.rst); total is microseconds."""
+    """Parse lines of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" (psi.rst); total is in microseconds."""
     result: dict[str, dict[str, float | int]] = {}
     for line in filter(None, text.split("\n")):
         kind, *fields = line.split()
@@ -146,7 +146,7 @@ def _usage(fd: int, prefix: str, failures: str) -> dict[str, int]:
 def _memory(fd: int) -> dict[str, Any]:
     raw = keyed(_text(fd, "memory.stat"))
     memory, swap = _usage(fd, "memory", "max"), _usage(fd, "memory.swap", "fail")
-    # runc's swap counts memory and swap together, as the specification's limit does.
+    # runc's swap includes memory, like the specification's limit.
     swap["usage"] += memory["usage"]
     swap["limit"] = min(swap["limit"] + memory["limit"], UNLIMITED)
     events = keyed(_text(fd, "memory.events"))
@@ -200,17 +200,17 @@ def _hugetlb(fd: int) -> dict[str, Any]:
 
 
 def oom_events(manager: HasCgroup, *, interval: float | None = None) -> Iterator[int]:
-    """Wait for OOM kills until the container has no process any more.
+    """Wait for OOM kills until the container has no processes left.
 
-    The kernel wakes pollers of memory.events and cgroup.events on each change. Without the memory controller there is
-    nothing to be told but the end.
+    The kernel wakes pollers of memory.events and cgroup.events on every change. Without the memory controller, only
+    the end is reported.
 
     Args:
-        interval: seconds; a 0 is yielded whenever so much time is over, for whoever does something else meanwhile.
+        interval: seconds after which a 0 is yielded, so that the caller can do other work; None for never.
     Returns:
-        the number of kills since the last time.
+        the number of kills since the last item.
     Raises:
-        StateError: there is no cgroup.
+        StateError: the container has no cgroup.
     """
     fd = manager.open("")
     if fd < 0:
@@ -248,7 +248,7 @@ def oom_events(manager: HasCgroup, *, interval: float | None = None) -> Iterator
 
 
 def _again(file: int) -> str:
-    """An open file from its beginning, which also arms its poll(2) anew; "" when the cgroup is gone."""
+    """Read an open file from the start, which also rearms its poll(2); "" if the cgroup is gone."""
     try:
         return os.pread(file, 4096, 0).decode("ascii", "replace")
     except OSError as e:

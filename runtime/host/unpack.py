@@ -1,4 +1,4 @@
-"""Layers carried out below a directory by the C shim (cshim/unpack.h), many at a time: no call holds Python's lock."""
+"""Unpack layers into a directory with the C shim (cshim/unpack.h), in parallel: its calls release Python's lock."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ LOWEST: int = lib.STELE_FORM_LOWEST
 
 
 class LayerError(HostError):
-    """A layer is no sound archive, is hostile, or is beyond the budget; errno says which: EBADMSG for the first two."""
+    """A layer is damaged or hostile (errno EBADMSG), or exceeds the budget (another errno)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one layer may be at most, against bombs; beyond it, unpacking fails and leaves nothing.
+    """Limits for one layer, against decompression bombs; a layer that exceeds them is not unpacked.
 
-    bytes: of the plain archive. ratio: plain to packed, once there are 64 MiB. entries: files, directories and links.
-    header: bytes of one PAX header, long name or sparse map. file: size of one file, its holes included.
+    bytes: size of the uncompressed archive. ratio: uncompressed to compressed, checked from 64 MiB on. entries: files,
+    directories and links. header: bytes of one PAX header, long name or sparse map. file: size of one file with holes.
     """
 
     bytes: int = 64 << 30
@@ -41,7 +41,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What came out. diff_id: digest of the plain archive. whiteouts: opaque directories too."""
+    """The result. diff_id: digest of the uncompressed archive. whiteouts: includes opaque directories."""
 
     diff_id: str
     entries: int
@@ -49,13 +49,13 @@ class Unpacked:
 
 
 class Unpacking:
-    """One layer on its way; `stop` may be called from another thread."""
+    """The unpacking of one layer; `stop` may be called from another thread."""
 
     __slots__ = ("_budget", "_work")
 
     def __init__(self, blob: int, directory: int, form: int, budget: Budget, *, durable: bool) -> None:
-        """Args: the layer's file and an empty directory, fds that stay the caller's; OVERLAY, OVERLAY_USER or LOWEST;
-        whether all must be on disk when `run` returns."""
+        """Args: fds of the layer and of an empty directory, which the caller still owns; OVERLAY, OVERLAY_USER or
+        LOWEST; durable: sync everything to disk before `run` returns."""
         self._budget = budget
         self._work: Any = ffi.new("struct stele_unpack *")
         self._work.blob, self._work.directory, self._work.form = blob, directory, form
@@ -65,10 +65,10 @@ class Unpacking:
         self._work.most_entries = budget.entries
 
     def run(self) -> Unpacked:
-        """Make all entries.
+        """Unpack all entries.
 
         Raises:
-            LayerError: the archive is at fault. HostError: the kernel refuses.
+            LayerError: the archive is at fault. HostError: the kernel refused.
         """
         result: int = lib.stele_unpack(self._work)
         work = self._work
@@ -89,7 +89,7 @@ _AT_FAULT = (errno.EBADMSG, errno.ENODATA, errno.EFBIG, errno.EOVERFLOW, errno.E
 
 
 def told(error: int, problem: str, budget: Budget) -> str:
-    """What is wrong with a layer: the reader's own words, or those for the error number of one of its calls."""
+    """Describe the error: the reader's own message, or one for the errno."""
     if problem:
         return ascii(problem)[1:-1]
     return {
@@ -103,7 +103,7 @@ def told(error: int, problem: str, budget: Budget) -> str:
 
 
 def initial_user_namespace() -> bool:
-    """Whether this process is in no user namespace of its own (user_namespaces(7)): all ids map to themselves."""
+    """Whether this process is in the initial user namespace, where all ids map to themselves (user_namespaces(7))."""
     with open("/proc/self/uid_map", "rb") as file:
         return file.read().split() == [b"0", b"0", b"4294967295"]
 
@@ -112,10 +112,10 @@ _PIECE = 1 << 20
 
 
 def unpacked(fd: int, budget: Budget) -> Iterator[bytes]:
-    """The bytes of a file before gzip, zstd or xz packed them; its own if it is plain.
+    """Decompress a gzip, zstd or xz file; other content is returned as it is.
 
     Raises:
-        LayerError: it is damaged, or more than the budget. HostError: it cannot be read.
+        LayerError: the file is damaged or exceeds the budget. HostError: it cannot be read.
     """
     out, into = os.pipe2(os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""fs-verity: a file that the kernel lets nobody change, and checks against one digest as it is read (fsverity.rst)."""
+"""fs-verity: the kernel makes a file immutable and verifies every read against a digest (fsverity.rst)."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ NOT_THERE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EROFS)
 
 
 def enable(fd: int) -> str:
-    """Turn it on for a file that nobody has open for writing.
+    """Enable fs-verity on a file that nobody has open for writing.
 
     Args:
         fd: open for reading.
     Returns:
-        its digest, `sha256:...`; "" where the file system or the kernel has no fs-verity.
+        the file's digest, `sha256:...`; "" if the file system or kernel does not support fs-verity.
     Raises:
-        OSError: it is there and refuses.
+        OSError: fs-verity is supported, but the kernel refused.
     """
     try:
         fcntl.ioctl(fd, ENABLE, struct.pack("<IIII", 1, SHA256, BLOCK, 0) + bytes(112))
     except OSError as e:
         if e.errno in NOT_THERE:
             return ""
-        if e.errno != errno.EEXIST:  # it is on already
+        if e.errno != errno.EEXIST:  # already enabled
             raise
     return measure(fd)
 
 
 def measure(fd: int) -> str:
-    """The digest of a file that has it on, "" for one that has not.
+    """The fs-verity digest of a file, "" if fs-verity is not enabled on it.
 
     Raises:
         OSError

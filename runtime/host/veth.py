@@ -1,6 +1,6 @@
-"""A veth pair: one end in the container, as eth0, the other on the host, which is the way to all else (veth(4)).
+"""A veth pair: one end is the container's eth0, the other is on the host and routes for it (veth(4)).
 
-The container's addresses stand alone, each with the host's end as gateway, so that its neighbours too are reached
+Each container address has a full-length prefix and the host's end as gateway, so that even neighbours are reached
 through the host.
 """
 
@@ -17,27 +17,27 @@ from runtime.host.network import route_socket
 from runtime.plan.model import Veth
 
 INSIDE = "eth0"
-NODAD = 0x02  # IFA_F_NODAD: no second of waiting before an IPv6 address can be used
-ONLINK = 4  # RTNH_F_ONLINK: the gateway is on this link, whatever the addresses say
+NODAD = 0x02  # IFA_F_NODAD: use an IPv6 address at once instead of after a second
+ONLINK = 4  # RTNH_F_ONLINK: the gateway is on this link, whatever its address
 
 
 def new_name() -> str:
-    """A name for the host's end of a new pair.
+    """A random name for the host's end of a new pair.
 
-    It is random, and the container's record keeps it: no other container has it, also not one of the same ID below
-    another --root, so whoever reads it in a record may remove the device. The kernel allows 15 characters.
+    The container's record keeps it. No other container uses it, not even one with the same ID in another --root, so a
+    device named in a record is safe to remove. The kernel allows 15 characters.
     """
     return "stele" + os.urandom(5).hex()
 
 
 def make_pair(addresses: Sequence[Veth], outside: str, pid: int) -> None:
-    """Make the pair, give both ends their addresses and routes, and set them up.
+    """Create the pair, give both ends their addresses and routes, and bring them up.
 
     Args:
         outside: the name of the host's end.
         pid: a process in the container's network namespace.
     Raises:
-        HostError: names what the kernel refused; nothing of the pair is left.
+        HostError: the kernel refused something; the pair has been removed.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -45,7 +45,7 @@ def make_pair(addresses: Sequence[Veth], outside: str, pid: int) -> None:
         try:
             host.link("add", ifname=outside, kind="veth", peer={"ifname": INSIDE, "net_ns_pid": pid})
         except NetlinkError as e:
-            raise HostError(f"--net: cannot make a veth pair: {e.args[-1]}", e.code) from e
+            raise HostError(f"--net: cannot create a veth pair: {e.args[-1]}", e.code) from e
         try:
             own, other = host.link_lookup(ifname=outside)[0], inside.link_lookup(ifname=INSIDE)[0]
             host.link("set", index=own, state="up")
@@ -56,12 +56,12 @@ def make_pair(addresses: Sequence[Veth], outside: str, pid: int) -> None:
         except BaseException as e:
             _remove(host, outside)
             if isinstance(e, NetlinkError):
-                raise HostError(f"--net: cannot give the pair its addresses: {e.args[-1]}", e.code) from e
+                raise HostError(f"--net: cannot configure the veth pair: {e.args[-1]}", e.code) from e
             raise
 
 
 def remove_pair(outside: str) -> None:
-    """Remove a pair, if it is still there, by the name of its host end."""
+    """Remove a pair, if it still exists, by the name of its host end."""
     with route_socket() as host:
         _remove(host, outside)
 
@@ -69,12 +69,12 @@ def remove_pair(outside: str) -> None:
 def _remove(host: Any, name: str) -> None:
     from pyroute2.netlink.exceptions import NetlinkError
 
-    with contextlib.suppress(NetlinkError, IndexError):  # the kernel removes it too, with the container's namespace
+    with contextlib.suppress(NetlinkError, IndexError):  # the kernel may have removed it with the container's namespace
         host.link("del", index=host.link_lookup(ifname=name)[0])
 
 
 def _connect(link: Any, index: int, own: str, other: str, *, gateway: bool) -> None:
-    """One end: its address, and the way to the other's, or by it to everywhere."""
+    """Configure one end: its address, and a route to the other end, or through it to everywhere."""
     ipv4 = ":" not in own
     bits = 32 if ipv4 else 128
     more = {} if ipv4 else {"flags": NODAD}

@@ -239,7 +239,7 @@ def test_no_cgroup2(tmp_path: Path) -> None:
     """A folder that is no cgroup is refused by the kernel, and said so."""
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        with pytest.raises(HostError, match=r"^cannot ask the cgroup for its device programs: .* \(E[A-Z]+\)"):
+        with pytest.raises(HostError, match=r"^cannot list the cgroup's device programs: .* \(E[A-Z]+\)"):
             bpf.attach_devices(fd, rules())
     finally:
         os.close(fd)

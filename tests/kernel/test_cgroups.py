@@ -177,7 +177,7 @@ def test_a_limit_that_the_kernel_refuses_can_be_undone(base: Path) -> None:
 def test_no_more_cgroups_allowed(base: Path) -> None:
     """EAGAIN of mkdir is told as what it means."""
     (base / "cgroup.max.descendants").write_text("0")
-    with pytest.raises(HostError, match=r"allows no more below it \(cgroup.max.descendants"):
+    with pytest.raises(HostError, match=r"the limit cgroup.max.descendants"):
         new(base / "c").prepare(())
 
 

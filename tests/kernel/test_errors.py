@@ -80,7 +80,7 @@ def refused(stele: Runtime, folder: Path, log: Path, *words: str, leftovers: lea
         ),
         pytest.param(
             {"linux": {"namespaces": [{"type": "uts"}, {"type": "network", "path": "/etc/passwd"}, {"type": "mount"}]}},
-            ["is not a namespace; name a file such as /proc/PID/ns/net"],
+            ["is not a namespace; use a file such as /proc/PID/ns/net"],
             id="no-network-namespace",
         ),
         pytest.param(

@@ -312,7 +312,7 @@ def test_a_network_device_whose_name_is_taken(stele: Runtime, bundle: BundleFact
         "create", "-b", bundle(["true"], {"linux": {"netDevices": {veth[0]: {"name": "lo"}}}}), stele.id(), stdout=-3
     )
     assert done.returncode == 1
-    assert f'linux.netDevices.{veth[0]}: the container has a "lo" already' in done.stderr
+    assert f'linux.netDevices.{veth[0]}: the container already has a "lo"' in done.stderr
     assert subprocess.run(["ip", "link", "show", veth[0]], check=False, capture_output=True).returncode == 0
 
 
@@ -505,7 +505,7 @@ def test_a_group_of_resctrl_is_joined(stele: Runtime, bundle: BundleFactory, res
     stele.ok("update", "--l3-cache-schema", "L3:0=1", name)
     assert (resctrl / "gold/schemata").read_text().startswith("L3:0=1\n")
     assert stele("create", "-b", folder, stele.id()).stderr.endswith(
-        'linux.intelRdt: the group "gold" is there with another schema (L3:0 differs); choose another closID, '
+        'linux.intelRdt: the group "gold" exists with another schema (L3:0 differs); use another closID, '
         "or correct the schema\n"
     )
     stele.ok("delete", "-f", name)

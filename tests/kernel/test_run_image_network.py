@@ -103,5 +103,5 @@ def test_a_pair_that_cannot_be_made_leaves_nothing(run: Run, images: Images) -> 
     """The second address is refused by the kernel: the first end is taken back, and the container with it."""
     done = run(images.made("plain"), "--net", "veth:10.91.9.2/24,gateway=255.255.255.255", sh="true")
     assert done.returncode == 1
-    assert "--net: cannot give the pair its addresses" in done.stderr
+    assert "--net: cannot configure the veth pair" in done.stderr
     assert veths() == []

@@ -106,7 +106,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path, words: list[str]) -> N
 
     done = there(*words)
     assert done.returncode == 1
-    assert "working directory, and that is gone: no such file or directory" in done.stderr
+    assert "working directory is gone: no such file or directory" in done.stderr
     assert there("--root", str(tmp_path), "list", "-q").returncode == 0
 
 

@@ -66,5 +66,5 @@ def test_sizes_are_exact(text: str, size: int) -> None:
 
 def test_seconds_without_end() -> None:
     """Of an annotation for systemd."""
-    with pytest.raises(ConfigError, match="no number of seconds"):
+    with pytest.raises(ConfigError, match="not a number of seconds"):
         annotated({"org.systemd.property.TimeoutStopSec": "1e999"})

@@ -140,7 +140,7 @@ def test_groups_of_a_container_of_the_same_id_below_another_root(tree: Path, rdt
     resctrl.prepare(others, plan)
     ours = dict(others)  # made when the other was not there yet
     resctrl.join(others, 4711)
-    with pytest.raises(HostError, match="of a container of the same ID below another --root"):
+    with pytest.raises(HostError, match="of a container with the same ID in another --root"):
         resctrl.choose(plan)
     resctrl.remove(ours)
     assert Path(others["monitor"] or others["group"], "tasks").read_text() == "4711"
@@ -162,7 +162,7 @@ def test_the_root_group(tree: Path) -> None:
         ({"closID": "silver"}, 'closID "silver": there is no such group'),
         (
             {"closID": "gold", "l3CacheSchema": "L3:0=7fe"},
-            'the group "gold" is there with another schema (L3:0 differs)',
+            'the group "gold" exists with another schema (L3:0 differs)',
         ),
         ({"closID": "gold", "memBwSchema": "MB:1=100;2=100"}, "(MB:2 differs)"),
     ],
@@ -191,7 +191,7 @@ def test_a_refusal_quotes_the_kernel(tree: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(HostError) as caught:
         resctrl.prepare(chosen, plan)
     assert str(caught.value) == (
-        "linux.intelRdt: the kernel refuses 'L3:0=0': no such file or directory (Mask out of range)"
+        "linux.intelRdt: the kernel refused 'L3:0=0': no such file or directory (Mask out of range)"
     )
 
 

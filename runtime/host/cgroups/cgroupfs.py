@@ -158,7 +158,7 @@ class CgroupfsManager:
                 "run stele in a cgroup delegated to you (systemd-run --user --scope -p Delegate=yes), or choose one"
             )
         elif number == errno.EAGAIN:
-            advice = "an ancestor's cgroup.max.descendants or cgroup.max.depth is reached"
+            advice = "the limit cgroup.max.descendants or cgroup.max.depth of an ancestor is reached"
         return HostError(
             f"linux.cgroupsPath: cannot create the cgroup {self.path}: {os.strerror(number)}; {advice}", number
         )
