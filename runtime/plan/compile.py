@@ -1,4 +1,4 @@
-"""config.json + host facts -> Plan. Pure: it opens nothing, asks nobody, reads no clock and no environment."""
+"""Compile config.json and host facts into a Plan. Pure: no files, no system calls, no clock, no environment."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ class Request:
     """What the command line adds to config.json.
 
     bundle: absolute path. attach: the cgroup is joined after the clone (systemd). keep_fds: --preserve-fds.
-    state: the state document that hooks get, its pid being PID_MARK. environment: variables that the program gets
-    beside its own. image: what the root is made of, where it is not the directory root.path itself. veth: addresses of
-    a veth pair to make.
+    state: the state document for hooks, with PID_MARK as its pid. environment: additional variables for the program.
+    image: the parts of the root, if it is not the directory root.path itself. veth: addresses of a veth pair to create.
     """
 
     bundle: str
@@ -98,13 +97,13 @@ def compile_create(
         *planned.early,
         model.Ready(True),
         *planned.late,
-        # The image's programs: they are confined as its process is.
+        # These run programs of the image, so they are confined like its process.
         *container_hooks(config, "startContainer", request.state),
         planned.execute,
     )
     _check_host(linux, facts)
     resources = linux.get("resources") or {}
-    # An ordinary user has not the right to attach a program to a cgroup.
+    # An ordinary user may not attach a program to a cgroup.
     rules = () if request.rootless else device_rules.explain(resources.get("devices") or ())
     return model.Plan(
         steps=steps,
@@ -127,14 +126,14 @@ def compile_create(
 
 
 def _known_maps(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> model.IdMaps | None:
-    """The mappings of the container's user namespace; of one that is joined config.json need not say them."""
+    """The mappings of the container's user namespace; for a joined one, config.json need not contain them."""
     known = "user" in spaces.new or (spaces.has("user") and linux.get("uidMappings"))
     return namespaces.id_maps(linux) if known else None
 
 
 def _cgroup_owner(config: Mapping[str, Any], spaces: namespaces.Namespaces, maps: model.IdMaps | None) -> int | None:
-    """The host's uid that is to own the container's cgroup: of its process, if that sees the cgroup as its own and
-    writable (config-linux.md "Cgroup ownership"); None to leave it as it is."""
+    """The host uid that will own the container's cgroup: its process's, if the process has a cgroup namespace and a
+    writable cgroup mount (config-linux.md "Cgroup ownership"); None to leave the owner."""
     mounts = config.get("mounts") or ()
     writable = any(m.get("type") in ("cgroup", "cgroup2") and "ro" not in (m.get("options") or ()) for m in mounts)
     if "cgroup" not in spaces.new or not writable or (spaces.has("user") and maps is None):
@@ -156,9 +155,9 @@ def compile_exec(
     keep_fds: int,
     new_keyring: bool = True,
 ) -> model.Plan:
-    """Plan one more process in a running container: the same confinement as its init's (SECURITY.md, rule 7).
+    """Plan another process in a running container, confined like its init (SECURITY.md, rule 7).
 
-    The only slot is a pidfd of the container's init, of which all namespaces are joined at once (setns(2)).
+    The only slot is a pidfd of the container's init, whose namespaces are all joined at once (setns(2)).
     """
     spaces = namespaces.parse(linux.get("namespaces") or ())
     can_set_groups = (not rootless or facts.euid == 0) and facts.setgroups
@@ -206,7 +205,7 @@ def compile_exec(
 
 
 def _grouped(resctrl: model.Resctrl | None) -> tuple[model.Step, ...]:
-    """Before anything else, since children belong to their parent's group."""
+    """Join the resctrl group before anything else, because children inherit it."""
     return (model.Sync(model.SYNC_RESCTRL),) if resctrl else ()
 
 
@@ -297,7 +296,7 @@ def _root(
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))
     below = tuple(d for d in make if not any(d.startswith(f"{posixpath.normpath(t)}/") for t in mounts.targets))
     targets = (*mounts.targets, *in_root, *below)
-    # An upper layer takes the mount points that are missing; without one they come from a private layer.
+    # Missing mount points are created in the upper layer; without one, in a private layer.
     private = not request.image or request.image.upper == model.UPPER_NONE
     label = linux.get("mountLabel")
     mask = ("mode=0755", *((f"context={label}",) if label else ()))
@@ -322,13 +321,13 @@ def _root(
 
 
 def _create_hooks(config: Mapping[str, Any], request: Request) -> tuple[model.Step, ...]:
-    """The createContainer hooks, with the usual umask: init's own is 0."""
+    """The createContainer hooks, run with the usual umask; init's own is 0."""
     hooks = container_hooks(config, "createContainer", request.state)
     return (model.Umask(0o022), *hooks, model.Umask(0)) if hooks else ()
 
 
 def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
-    """Refuse what only a mount namespace can give: on the host's mounts it would be done to the host, or not at all.
+    """Refuse whatever needs a mount namespace: without one it would affect the host, or not be done at all.
 
     Raises:
         ConfigError: names the field.
@@ -357,7 +356,7 @@ LOWERDIR_APPEND = (6, 5)  # Linux: overlayfs takes its layers one by one
 
 
 def _image_root(image: model.ImageRoot, place: str, facts: model.Facts, fds: list[model.FdSource]) -> model.LayeredRoot:
-    """The root of an image. Device nodes of an image open nothing: the container's are in /dev, a mount of its own."""
+    """An image's root, with nodev: the container's devices are in /dev, which is a separate mount."""
     slot = model.NO_SLOT
     if image.erofs:
         slot = len(fds)
@@ -394,7 +393,7 @@ def _net_devices(linux: Mapping[str, Any], spaces: namespaces.Namespaces) -> tup
 
 
 def _check_host(linux: Mapping[str, Any], facts: model.Facts) -> None:
-    """Fields that this host cannot give at all."""
+    """Refuse fields that this host does not support."""
     label = linux.get("mountLabel")
     if label and not facts.selinux:
         raise ConfigError("linux.mountLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it")

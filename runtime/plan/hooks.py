@@ -1,4 +1,4 @@
-"""Hooks: those that init runs as steps of the plan, and those that the stele process runs on the host.
+"""Plan hooks: init runs some as steps of the plan, the stele process runs the others on the host.
 
 Source: config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 """
@@ -14,11 +14,11 @@ from runtime.plan import model
 HostKind = Literal["prestart", "createRuntime", "poststart", "poststop"]
 HOST_KINDS: tuple[HostKind, ...] = ("prestart", "createRuntime", "poststart", "poststop")
 PID_MARK = 9_007_199_254_740_991
-"""Stands for the pid in a state document until init knows it: no pid is that large."""
+"""Placeholder for the pid in the state document until init knows it; no pid is that large."""
 
 
 def host_hooks(config: Mapping[str, Any], *kinds: HostKind) -> tuple[model.HostHook, ...]:
-    """The hooks of some kinds, in their order."""
+    """The hooks of the given kinds, in order."""
     hooks = config.get("hooks") or {}
     return tuple(
         model.HostHook(
@@ -37,7 +37,7 @@ def host_hooks(config: Mapping[str, Any], *kinds: HostKind) -> tuple[model.HostH
 def container_hooks(
     config: Mapping[str, Any], kind: Literal["createContainer", "startContainer"], state: Mapping[str, Any]
 ) -> tuple[model.Hook, ...]:
-    """The hooks that init runs; their state says where the container is in its life."""
+    """The hooks that init runs; their state document has the matching status."""
     status = "creating" if kind == "createContainer" else "created"
     head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
     hooks = []

@@ -1,11 +1,11 @@
-"""The plan: what will be done to start a process in a container, as plain values.
+"""The plan: everything needed to start a process in a container, as plain values.
 
-A plan has two halves. The host's half (`Plan.fds`, `id_maps`, `hooks`, ...) is carried out by the stele process;
-`Plan.steps` is carried out, in order, by the static init inside the new namespaces. Each step class below is
-one entry of cshim/plan.h: its integers and its strings travel in the order of its fields (`runtime/plan/wire.py`).
+A plan has two halves. The stele process carries out the host's half (`Plan.fds`, `id_maps`, `hooks`, ...). The static
+init carries out `Plan.steps`, in order, inside the new namespaces. Each step class below is one entry of cshim/plan.h;
+its integers and strings are encoded in field order (`runtime/plan/wire.py`).
 
-`index` of a step is the element of the list in config.json that it comes from (mounts[3], devices[0]), so that a
-failure names its field. A file descriptor is named by its slot: its position in `Plan.fds`, NO_SLOT for none.
+A step's `index` is its element in the config.json list (mounts[3], devices[0]), so that errors can name the field. A
+file descriptor is identified by its slot: its position in `Plan.fds`, or NO_SLOT for none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runtime.plan.device_rules import DeviceRule
 from runtime.plan.resources import CgroupWrite
 
 NO_SLOT = 0xFFFF_FFFF
-"""The slot of a step that needs no file descriptor from the stele process."""
+"""The slot of a step without a file descriptor from the stele process."""
 
 LISTENER_SLOT = 0
 """Slot of the unix socket on which a created container's init waits for `start`."""
@@ -25,7 +25,7 @@ LISTENER_SLOT = 0
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What planning needs to know of the host; probed once by `runtime.host.facts`.
+    """What planning needs to know about the host; probed once by `runtime.host.facts`.
 
     Args:
         euid: effective user ID of the stele process.
@@ -33,8 +33,8 @@ class Facts:
         cgroup_mount: where the cgroup2 hierarchy is mounted, "" if nowhere.
         apparmor, selinux: whether the LSM is on.
         kernel: (major, minor).
-        in_user_namespace: the stele process is in one that is not the host's own.
-        setgroups: whether the user namespace lets supplementary groups be set (user_namespaces(7)).
+        in_user_namespace: whether the stele process is outside the initial user namespace.
+        setgroups: whether the user namespace allows setgroups(2) (user_namespaces(7)).
     """
 
     euid: int = 0
@@ -48,7 +48,7 @@ class Facts:
 
 
 class Step:
-    """Base of everything init can do. Each has `index`, as its last field."""
+    """Base class of init's steps. The last field of each is `index`."""
 
     __slots__ = ()
     index: int
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Sync(Step):
-    """Tell the stele process that `what` is due (one of SYNC_*) and wait for its answer."""
+    """Ask the stele process to do `what` (one of SYNC_*) and wait for its answer."""
 
     what: int
     index: int = 0
@@ -99,7 +99,7 @@ class Unshare(Step):
 
 @dataclass(frozen=True, slots=True)
 class Fork(Step):
-    """Go on in a child (a sibling, CLONE_PARENT): pid and time namespaces only take effect there."""
+    """Continue in a new process (a sibling, CLONE_PARENT): pid and time namespaces only apply to children."""
 
     index: int = 0
 
@@ -124,7 +124,7 @@ class BecomeRoot(Step):
 class Session(Step):
     """setsid(2), and with `keyring` a new session keyring.
 
-    One without a name: one with a name would be searched for among all of the host's, and joined if it were there.
+    The keyring is anonymous: a named one would be looked up on the host, and joined if it existed.
     """
 
     keyring: bool
@@ -164,7 +164,7 @@ class Sysctl(Step):
 
 @dataclass(frozen=True, slots=True)
 class Propagation(Step):
-    """mount(NULL, "/", NULL, flags): cut the container's mounts off from the host's before anything is mounted."""
+    """mount(NULL, "/", NULL, flags): detach the container's mounts from the host's before anything is mounted."""
 
     flags: int
     index: int = 0
@@ -172,9 +172,9 @@ class Propagation(Step):
 
 @dataclass(frozen=True, slots=True)
 class Rootfs(Step):
-    """Make `path` (or the detached tree in `slot`) a mount and the place where all later steps work.
+    """Mount `path` (or the detached tree in `slot`) as the root for all later steps.
 
-    `bind` is false only without a mount namespace of its own.
+    `bind` is false only if the container has no mount namespace.
     """
 
     slot: int
@@ -185,12 +185,12 @@ class Rootfs(Step):
 
 @dataclass(frozen=True, slots=True)
 class LayeredRoot(Step):
-    """Mount an image's root on the empty host directory `place`, and let all later steps work there.
+    """Mount an image's root on the empty host directory `place`, as the root for all later steps.
 
-    slot: a detached read-only tree that is the whole image; else it is an overlay of `layers`, host directories, the
-    highest first. append: the kernel takes layers one by one (Linux 6.5). upper: UPPER_NONE, UPPER_TMPFS of `size`
-    (tmpfs(5), "" for its default), or UPPER_DIRECTORY: `directory` holds the directories upper and work.
-    attributes: MOUNT_ATTR_* of the root. device (major << 32 | minor), inode: which directory `directory` must still be.
+    slot: a detached read-only tree with the whole image; otherwise an overlay of `layers`, host directories, highest
+    first. append: the kernel accepts layers one by one (Linux 6.5). upper: UPPER_NONE, UPPER_TMPFS of `size`
+    (tmpfs(5), "" for its default), or UPPER_DIRECTORY: `directory` contains the directories upper and work.
+    attributes: MOUNT_ATTR_* of the root. device (major << 32 | minor), inode: identify `directory`, to detect a swap.
     """
 
     slot: int
@@ -211,7 +211,7 @@ UPPER_NONE, UPPER_TMPFS, UPPER_DIRECTORY = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Directory(Step):
-    """Make a directory in the root, with its parents, mode 0755; one that is there stays."""
+    """Create a directory in the root, with its parents, mode 0755; an existing one is kept."""
 
     path: str
     index: int = 0
@@ -219,8 +219,8 @@ class Directory(Step):
 
 @dataclass(frozen=True, slots=True)
 class PrivateLayer(Step):
-    """Where the root must not be written (`readonly`, or its file system is) and one of `targets` is missing in it,
-    put an overlay with a tmpfs upper over it, so that mount points are made there and never in the bundle."""
+    """If the root is read-only (`readonly`, or its file system) and lacks one of `targets`, put an overlay with a
+    tmpfs upper on it, so that mount points are created there and never in the bundle."""
 
     readonly: bool
     targets: tuple[str, ...]
@@ -254,9 +254,9 @@ class NewMount(Step):
 
     options: fsconfig(2) strings "key=value" or flags "key".
     strict: the target must be a real directory, no symbolic link anywhere in its path (proc, sysfs).
-    copy_up: copy what the target held into the new mount (tmpfs with tmpcopyup).
-    copy_mode: its root gets the mode of the target, if that was there (tmpfs without mode=).
-    label: for SELinux, of its root, where no option can give it; "" for none.
+    copy_up: copy the target's content into the new mount (tmpfs with tmpcopyup).
+    copy_mode: give the mount's root the target's mode, if that exists (tmpfs without mode=).
+    label: SELinux label for the mount's root, if no mount option can set it; "" for none.
     """
 
     attr_set: int
@@ -275,9 +275,9 @@ class NewMount(Step):
 
 @dataclass(frozen=True, slots=True)
 class Device(Step):
-    """Make a device node: mode holds type and permission bits; `bind` takes the host's node instead (user namespace).
+    """Create a device node. mode: type and permission bits. bind: bind the host's node instead (user namespace).
 
-    One that is there already, of the right type and number, stays as it is.
+    An existing node of the right type and number is kept as it is.
     """
 
     mode: int
@@ -292,7 +292,7 @@ class Device(Step):
 
 @dataclass(frozen=True, slots=True)
 class Symlink(Step):
-    """Make the symbolic link `path`; one that is there already stays."""
+    """Create the symbolic link `path`; an existing one is kept."""
 
     content: str
     path: str
@@ -301,9 +301,9 @@ class Symlink(Step):
 
 @dataclass(frozen=True, slots=True)
 class Console(Step):
-    """Open a pty in the container's devpts, hand its master to the stele process, use the slave as stdio.
+    """Open a pty in the container's devpts, send its master to the stele process, and use the slave as stdio.
 
-    mount: also bind it on /dev/console. Sizes in characters, 0 leaves the kernel's.
+    mount: also bind it on /dev/console. Sizes are in characters; 0 keeps the kernel's default.
     """
 
     mount: bool
@@ -315,9 +315,9 @@ class Console(Step):
 
 @dataclass(frozen=True, slots=True)
 class MaskPath(Step):
-    """Hide a path: an empty read-only directory or the null device on top; a missing path is no error.
+    """Hide a path under an empty read-only directory or the null device; a missing path is ignored.
 
-    options: of the tmpfs that is the directory; all paths share that of the first.
+    options: for the tmpfs that serves as the directory; all paths share the first one's.
     """
 
     path: str
@@ -327,7 +327,7 @@ class MaskPath(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReadonlyPath(Step):
-    """Bind a path read-only on itself; a missing path is no error."""
+    """Bind a path read-only on itself; a missing path is ignored."""
 
     path: str
     index: int = 0
@@ -346,8 +346,8 @@ class MountAttributes(Step):
 class Hook(Step):
     """Run a hook of the container (createContainer before pivot_root, startContainer before the process).
 
-    On stdin it gets `state_head` + its container pid + `state_tail` (runtime-spec runtime.md "State").
-    timeout: seconds, 0 for none. n_args: how many of `words` are arguments; the rest is the environment.
+    Its stdin is `state_head` + the container's pid + `state_tail` (runtime-spec runtime.md "State").
+    timeout: seconds, 0 for none. n_args: how many of `words` are arguments; the rest are the environment.
     """
 
     timeout: int
@@ -361,7 +361,7 @@ class Hook(Step):
 
 @dataclass(frozen=True, slots=True)
 class EnterRoot(Step):
-    """Make the prepared root `/`. how: PIVOT, MOVE (--no-pivot) or CHROOT (no mount namespace of its own)."""
+    """Switch to the prepared root. how: PIVOT, MOVE (--no-pivot) or CHROOT (no mount namespace)."""
 
     how: int
     index: int = 0
@@ -385,9 +385,9 @@ class RootAttributes(Step):
 
 @dataclass(frozen=True, slots=True)
 class FindProgram(Step):
-    """Look args[0] up in `path` (a PATH value) now, so that `create` can already say that it is missing.
+    """Look up args[0] in `path` (a PATH value) now, so that `create` can already report a missing program.
 
-    A relative name counts from the directory that a WorkingDirectory step chose; afterwards we are in "/" again.
+    A relative name is resolved from the directory of the WorkingDirectory step; afterwards the cwd is "/" again.
     home: also look up the home directory of `uid` in the container's /etc/passwd, for HOME.
     """
 
@@ -408,7 +408,7 @@ class Rlimit(Step):
 
 @dataclass(frozen=True, slots=True)
 class OomScore(Step):
-    """Write /proc/self/oom_score_adj; `score` is biased by 1000 (0..2000). lenient: EACCES is no error (rootless)."""
+    """Write /proc/self/oom_score_adj; `score` is biased by 1000 (0..2000). lenient: ignore EACCES (rootless)."""
 
     score: int
     lenient: bool
@@ -468,7 +468,7 @@ class Umask(Step):
 
 @dataclass(frozen=True, slots=True)
 class Streams(Step):
-    """Give the standard streams that are pipes, sockets or files for output to `uid`, where that may be done."""
+    """Change the owner of standard streams that are pipes, sockets or output files to `uid`, where permitted."""
 
     uid: int
     index: int = 0
@@ -490,7 +490,7 @@ class NoNewPrivs(Step):
 
 @dataclass(frozen=True, slots=True)
 class Seccomp(Step):
-    """Load a filter; notify: hand the listener's fd to the stele process."""
+    """Load a filter; notify: send the listener's fd to the stele process."""
 
     flags: int
     notify: bool
@@ -500,7 +500,7 @@ class Seccomp(Step):
 
 @dataclass(frozen=True, slots=True)
 class Credentials(Step):
-    """Take the user's ids and capabilities, in the only safe order: bounding set, groups, gid, uid, sets, ambient.
+    """Apply the user's ids and capabilities, in the only safe order: bounding set, groups, gid, uid, sets, ambient.
 
     groups: set the supplementary groups to `gids` (little-endian u32 each).
     """
@@ -519,9 +519,9 @@ class Credentials(Step):
 
 @dataclass(frozen=True, slots=True)
 class WorkingDirectory(Step):
-    """chdir(2) and make sure that it is inside the root (CVE-2024-21626).
+    """chdir(2), then check that the directory is inside the root (CVE-2024-21626).
 
-    last: after the user's ids are taken, if it could not be done before; there EACCES is left for this second try.
+    last: retry with the user's ids if the first attempt failed with EACCES, which it ignores.
     """
 
     last: bool
@@ -531,7 +531,7 @@ class WorkingDirectory(Step):
 
 @dataclass(frozen=True, slots=True)
 class Trace(Step):
-    """From here on, report when each step began and ended (`wire.TIMING`), or no longer: for `stele --trace`."""
+    """Start or stop reporting when each step began and ended (`wire.TIMING`), for `stele --trace`."""
 
     on: bool
     index: int = 0
@@ -539,9 +539,9 @@ class Trace(Step):
 
 @dataclass(frozen=True, slots=True)
 class Execute(Step):
-    """execve(2). n_args of `words` are arguments, the rest is the environment. keep_fds: fds 3.. that stay open.
+    """execve(2). The first n_args of `words` are arguments, the rest the environment. keep_fds: fds 3.. to keep open.
 
-    path: the PATH value in which a name without a slash is looked up.
+    path: the PATH value for looking up a name without a slash.
     """
 
     n_args: int
@@ -578,7 +578,7 @@ class ListenerFd:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceFd:
-    """A namespace file to join. field: where config.json names it."""
+    """A namespace file to join. field: its field in config.json."""
 
     path: str
     kind: str
@@ -592,9 +592,9 @@ class PidFd:
 
 @dataclass(frozen=True, slots=True)
 class TreeFd:
-    """A detached copy of the mounts at `path`, made on the host side because the new user namespace could not.
+    """A detached copy of the mounts at `path`, made on the host because the new user namespace lacks the rights.
 
-    id_maps: id-map the copy; recursive_map: its whole tree. field: where config.json names the path.
+    id_maps: id-map the copy; recursive_map: its whole tree. field: the path's field in config.json.
     """
 
     path: str
@@ -606,8 +606,8 @@ class TreeFd:
 
 @dataclass(frozen=True, slots=True)
 class ErofsFd:
-    """A detached read-only mount of an erofs image in the file `path`; its fs-verity digest, "" where it has none, is
-    compared first."""
+    """A detached read-only mount of the erofs image in the file `path`, after its fs-verity digest is verified;
+    verity: "" if it has none."""
 
     path: str
     verity: str
@@ -618,10 +618,10 @@ FdSource = ListenerFd | NamespaceFd | PidFd | TreeFd | ErofsFd
 
 @dataclass(frozen=True, slots=True)
 class ImageRoot:
-    """What the root of an image's container is made of.
+    """The parts of an image container's root.
 
-    layers: host directories, the highest first; or erofs: the image file that stands for them all.
-    upper, size, directory: as LayeredRoot has them. make: directories to make in it, absolute paths.
+    layers: host directories, highest first; or erofs: one image file instead of all layers.
+    upper, size, directory: as in LayeredRoot. make: absolute paths of directories to create in it.
     """
 
     layers: tuple[str, ...]
@@ -656,9 +656,9 @@ class NetDevice:
 
 @dataclass(frozen=True, slots=True)
 class Veth:
-    """One address of a container's end of a veth pair; the host's end has `gateway`, through which all else is reached.
+    """One address of the container's end of a veth pair; `gateway` is the address of the host's end.
 
-    address, gateway: of the same family, without a prefix length.
+    Both have the same family and no prefix length.
     """
 
     address: str
@@ -667,8 +667,8 @@ class Veth:
 
 @dataclass(frozen=True, slots=True)
 class Resctrl:
-    """A group of the resctrl file system. group: its name, "" for the root group; named: by closID, so that it may be
-    others' too. schema, schemata: lines to write, the second last. monitor: name of a monitoring group in it, or ""."""
+    """A group of the resctrl file system. group: its name, "" for the root group; named: it has a closID, so it may be
+    shared. schema, then schemata: lines to write. monitor: name of its monitoring group, or ""."""
 
     group: str
     named: bool
@@ -679,18 +679,18 @@ class Resctrl:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that starting one process takes.
+    """Everything needed to start one process.
 
     clone_flags: CLONE_NEW* bits of the first clone3(2).
-    id_maps: of the new user namespace, if any. veth: addresses of the pair that the host side makes. resctrl: the group
-    that the process is in, if any.
-    terminal: a Console step is among the steps.
-    rlimits, oom_score: set from the host side, where a new user namespace has not the right to raise them.
-    cgroup_owner: the host's uid that gets the container's cgroup, None to leave it.
-    writes: the limits, in their order, as writes to files of the cgroup.
-    device_rules, device_program: which devices the cgroup may use, as rules and as the eBPF made of them.
-    hooks: those that the stele process runs, in the order of the container's life.
-    notes: what was left out and why, for people.
+    id_maps: of the new user namespace, if any. veth: addresses of the veth pair to create. resctrl: the process's
+    group, if any.
+    terminal: the steps include a Console step.
+    rlimits, oom_score: set by the stele process, because a new user namespace lacks the right to raise them.
+    cgroup_owner: the host uid that will own the container's cgroup, None to leave it.
+    writes: the limits, as writes to cgroup files, in order.
+    device_rules, device_program: the devices that the cgroup may use, as rules and as the compiled eBPF.
+    hooks: the hooks that the stele process runs, in lifecycle order.
+    notes: what was left out and why, for the user.
     """
 
     steps: tuple[Step, ...]

@@ -1,4 +1,4 @@
-"""mounts[]: each entry becomes a bind or a new file system, its options sorted into what the kernel calls them."""
+"""Plan mounts[]: each entry becomes a bind mount or a new file system, its options sorted by kernel interface."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "nostrictatime", "tmpcopyup", "idmap", "ridmap",
                      "async", "nomand", "nolazytime", "src-nofollow"})  # fmt: skip
-# Flags of mount(2) that no caller decides any more: whether there are ACLs and change counters is the file system's own.
+# Obsolete mount(2) flags: the file system itself decides about ACLs and change counters.
 MOOT = frozenset({"acl", "noacl", "iversion", "noiversion"})
-# Flags of a file system: a bind mount has that of its source, and the kernel leaves it as it is (mount(2), MS_REMOUNT | MS_BIND).
+# File system flags: a bind mount shares its source's, and the kernel does not change them (mount(2), MS_REMOUNT | MS_BIND).
 SUPERBLOCK = frozenset({"sync", "dirsync", "mand", "lazytime"})
-# What lxcfs and engines may lay over single files of a procfs; anything else there would hide what the kernel says.
+# Files of a procfs that lxcfs and engines may mount over; anything else there would hide the kernel's information.
 PROC_FILES = frozenset(
     f"/proc/{name}"
     for name in (
@@ -48,7 +48,7 @@ class Options:
 
 
 def parse_options(options: Sequence[str]) -> Options:
-    """Sort mount options; a later one wins over an earlier one (mount(8))."""
+    """Sort mount options; later ones override earlier ones (mount(8))."""
     o = Options()
     for option in options:
         if option in MOUNT_ATTRS:
@@ -78,9 +78,9 @@ def parse_options(options: Sequence[str]) -> Options:
 
 @dataclass(frozen=True, slots=True)
 class MountPlan:
-    """steps: in the order of mounts[]; late: attributes that wait until all mount points are made.
+    """steps: in the order of mounts[]; late: attributes to set after all mount points have been created.
 
-    fds: their slots count on from the caller's first_slot. targets: mount points in the root file system itself.
+    fds: their slots start at the caller's first_slot. targets: mount points in the root file system itself.
     """
 
     steps: tuple[model.Step, ...]
@@ -102,10 +102,10 @@ def plan_mounts(
     """Plan mounts[] (config.md "Mounts").
 
     Args:
-        id_maps: of the container's user namespace; a mount with idmap and no maps of its own takes them.
+        id_maps: of the container's user namespace; used by mounts with idmap but without mappings.
 
     Raises:
-        ConfigError: an entry that cannot be meant.
+        ConfigError: an entry is invalid.
     """
     steps: list[model.Step] = []
     late: list[model.Step] = []
@@ -119,7 +119,7 @@ def plan_mounts(
             targets.append(target)
         _check_proc(target, kind, options, i)
         if kind == "cgroup" and not namespaces.has("cgroup"):
-            # A fresh mount would show the same hierarchy and cost an RCU grace period.
+            # A new mount would show the same hierarchy, and cost an RCU grace period.
             steps.append(_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i, extra=options))
         elif options.bind or kind == "bind":
             steps.append(_plan_bind(mount, options, target, bundle, namespaces, facts, fds, first_slot, i, id_maps))
@@ -136,9 +136,9 @@ _CGROUP_BIND = Options(bind=True, recursive=True, propagation=MS_SLAVE | MS_REC)
 
 
 def destination(path: str, index: int) -> str:
-    """mounts[].destination as an absolute path in the root; a relative one counts from the root (config.md, 1.2).
+    """mounts[].destination as an absolute path in the root; relative paths start at the root (config.md, 1.2).
 
-    A slash at its end says nothing: a file can be bound there, too.
+    A trailing slash is ignored, even if a file is bound there.
     """
     absolute = "/" + path.strip("/")
     if posixpath.normpath(absolute) == "/":
@@ -151,7 +151,7 @@ def _below(path: str, parent: str) -> bool:
 
 
 def _check_proc(target: str, kind: str, options: Options, index: int) -> None:
-    """Nothing but a procfs may be at /proc: a fake one would take the LSM labels (CVE-2019-16884)."""
+    """Allow only a procfs at /proc: a fake one could swallow writes of LSM labels (CVE-2019-16884)."""
     clean = posixpath.normpath(target)
     if clean == "/proc" and kind != "proc" and not options.bind:
         raise ConfigError(f"mounts[{index}].destination", f"only a procfs can be mounted on /proc, not {kind!r}")
@@ -202,8 +202,8 @@ def _plan_bind(
         )
     source = posixpath.join(bundle, mount["source"])
     id_maps = _mount_id_maps(mount, options, index, own_maps)
-    # Made on the host side where the container could not: id maps need the host's rights, a user namespace may not
-    # reach the path, and only a copy of the host's own mount propagates back to it.
+    # Create it on the host if the container cannot: id maps need the host's rights, a user namespace may not reach
+    # the path, and only a copy of the host's own mount propagates back to it.
     on_host = bool(id_maps) or (namespaces.has("user") and facts.euid == 0) or bool(options.propagation & MS_SHARED)
     slot = model.NO_SLOT
     if on_host:
@@ -250,7 +250,7 @@ def _plan_new(
         fstype=kind,
         source=mount.get("source") or kind,
         target=target,
-        label=mount_label if kind == "mqueue" else "",  # the kernel has made it with the ipc namespace
+        label=mount_label if kind == "mqueue" else "",  # the kernel created it with the ipc namespace
         options=tuple(data),
         index=index,
     )

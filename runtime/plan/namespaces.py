@@ -1,8 +1,8 @@
-"""Namespaces: which are made, which are joined, and in what order a process can get into them.
+"""Plan namespaces: which to create, which to join, and in what order.
 
-One clone3(2) makes all new namespaces at once. Where that can't be, a first stage joins and unshares, then forks:
-pid and time namespaces only hold for children, and a process that is in a new user namespace may not join what
-belongs to the host (setns(2), user_namespaces(7)).
+One clone3(2) creates all new namespaces at once. If that is impossible, a first stage joins and unshares, then forks:
+pid and time namespaces only apply to children, and a process in a new user namespace may not join the host's
+namespaces (setns(2), user_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ CLOCKS = ("monotonic", "boottime")
 
 @dataclass(frozen=True, slots=True)
 class Namespaces:
-    """What linux.namespaces asks for: kinds that are made, and (kind, path, index) that are joined."""
+    """The namespaces of linux.namespaces: kinds to create, and (kind, path, index) to join."""
 
     new: frozenset[str]
     joined: tuple[tuple[str, str, int], ...]
 
     def has(self, kind: str) -> bool:
-        """Whether the container has a namespace of this kind of its own or of another container."""
+        """Whether the container creates or joins a namespace of this kind."""
         return kind in self.new or any(kind == k for k, _, _ in self.joined)
 
 
 def parse(namespaces: Sequence[Mapping[str, Any]]) -> Namespaces:
-    """Read linux.namespaces (config-linux.md "Namespaces").
+    """Parse linux.namespaces (config-linux.md "Namespaces").
 
     Raises:
         ConfigError: unknown or repeated kind.
@@ -85,13 +85,13 @@ def mappings(entries: Sequence[Mapping[str, Any]], field: str) -> tuple[model.Id
 
 
 def clone_flags(kinds: frozenset[str] | set[str]) -> int:
-    """CLONE_NEW* bits of some kinds of namespaces."""
+    """The CLONE_NEW* bits of some namespace kinds."""
     return sum(NAMESPACES[kind] for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How to get in: flags of the first clone3(2), the steps, and the fds that they name (after `first_slot`)."""
+    """How to enter: flags of the first clone3(2), the steps, and the fds that they use (from `first_slot` on)."""
 
     clone_flags: int
     steps: tuple[model.Step, ...]
@@ -101,15 +101,15 @@ class Entry:
 def enter(
     namespaces: Namespaces, *, attach: bool, drop_groups: bool, time_offsets: Mapping[str, Any], first_slot: int
 ) -> Entry:
-    """Plan the way into the namespaces.
+    """Plan how to enter the namespaces.
 
     Args:
-        attach: the stele process must put us into the cgroup before the cgroup namespace is made (systemd).
+        attach: the stele process must move init to its cgroup before the cgroup namespace is created (systemd).
         drop_groups: setgroups(2) is allowed in the new user namespace.
         time_offsets: linux.timeOffsets.
     """
     fds = tuple(model.NamespaceFd(path, kind, f"linux.namespaces[{i}].path") for kind, path, i in namespaces.joined)
-    # user first: it gives the rights to join what belongs to it.
+    # user first: it grants the right to join the namespaces that it owns.
     order = sorted(range(len(fds)), key=lambda i: (namespaces.joined[i][0] != "user", i))
     joins = tuple(
         model.JoinNamespace(first_slot + i, NAMESPACES[namespaces.joined[i][0]], namespaces.joined[i][2]) for i in order
@@ -143,7 +143,7 @@ def enter(
 
 
 def offsets(namespaces: Namespaces, time_offsets: Mapping[str, Any]) -> tuple[model.TimeOffsets, ...]:
-    """linux.timeOffsets for a new time namespace; one that is joined has its own."""
+    """linux.timeOffsets for a new time namespace; a joined one keeps its own."""
     if not time_offsets or "time" not in namespaces.new:
         return ()
     for clock in time_offsets:

@@ -1,4 +1,4 @@
-"""linux.resources.unified: any file of cgroup v2 by its name, but those that the container's life depends on."""
+"""linux.resources.unified: set any cgroup v2 file by name, except those that the container's lifecycle depends on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from runtime.errors import ConfigError
 FILE_NAME = re.compile(r"([a-z]+)\.[A-Za-z0-9_.]{1,200}")
 CONTROLLERS = frozenset(("cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"))
 CORE = frozenset(("cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"))
-"""The files of the core that are limits. The others move, kill, freeze or delegate processes: not a config's to say."""
+"""The core files that are limits. The others move, kill, freeze or delegate processes, which a config must not do."""
 
 
 def unified(files: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """Plan unified, in its order; a value of several lines is a write for each: so nested keyed files want it.
+    """Plan unified, in order. A value of several lines becomes one write per line, as nested keyed files need.
 
     Returns:
         (controller, file, line, field).
     Raises:
-        ConfigError: no file of a cgroup has this name, or it is not to be set so, or the value is empty.
+        ConfigError: the file is unknown or may not be set, or the value is empty.
     """
     for file, value in files.items():
         field = f"linux.resources.unified.{file}"

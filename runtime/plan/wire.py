@@ -1,4 +1,4 @@
-"""Plans as bytes: what init executes and `stele plan` decodes.
+"""Encode plans as bytes for init, and decode them for `stele plan`.
 
 Layout, little-endian, everything aligned to 8 bytes (cshim/plan.h is the other end):
 
@@ -25,8 +25,8 @@ HEADER = struct.Struct("<IIII")
 STEP = struct.Struct("<HHIII")
 REPORT = struct.Struct("<IIi244s")
 TIMING = struct.Struct("<QQQ")
-"""The detail of a report of the kind Trace: begin and end in ns of CLOCK_REALTIME, end 0 for Execute, and the step's
-kind; the report's index is the step's place in the plan, from 0."""
+"""The detail of a Trace report: start and end in ns of CLOCK_REALTIME (end is 0 for Execute), and the step's kind. The
+report's index is the step's position in the plan, from 0."""
 MAX_PLAN = 8 << 20
 """Bytes; init refuses larger plans."""
 
@@ -88,7 +88,7 @@ NUMBERS = {kind: number for number, kind in KINDS.items()}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shape:
-    """How a step's fields travel: names of its integers, of its strings, and of the trailing list if it has one."""
+    """How a step's fields are encoded: its integers, its strings, and the trailing list if it has one."""
 
     integers: tuple[tuple[str, bool], ...]  # (name, is a bool)
     strings: tuple[tuple[str, bool], ...]  # (name, is bytes)
@@ -129,7 +129,7 @@ def encode(steps: Sequence[model.Step]) -> bytes:
     """Encode the steps of a plan.
 
     Raises:
-        SteleError: a string holds a NUL, or the plan is larger than MAX_PLAN.
+        SteleError: a string contains a NUL, or the plan is larger than MAX_PLAN.
     """
     parts = [b""]
     for step in steps:
@@ -154,10 +154,10 @@ def encode(steps: Sequence[model.Step]) -> bytes:
 
 
 def decode(data: bytes) -> tuple[model.Step, ...]:
-    """Decode what `encode` made.
+    """Decode the result of `encode`.
 
     Raises:
-        ValueError: the bytes are no plan of this ABI.
+        ValueError: the bytes are not a plan of this ABI.
     """
     magic, abi, total, count = HEADER.unpack_from(data)
     if (magic, abi, total) != (MAGIC, ABI, len(data)):
