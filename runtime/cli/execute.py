@@ -14,7 +14,7 @@ from runtime.container.requests import ExecRequest, Started
 from runtime.container.state import check_id
 from runtime.errors import UsageError
 from runtime.oci.load import check_process, load_document
-from runtime.oci.numbers import decimal
+from runtime.oci.numbers import ascii_upper, decimal
 from runtime.plan.identity import MAX_ID
 
 CONFINEMENT = ("capabilities", "apparmorProfile", "selinuxLabel")
@@ -113,7 +113,7 @@ def _apply(process: dict[str, Any], options: Exec) -> None:
         process["selinuxLabel"] = options.process_label
     if options.cap:
         sets = {k: list(v) for k, v in (process.get("capabilities") or {}).items()}
-        names = [c if c.startswith("CAP_") else f"CAP_{c}" for c in (c.upper() for c in options.cap)]
+        names = [c if c.startswith("CAP_") else f"CAP_{c}" for c in (ascii_upper(c) for c in options.cap)]
         for name in ("bounding", "effective", "permitted"):
             sets[name] = list(dict.fromkeys([*sets.get(name, []), *names]))
         process["capabilities"] = sets

@@ -14,7 +14,7 @@ from runtime.container.hooks import run_poststop
 from runtime.container.state import Record, Store, is_alive, is_exiting, state_document
 from runtime.errors import NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
-from runtime.oci.numbers import decimal
+from runtime.oci.numbers import ascii_upper, decimal
 
 KILL_TIMEOUT = 10.0
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
@@ -54,7 +54,7 @@ def signal_number(text: str) -> int:
     number = decimal(text, signal.NSIG - 1)
     if number is not None:
         return number
-    name = text.upper()
+    name = ascii_upper(text)
     name = name if name.startswith("SIG") else f"SIG{name}"
     try:
         return signal.Signals[name].value

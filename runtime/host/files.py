@@ -31,6 +31,13 @@ def read_settings(path: str, what: str) -> bytes:
     return data
 
 
+def dangles(path: str) -> bool:
+    """Whether what is not at a path is missing because a link on the way leads nowhere, which nobody means."""
+    while path not in ("", "/") and not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return os.path.islink(path) and not os.path.exists(path)
+
+
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Call write(2) until everything is written."""
     view = memoryview(data)

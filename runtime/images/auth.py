@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import ConfigError, HostError, SteleError, UsageError
-from runtime.host.files import SETTINGS_MAX, read_settings
+from runtime.host.files import SETTINGS_MAX, dangles, read_settings
 from runtime.images.references import DOCKER_HUB
 
 HELPERS = ("/usr/local/bin", "/usr/bin", "/usr/libexec/docker", "/opt/bin")
@@ -184,7 +184,7 @@ def _read(path: str, *, must: bool) -> dict[str, Any] | None:
     try:
         data = read_settings(path, "auth file")
     except HostError as e:
-        if not must and e.errno in (errno.ENOENT, errno.ENOTDIR):
+        if not must and e.errno in (errno.ENOENT, errno.ENOTDIR) and not dangles(path):
             return None
         raise
     try:

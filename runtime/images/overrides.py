@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from runtime.errors import UsageError
 from runtime.oci.constants import CAPABILITIES, MOUNT_ATTRS, PROPAGATION
+from runtime.oci.numbers import ascii_upper
 from runtime.plan.model import UPPER_DIRECTORY, UPPER_NONE, UPPER_TMPFS, Veth
 
 Network = Literal["none", "host", "veth"]
@@ -249,7 +250,7 @@ def capabilities(add: Sequence[str], drop: Sequence[str], default: Sequence[str]
 
     def names(words: Sequence[str], flag: str) -> set[str]:
         found: set[str] = set()
-        for word in (w.strip().upper() for text in words for w in text.split(",")):
+        for word in (ascii_upper(w.strip()) for text in words for w in text.split(",")):
             name = word if word.startswith("CAP_") else f"CAP_{word}"
             if word == "ALL":
                 found |= set(CAPABILITIES)

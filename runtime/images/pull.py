@@ -22,6 +22,7 @@ from runtime.images.progress import Progress, short
 from runtime.images.references import Reference
 from runtime.images.registries import Registries
 from runtime.images.registry import ATTEMPTS, Access, Document, Repository, Unresumable
+from runtime.images.settings import check_depths
 from runtime.images.signatures import fetch
 from runtime.images.store import ImageStore
 from runtime.images.transport import Unreachable
@@ -110,6 +111,7 @@ class _Pull:
             policy.check(self.name, digests, lambda: fetch(self.repository, digests))
             self._blobs([manifest.config])
             config = self.store.config(manifest)
+            check_depths(config)
             found = Platform(config.os, config.architecture, config.variant)
             if not platform and choose(self.how.platform, [found]) is None:
                 self.progress.note(f"warning: {where} is for {found}, not for {self.how.platform}")

@@ -32,6 +32,7 @@ from runtime.images.transport import (
     pieces,
     read,
 )
+from runtime.oci.numbers import decimal
 
 ATTEMPTS = 5  # without any progress
 ATTEMPTS_AT_NOBODY = 2
@@ -171,7 +172,7 @@ class Repository:
         server = origin(answer.url)
         if answer.status in BUSY:
             after = answer.headers.get("Retry-After", "")
-            seconds = min(float(after), WAIT_MAX) if after.isdecimal() and len(after) < 6 else 0.0
+            seconds = min(float(decimal(after, 99_999) or 0), WAIT_MAX)
             return Unreachable(f"{what}: {server} is not able now ({answer.status}{said})", seconds)
         if answer.status == 416:
             return Unresumable(f"{what}: {server} does not go on with it ({answer.status}{said})")

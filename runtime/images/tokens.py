@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from runtime.errors import SteleError
 from runtime.images.auth import Credentials
 from runtime.images.transport import BUSY, Transport, Unreachable, check_url, origin, read
+from runtime.oci.numbers import decimal
 
 TOKEN_MAX = 1 << 20
 AGENT = {"User-Agent": "stele"}
@@ -119,7 +120,7 @@ def may_know(registry: SplitResult, realm: SplitResult) -> bool:
         return True
     mine, its = (registry.hostname or "").split("."), realm.hostname or ""
     domain = mine[1:]
-    if len(domain) < 2 or all(part.isdigit() for part in mine):
+    if len(domain) < 2 or all(decimal(part, 255) is not None for part in mine):
         return False
     if len(domain) == 2 and len(domain[1]) == 2 and domain[0] in ("ac", "co", "com", "edu", "gov", "net", "org"):
         return False  # all of a country's companies are no domain

@@ -13,15 +13,16 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NameResolutionError, SSLError
 
 from runtime.errors import HostError, SteleError
+from runtime.host.files import dangles
 from runtime.images import pace
 from runtime.images.pace import TooSlow
+from runtime.oci.numbers import decimal
 from runtime.printable import without_user
 
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
@@ -274,7 +275,11 @@ def _covers(name: str, host: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether a host, without its port, is this one."""
     name = host.strip("[]").lower()
-    return name == "localhost" or name == "::1" or (name.startswith("127.") and name.replace(".", "").isdigit())
+    return (
+        name == "localhost"
+        or name == "::1"
+        or (name.startswith("127.") and all(decimal(part, 255) is not None for part in name.split(".")))
+    )
 
 
 def context(host: str, *, verify: bool) -> ssl.SSLContext:
@@ -290,16 +295,33 @@ def context(host: str, *, verify: bool) -> ssl.SSLContext:
     try:
         if bundle or given[1]:
             made.load_verify_locations(bundle or None, given[1] or None)
-        for base in CERTIFICATES:
-            folder = Path(base) / host
-            for file in sorted(folder.glob("*.crt")):
-                made.load_verify_locations(file)
-            for file in sorted(folder.glob("*.cert")):
-                made.load_cert_chain(file, file.with_suffix(".key"))
     except (OSError, ssl.SSLError) as e:
-        where = f"SSL_CERT_FILE={given[0]}" if given[0] else f"/etc/containers/certs.d/{host} or {bundle or given[1]}"
+        where = f"SSL_CERT_FILE={given[0]}" if given[0] else bundle or given[1]
         raise HostError(f"certificates of authorities ({where}): cannot be read: {e.strerror or e}") from None
+    for base in CERTIFICATES:
+        _load_own(made, f"{base}/{host}")
     return made
+
+
+def _load_own(made: ssl.SSLContext, folder: str) -> None:
+    """The certificates for one registry, if it has a folder. Raises: HostError: one cannot be read."""
+    path = folder
+    try:
+        try:
+            names = sorted(os.listdir(folder))
+        except (FileNotFoundError, PermissionError):
+            if os.path.lexists(folder) or dangles(folder):
+                raise
+            return  # there is none, or it is in a folder that is closed to us, and so is not for us
+        for name in names:
+            path = f"{folder}/{name}"
+            if name.endswith(".crt"):
+                made.load_verify_locations(path)
+            elif name.endswith(".cert"):
+                made.load_cert_chain(path, path.removesuffix(".cert") + ".key")
+    except (OSError, ssl.SSLError) as e:
+        more = " and its .key" if path.endswith(".cert") else ""
+        raise HostError(f'certificates of a registry: "{path}"{more}: cannot be read: {e.strerror or e}') from None
 
 
 def no_authorities() -> bool:

@@ -1,4 +1,4 @@
-"""Strict parsing of numbers from untrusted text."""
+"""Strict parsing of numbers and names from untrusted text."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def decimal(text: str, most: int) -> int | None:
         return None
     number = int(text)
     return number if number <= most else None
+
+
+def ascii_upper(text: str) -> str:
+    """The letters of ASCII in upper case; Python's own upper() makes some of other scripts into those."""
+    return text.upper() if text.isascii() else text

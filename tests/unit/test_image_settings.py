@@ -446,6 +446,8 @@ def test_all_capabilities_but_one() -> None:
     assert "CAP_SYS_ADMIN" not in made
     with pytest.raises(UsageError, match='--cap-add: "FLY" is no capability'):
         overrides.capabilities(["fly"], [], [])
+    with pytest.raises(UsageError, match=r"--cap-add: .* is no capability"):
+        overrides.capabilities(["kıll"], [], [])  # its upper case in Unicode is KILL
 
 
 @pytest.mark.parametrize(("text", "found"), [("1", 100_000), ("0.5", 50_000), ("1.25", 125_000)])

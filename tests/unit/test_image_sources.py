@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from runtime.errors import ConfigError, HostError, SteleError, UsageError
-from runtime.images import auth, registries
+from runtime.images import auth, pull, registries, transport
 from runtime.images.auth import Credentials
+from runtime.images.model import ImageError
+from runtime.images.platforms import Platform
 from runtime.images.references import Reference
 
 D = "sha256:" + "ab" * 32
@@ -227,6 +233,75 @@ def test_files_in_order(tmp_path: Path) -> None:
     assert auth.files("", {**environment, "DOCKER_CONFIG": "/d"})[-1] == "/d/config.json"
     with pytest.raises(HostError, match=r'auth file ".*none": cannot read it: No such file'):
         auth.find("h.example", "x", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("how", ["option", "variable", "docker", "folder"])
+def test_an_auth_file_that_is_a_dangling_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Who links to a file means it; one that is not there at all is fine but for --authfile."""
+    auth_files, file, folder = auth.files, tmp_path / "auth.json", tmp_path / "docker"
+    environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "DOCKER_CONFIG": str(folder)}
+    monkeypatch.setattr(auth, "files", lambda given="": auth_files(given, environment))
+    if how == "variable":
+        environment["REGISTRY_AUTH_FILE"] = str(file)
+    if how != "option":
+        assert auth.find("h.example", "x") is None
+    if how == "docker":
+        folder.mkdir()
+        file = folder / "config.json"
+    elif how == "folder":
+        file = folder
+    file.symlink_to(tmp_path / "gone")
+    with pytest.raises(HostError, match=f'auth file "{file}.*": cannot read it: No such file'):
+        auth.find("h.example", "x", str(file) if how == "option" else "")
+
+
+def test_certificates_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry's own are read or told by name; no folder at all is fine."""
+    monkeypatch.setattr(transport, "CERTIFICATES", (str(tmp_path),))
+    transport.context("h.example", verify=True)
+    folder = tmp_path / "h.example"
+    folder.symlink_to(tmp_path / "gone")
+    with pytest.raises(HostError, match=f'"{folder}": cannot be read: No such file'):
+        transport.context("h.example", verify=True)
+    folder.unlink()
+    folder.write_text("")
+    with pytest.raises(HostError, match=f'"{folder}": cannot be read: Not a directory'):
+        transport.context("h.example", verify=True)
+    folder.unlink()
+    folder.mkdir()
+    (folder / "ca.crt").symlink_to(tmp_path / "gone")
+    with pytest.raises(HostError, match=f'"{folder}/ca.crt": cannot be read: No such file'):
+        transport.context("h.example", verify=True)
+    (folder / "ca.crt").unlink()
+    (folder / "me.cert").write_text("")
+    with pytest.raises(HostError, match=f'"{folder}/me.cert" and its .key: cannot be read'):
+        transport.context("h.example", verify=True)
+
+
+@pytest.mark.parametrize(("depth", "good"), [(64, True), (65, False)])
+def test_a_path_too_deep_ends_a_pull(depth: int, good: bool) -> None:
+    """Before its layers are fetched: no container could be made of it."""
+    digest = "sha256:" + "0" * 64
+    part = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": 1}
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    told = {"schemaVersion": 2, "mediaType": kind, "config": part, "layers": []}
+    document = SimpleNamespace(data=json.dumps(told).encode(), media_type=kind, digest=digest)
+    config = SimpleNamespace(run={"Volumes": {"/d" * depth: {}}}, os="linux", architecture="amd64", variant="")
+    own = MagicMock(indexes=[], how=SimpleNamespace(policy=MagicMock(), platform=Platform("linux", "amd64", "")))
+    own._document.return_value = document, {}
+    own.store.config.return_value = config
+    with contextlib.nullcontext() if good else pytest.raises(ImageError, match=r"Volumes: .* 65 directories deep"):
+        pull._Pull.run(own)
+    assert own.store.tag.called is good
+    assert own._blobs.call_count == (3 if good else 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.1", True), ("127.٣", False), ("127.².0.1", False), ("127.x", False)],
+)
+def test_loopback_is_told_by_digits_of_ascii(host: str, loopback: bool) -> None:
+    assert transport.is_loopback(host) is loopback
 
 
 def test_secrets_are_not_printed() -> None:
