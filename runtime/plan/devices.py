@@ -31,14 +31,14 @@ TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IF
 def plan_devices(
     devices: Sequence[Mapping[str, Any]], *, bind: bool, taken: Sequence[str] = ()
 ) -> tuple[model.Step, ...]:
-    """linux.devices over the default ones; a later entry for a path wins.
+    """Plan the default devices and linux.devices; later entries for a path override earlier ones.
 
     Args:
-        bind: take the host's nodes (a user namespace cannot make any).
-        taken: destinations of mounts. What is mounted at a device's path is meant to be there (/dev/urandom on
-            /dev/random, say).
+        bind: bind the host's nodes (a user namespace cannot create any).
+        taken: destinations of mounts; a device whose path is mounted over (/dev/urandom on /dev/random, say) is left
+            out.
     Raises:
-        ConfigError: unknown type, or no number for a device that needs one.
+        ConfigError: the type is unknown, or a required device number is missing.
     """
     nodes: dict[str, model.Device] = {
         path: model.Device(stat.S_IFCHR | 0o666, major, minor, 0, 0, bind, path)

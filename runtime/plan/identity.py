@@ -1,4 +1,4 @@
-"""Who the process is: ids, groups and the five capability sets (capabilities(7))."""
+"""Plan the process's ids, groups and five capability sets (capabilities(7))."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ID = 0xFFFF_FFFE
 
 
 def capability_mask(names: Sequence[str]) -> int:
-    """Names such as CAP_KILL as a bit mask; of a name that stele does not know there is nothing in it."""
+    """Convert names such as CAP_KILL to a bit mask; unknown names are ignored."""
     mask = 0
     for name in names:
         if name in CAPABILITIES:
@@ -26,14 +26,14 @@ def capability_mask(names: Sequence[str]) -> int:
 def plan_credentials(
     process: Mapping[str, Any], facts: model.Facts, *, in_user: bool, can_set_groups: bool
 ) -> tuple[model.Credentials, tuple[str, ...]]:
-    """process.user and process.capabilities. An absent object or set gives nothing: what is not named is denied.
+    """Plan process.user and process.capabilities. An absent object or set grants nothing.
 
     Args:
-        in_user: in a user namespace all capabilities are there; else only those of the stele process.
+        in_user: the process is in a user namespace, where all capabilities are available; otherwise only stele's own.
     Returns:
-        the step, and notes about capabilities that cannot be given: that is to be told, and is no failure (config.md).
+        the step, and notes on capabilities that cannot be granted, which is a warning and not an error (config.md).
     Raises:
-        ConfigError: an id out of range; groups where they can't be set.
+        ConfigError: an id is out of range, or there are groups that cannot be set.
     """
     user = process.get("user") or {}
     uid, gid = user.get("uid", 0), user.get("gid", 0)

@@ -18,7 +18,7 @@ RATES = (
     ("throttleWriteIOPSDevice", "wiops"),
 )
 Line = tuple[str, str, str, tuple[str, str] | None]
-"""(file, value, field, what to write where the kernel has not that file)."""
+"""(file, value, field, (file, value) to write instead if the kernel lacks the file)."""
 
 
 def io_weight(weight: int) -> int:
@@ -29,10 +29,10 @@ def io_weight(weight: int) -> int:
 def block_io(block: Mapping[str, Any]) -> Iterator[Line]:
     """Plan blockIO.
 
-    The weights of the BFQ scheduler are those of blkio itself; where it is not loaded, io.weight takes the place.
+    BFQ uses blkio's own weights; if it is not loaded, io.weight is written instead.
 
     Raises:
-        ConfigError: a weight or device out of range, or a leaf weight, which cgroup v2 has not.
+        ConfigError: a weight or device is out of range, or there is a leaf weight, which cgroup v2 lacks.
     """
     _no_leaf(block, BASE)
     if block.get("weight"):
@@ -47,7 +47,7 @@ def block_io(block: Mapping[str, Any]) -> Iterator[Line]:
     for name, key in RATES:
         for i, device in enumerate(block.get(name) or ()):
             field = f"{BASE}.{name}[{i}]"
-            # blkio took a limit away by 0; io.max refuses 0 and says "max".
+            # In blkio, 0 removes a limit; io.max rejects 0 and uses "max".
             yield "io.max", f"{_device(device, field)} {key}={device['rate'] or 'max'}", field, None
 
 

@@ -1,4 +1,4 @@
-"""process: everything between "start" and execve(2), in the order in which the rights for it are still there."""
+"""Plan process: everything between "start" and execve(2), each step while we still have the rights for it."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def plan_key_label(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[mo
 
 
 def _environment(env: Sequence[str]) -> tuple[str, ...]:
-    """The last of several entries for a name wins, as in a shell."""
+    """Keep the last entry for each name, as a shell does."""
     last: dict[str, str] = {}
     for i, entry in enumerate(env):
         name, equals, _ = entry.partition("=")
@@ -167,7 +167,7 @@ def cpu_mask(cpus: str, field: str) -> bytes:
 def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.Step, ...]:
     steps: list[model.Step] = []
     affinity = (process.get("execCPUAffinity") or {}).get(affinity_field)
-    # Else all CPUs that the cgroup allows: not those that the caller happened to be bound to.
+    # By default, all CPUs that the cgroup allows, instead of the caller's affinity.
     steps.append(
         model.Affinity(cpu_mask(affinity, f"process.execCPUAffinity.{affinity_field}") if affinity else ALL_CPUS)
     )
