@@ -12,7 +12,7 @@ from runtime.cli.table import List, Ps, State, Wait
 from runtime.container import lifecycle
 from runtime.container.state import check_id
 from runtime.errors import HostError, StateError
-from runtime.host.processes import stat_of
+from runtime.host.processes import ask, stat_of
 from runtime.printable import visible
 
 PS = "/usr/bin/ps"
@@ -87,16 +87,14 @@ def _process(pid: int) -> list[str] | None:
 
 def _host_ps(words: list[str], pids: list[int]) -> int:
     """The host's ps with the caller's context, only the lines of our processes."""
-    import subprocess
-
     try:
-        done = subprocess.run([PS, *words], capture_output=True, check=False)
+        status, out, err = ask([PS, *words])
     except FileNotFoundError:
         raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps context") from None
-    if done.returncode:
-        raise HostError(f"ps {' '.join(words)} failed: {done.stderr.decode('utf-8', 'replace').strip()}")
+    if status:
+        raise HostError(f"ps {' '.join(words)} failed: {err.decode('utf-8', 'replace').strip()}")
     # A process writes its own arguments: only a line feed ends a line.
-    head, *lines = done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
+    head, *lines = out.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
     if "PID" not in head.split():
         raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its context")
     column = head.split().index("PID")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from runtime.errors import HostError
 from runtime.host import shim
+from runtime.host.interrupt import waiting
 from runtime.plan import model
 
 LINKS = {"mount": "mnt", "network": "net"}
@@ -154,7 +155,16 @@ def _run_helper(path: str, pid: int, lines: Sequence[model.IdMapping]) -> None:
         child = os.posix_spawn(path, [path, str(pid), *numbers], {})
     except FileNotFoundError as e:
         raise HostError(f"{path} is missing; install it (package uidmap), or map only your own id", 2) from e
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # It is setuid, so the kernel would not end it with us.
+    try:
+        with waiting():
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except BaseException:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(child, os.WNOHANG)[0] == 0:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        raise
     if status:
         file = "/etc/subgid" if "gid" in path else "/etc/subuid"
         raise HostError(f"{path} refused the id mappings (exit status {status}); compare them with {file}", 1)

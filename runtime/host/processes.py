@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 
 INIT = "stele-init"
 """The name of init and of its memfd, which /proc/PID/exe shows until init executes the user's program."""
 
+PR_SET_PDEATHSIG = 1
 
 _STAT = re.compile(
     rb"\d+ \((?P<name>.*)\) (?P<state>\S) (?P<parent>\d+) (?:\S+ ){4}(?P<flags>\d+) (?:\S+ ){12}(?P<start>\d+) "
@@ -60,3 +62,57 @@ def executed(pid: int) -> bool:
         return True
     except OSError:
         return False
+
+
+def ask(
+    command: Sequence[str],
+    *,
+    text: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    together: bool = False,
+    file_max: int | None = None,
+) -> tuple[int, bytes, bytes]:
+    """Run a helper program to its end; it ends with us, however we end, and at a signal that ends what we do.
+
+    Args:
+        text: its stdin. env: None for ours. together: its stderr comes with its stdout.
+        file_max: bytes of the largest file that it may write.
+    Returns:
+        its status as subprocess has it, stdout and stderr.
+    Raises:
+        OSError: it cannot be run. SteleError: interrupted. subprocess.TimeoutExpired.
+    """
+    import signal
+    import subprocess
+
+    from runtime.host import shim
+    from runtime.host.interrupt import waiting
+
+    parent = os.getpid()
+
+    def confine() -> None:
+        shim.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        if file_max is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_max, file_max))
+
+    child = subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.PIPE if text else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if together else subprocess.PIPE,
+        preexec_fn=confine,  # no other thread of ours runs now
+    )
+    try:
+        with waiting():
+            out, err = child.communicate(text or None, timeout)
+    except BaseException:
+        child.kill()
+        child.communicate()
+        raise
+    return child.returncode, out, err or b""

@@ -22,6 +22,7 @@ from typing import Any
 
 from runtime.errors import ConfigError, HostError, SteleError, UsageError
 from runtime.host.files import SETTINGS_MAX, dangles, read_settings
+from runtime.host.processes import ask
 from runtime.images.references import DOCKER_HUB
 
 HELPERS = ("/usr/local/bin", "/usr/bin", "/usr/libexec/docker", "/opt/bin")
@@ -117,13 +118,11 @@ def ask_helper(name: str, registry: str) -> Credentials | None:
     if not program:
         raise HostError(f'credential helper "docker-credential-{name}" is in none of {", ".join(HELPERS)}')
     try:
-        done = subprocess.run(
-            [program, "get"], input=registry.encode(), capture_output=True, timeout=HELPER_SECONDS, check=False
-        )
+        status, out, _ = ask([program, "get"], text=registry.encode(), timeout=HELPER_SECONDS)
     except subprocess.TimeoutExpired:
         raise HostError(f'credential helper "{program}" gave no answer in {HELPER_SECONDS} s') from None
-    text = done.stdout[:SETTINGS_MAX].decode("utf-8", "replace")
-    if done.returncode:
+    text = out[:SETTINGS_MAX].decode("utf-8", "replace")
+    if status:
         if "credentials not found" in text:
             return None
         raise HostError(f'credential helper "{program}" failed for "{registry}": {ascii(text.strip())[:200]}')

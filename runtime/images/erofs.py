@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.errors import HostError
-from runtime.host import shim, verity
+from runtime.host import verity
 from runtime.host.files import replace
 from runtime.host.hashing import Sha256
-from runtime.host.interrupt import waiting
+from runtime.host.processes import ask
 from runtime.images.budget import load
 from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageConfig, ImageError, Manifest
@@ -26,7 +26,6 @@ from runtime.images.store import ImageStore
 
 PLACE = "erofs"
 PIECE = 1 << 20
-PR_SET_PDEATHSIG = 1
 ENTRY_MAX, SLACK = 16 << 10, 64 << 20
 """Bytes of one entry's inode, name and attributes, and of what else such a file system has, generously."""
 RECORD_MAX = 1 << 20
@@ -234,41 +233,17 @@ def _make(folder: str, target: str, name: str, limit: int) -> None:
 
     It ends with us, however we end, and cannot write more than such a file system may need.
     """
-    import resource
-    import signal
-    import subprocess
-
     program = next(filter(os.path.exists, MKFS), "")
     if not program:
         raise HostError("mkfs.erofs is missing on this host; install it (package erofs-utils), or use --rootfs overlay")
     size, entries = _apparent(folder, limit)
     most = 2 * size + entries * ENTRY_MAX + SLACK
-    parent = os.getpid()
-
-    def confine() -> None:
-        shim.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
     uuid = f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:32]}"
-    child = subprocess.Popen(
-        [program, "--quiet", "--preserve-mtime", f"-U{uuid}", target, folder],
-        env={},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=confine,  # no other thread of ours runs now
-    )
-    try:
-        with waiting():
-            said = child.communicate()[0].decode("utf-8", "replace").strip()
-    except BaseException:
-        child.kill()
-        child.communicate()
-        raise
-    if child.returncode:
-        raise HostError(f"mkfs.erofs failed (exit status {child.returncode}): {said[-300:] or 'it says nothing'}")
+    command = [program, "--quiet", "--preserve-mtime", f"-U{uuid}", target, folder]
+    status, out, _ = ask(command, env={}, together=True, file_max=most)
+    if status:
+        said = out.decode("utf-8", "replace").strip()
+        raise HostError(f"mkfs.erofs failed (exit status {status}): {said[-300:] or 'it says nothing'}")
 
 
 def _finish(place: int, name: str, path: str) -> Sealed:
