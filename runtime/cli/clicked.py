@@ -1,4 +1,4 @@
-"""click's view of the commands: help texts, usage, and completion for shells."""
+"""click definitions generated from the command table: help, usage and shell completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runtime.images.store import ImageStore
 
 COMPLETE = "_STELE_COMPLETE"
-"""Set by the shell code that `completion` prints: the start that has it answers a press of the tab key."""
+"""Set by the shell code that `completion` prints; makes stele answer a completion request."""
 
 
 def _option(option: Option) -> click.Option:
@@ -55,7 +55,7 @@ def _argument(argument: Argument) -> click.Argument:
 
 
 def _ids(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The containers below the --root that the line names."""
+    """Complete container IDs below the command line's --root."""
     from runtime.cli.context import default_root
     from runtime.container.state import Store
 
@@ -64,12 +64,12 @@ def _ids(context: click.Context, _: click.Parameter, begun: str) -> list[Complet
     try:
         ids = Store(context.find_root().params.get("root") or default_root()).ids()
     except OSError:
-        return []  # nothing to offer; a message would end up in the middle of the line that is being typed
+        return []  # a message would garble the line being typed
     return [CompletionItem(name) for name in ids if name.startswith(begun)]
 
 
 def _images(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The images of the --store that the line names; not for what is still to be got."""
+    """Complete images in the command line's --store; `pull` names images not yet there."""
     if context.command.name == "pull":
         return []
     return [CompletionItem(name) for name in _stored(context, lambda store: store.names()) if name.startswith(begun)]
@@ -85,7 +85,7 @@ def _volumes(context: click.Context, _: click.Parameter, begun: str) -> list[Com
 
 
 def _stored(context: click.Context, ask: Callable[[ImageStore], Iterable[str]]) -> list[str]:
-    """What a store answers; nothing, and none made, where there is none or it is damaged."""
+    """Query the store; [] if it is missing (it is not created) or damaged."""
     from runtime.cli.context import default_images
     from runtime.images.store import ImageStore
 
@@ -102,7 +102,7 @@ _COMPLETIONS = {"ID": _ids, "IMAGE": _images, "NAME": _volumes}
 def _command(command: Command) -> click.Command:
     params: list[click.Parameter] = [_option(o) for o in command.record.options]
     params += [_argument(argument) for argument in command.record.arguments]
-    # `exec ID ls -l`: what comes behind the container is another program's.
+    # `exec ID ls -l`: options after the ID belong to the program.
     settings = {"allow_interspersed_args": not command.stop}
     return click.Command(
         command.name.rpartition(" ")[2],
@@ -115,7 +115,7 @@ def _command(command: Command) -> click.Command:
 
 
 def group() -> click.Group:
-    """The whole command line."""
+    """Return the click group of all commands."""
     top = click.Group(
         "stele",
         params=[_option(o) for o in GLOBALS],
@@ -133,7 +133,7 @@ def group() -> click.Group:
 
 
 def help_text(command: str = "") -> str:
-    """The help of stele, of one command, or of a group of them, as a person sees it."""
+    """Return the help text of stele, of one command or of a group of commands."""
     found: click.Command = group()
     context = click.Context(found, info_name="stele")
     for word in command.split():
@@ -145,18 +145,18 @@ def help_text(command: str = "") -> str:
 
 
 def completion_source(shell: str) -> str:
-    """Code for a shell to read at its start, which asks stele at each press of the tab key.
+    """Return the shell code that enables completion.
 
     Raises:
-        UsageError: no such shell.
+        UsageError: unsupported shell.
     """
     kind = get_completion_class(shell)
     if kind is None:
         raise UsageError(f'no completion for "{shell}"; use bash, zsh or fish')
-    # Not the class's own `source`: of bash it looks up and runs the host's, for its version.
+    # Not the class's own `source`: for bash it runs the host's bash to check its version.
     return ShellComplete.source(kind(group(), {}, "stele", COMPLETE))
 
 
 def complete() -> int:
-    """Answer a press of the tab key: print what can follow the words in COMP_WORDS."""
+    """Answer a completion request: print what can follow the words in COMP_WORDS."""
     return shell_complete(group(), {}, "stele", COMPLETE, os.environ[COMPLETE])

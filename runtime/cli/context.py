@@ -19,7 +19,7 @@ DEFAULT_IMAGES = "/var/lib/stele"
 
 @dataclass(frozen=True, slots=True)
 class Globals:
-    """The global options, settled. rootless_option: "true", "false" or "auto"; images: directory of the image store."""
+    """The resolved global options. rootless_option: "true", "false" or "auto"; images: directory of the image store."""
 
     root: str
     root_given: bool
@@ -30,7 +30,7 @@ class Globals:
 
     @property
     def rootless(self) -> bool:
-        """Whether errors for want of privilege over cgroups and devices are expected: also of root in a user namespace."""
+        """Whether to expect permission errors for cgroups and devices; "auto" covers root in a user namespace, too."""
         if self.rootless_option == "auto":
             return os.geteuid() != 0 or in_user_namespace()
         return self.rootless_option == "true"
@@ -43,25 +43,25 @@ def settle(given: GlobalOptions, log: Log) -> Globals:
     """Apply the defaults and make the paths absolute.
 
     Raises:
-        UsageError: --root is the root directory itself. HostError: a relative path, and no working directory.
+        UsageError: --root is the root directory. HostError: a path is relative, and the working directory is gone.
     """
     root = absolute(given.root or default_root(), "--root")
     if root == "/":
-        raise UsageError("--root cannot be /; name a directory of its own")
+        raise UsageError("--root cannot be /; name a separate directory")
     manager: CgroupManager = given.cgroup_manager or ("systemd" if given.systemd_cgroup else "cgroupfs")
     images = absolute(given.store or default_images(), "--store")
     return Globals(root, bool(given.root), manager, given.rootless, log, images)
 
 
 def default_images() -> str:
-    """Where images are kept: of an ordinary user in the home directory (XDG Base Directory Specification)."""
+    """Return the default image store; for ordinary users it is in the home directory (XDG Base Directory Specification)."""
     if os.geteuid() == 0:
         return DEFAULT_IMAGES
     return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/stele"
 
 
 def default_root() -> str:
-    """Where containers are kept: of an ordinary user in the session's own directory, if there is one."""
+    """Return the default --root; for ordinary users it is in the session's runtime directory, if there is one."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
     if not own or (os.geteuid() == 0 and (os.environ.get("USER") == "root" or not in_user_namespace())):
         return DEFAULT_ROOT

@@ -1,7 +1,7 @@
-"""How a command is declared: once, as a typed record of its options.
+"""Declare each command once, as a typed record of its options.
 
-A field of the record is an option or an argument; its name is the key, its type is what the command's code and mypy
-see. The quick parser, click's help and completion are derived from these records.
+Each field of the record is an option or an argument; its name is the key, and its type is what the command's code and
+mypy see. The fast parser and click's help and completion are derived from these records.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Option:
     """One option.
 
     Args:
-        names: with their dashes; the first is the one that help and errors use.
-        kind: "many" may be repeated; "path" and "directory" are text whose rest a shell can complete.
-        default: the value of text and "int" options that are not given.
+        names: with their dashes; help and errors use the first.
+        kind: "many" may be repeated; "path" and "directory" are text that a shell can complete.
+        default: the value of text and "int" options when not given.
         key: the field of the record that receives the value.
     """
 
@@ -59,7 +59,7 @@ class Argument:
         return [] if self.repeated else ""
 
 
-# What stands behind the fields of a record. The type checker takes each for a default value of the field's own type.
+# Field specifiers for records. They return Any, so the type checker accepts each as a default of the field's type.
 
 
 def text(
@@ -70,35 +70,35 @@ def text(
     choices: tuple[str, ...] = (),
     hidden: bool = False,
 ) -> Any:
-    """An option with a value."""
+    """Declare an option with a value."""
     return Option(names, help, kind, default, choices, hidden)
 
 
 def number(*names: str, help: str, default: int | None = 0) -> Any:
-    """An option whose value is a number from 0 to 2**31 - 1."""
+    """Declare an option whose value is a number from 0 to 2**31 - 1."""
     return Option(names, help, "int", default)
 
 
 def many(*names: str, help: str) -> Any:
-    """An option that may be repeated: a list of its values."""
+    """Declare a repeatable option, whose value is a list."""
     return Option(names, help, "many")
 
 
 def flag(*names: str, help: str, hidden: bool = False) -> Any:
-    """An option without a value."""
+    """Declare an option without a value."""
     return Option(names, help, "flag", hidden=hidden)
 
 
 def positional(name: str) -> Any:
-    """An argument."""
+    """Declare an argument."""
     return Argument(name)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Record:
-    """Base of the records of options: keyword arguments, those of its bases first.
+    """Base class of option records; takes keyword arguments, with inherited fields first.
 
-    Not a dataclass: for forty classes that would put a third of a megabyte into the executable's snapshot.
+    Not a dataclass: forty of them would add a third of a megabyte to the executable's snapshot.
     """
 
     options: ClassVar[tuple[Option, ...]] = ()
@@ -123,10 +123,10 @@ class Command:
     Args:
         run: "module:function" below runtime.cli, called with (Globals, the record).
         record: the class of its options and arguments.
-        stop: options end at the first argument, and what follows belongs to another program; as the key of an option,
-            only if that option is given.
-        failure: exit code of the command's own failures.
-        refused: why this command, which callers know from other runtimes, is not offered; then `run` is "".
+        stop: options end at the first argument; the rest belongs to another program. If it is an option's key, this
+            holds only if that option is given.
+        failure: exit code when the command fails.
+        refused: why this command of other runtimes is not supported; then `run` is "".
     """
 
     name: str
@@ -143,12 +143,12 @@ Declared = TypeVar("Declared", bound=Record)
 
 
 class Table(dict[str, Command]):
-    """Commands by name, in the order of their declaration."""
+    """Commands by name, in declaration order."""
 
     def command(
         self, name: str, help: str, run: str, *, stop: bool | str = False, failure: int = 1
     ) -> Callable[[type[Declared]], type[Declared]]:
-        """Declare the command that takes the decorated record."""
+        """Declare a command; decorates its record."""
 
         def declare(record: type[Declared]) -> type[Declared]:
             self[name] = Command(name, help, run, record, stop, failure)
@@ -157,5 +157,5 @@ class Table(dict[str, Command]):
         return declare
 
     def refuse(self, name: str, reason: str) -> None:
-        """Declare a command that callers know from other runtimes and that is not offered here."""
+        """Declare a command that other runtimes have and stele does not support."""
         self[name] = Command(name, "not offered", "", Record, hidden=True, refused=reason)

@@ -1,4 +1,4 @@
-"""spec, features, plan, validate, completion: documents in and out."""
+"""The commands spec, features, plan, validate and completion."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan(context: Globals, options: Plan) -> int:
         bundle = f"{context.store().path(name)}/bundle"
     config = asked.image.config if asked.image else load_config(bundle)
     if context.rootless_option == "auto" and facts.euid and not _has_user_namespace(config):
-        # Only root can create it, so root's plan is what an ordinary user wants to see.
+        # Only root can create it, so show root's plan to an ordinary user.
         asked, facts = replace(asked, rootless=False), replace(facts, euid=0)
     made = plan_create(config, name, bundle, asked, facts, lambda rules: program(rules, None))
     encoded = wire.encode(made.steps)
@@ -50,7 +50,7 @@ def _has_user_namespace(config: Mapping[str, Any]) -> bool:
 
 
 def _cgroup(context: Globals, config: Mapping[str, Any], name: str) -> str:
-    """Where `create` would put the container's cgroup."""
+    """Return where `create` would put the container's cgroup."""
     from runtime.host.cgroups import paths
 
     given = (config.get("linux") or {}).get("cgroupsPath")
@@ -73,7 +73,7 @@ def spec(context: Globals, options: Spec) -> int:
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(json.dumps(spec_template(rootless=options.rootless), indent="\t") + "\n")
     except BaseException:
-        os.unlink(path)  # no half of it: the next try would be refused for it
+        os.unlink(path)  # a partial file would make the next try fail
         raise
     return 0
 

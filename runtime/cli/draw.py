@@ -1,4 +1,4 @@
-"""stele trace FILE...: pictures of traces, one below the other on one time scale, as one SVG."""
+"""stele trace FILE...: draw traces below each other on a common time scale, as one SVG."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from runtime.oci.load import load_document
 from runtime.printable import visible
 
 WIDTH, MARGIN, ROW, CHARACTER = 1000, 12, 15, 6.7
-"""Pixels; the last is about a character's width at the size of the labels."""
+"""In pixels; CHARACTER is about a character's width at the labels' font size."""
 LONGEST = 52
-"""Characters of a name; the rest is only in what a viewer shows when it is pointed at."""
+"""Maximum characters of a label; the tooltip has the full name."""
 COLOURS = {"stele": "#3572a5", "init": "#c1592a"}
 LANES = {"stele": "stele, in Python", "init": "init, in the container"}
 STYLE = (
@@ -25,12 +25,12 @@ STYLE = (
     ".inside{fill:#fff}line{stroke:#e4e4e4}"
 )
 FEW = 3
-"""So many steps of one kind in a row are drawn one by one; more become one row."""
+"""More consecutive steps of the same kind than this are merged into one row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A row of the picture; microseconds from the start of the process."""
+    """A row of the picture; times in microseconds since the start of the process."""
 
     lane: str
     name: str
@@ -40,7 +40,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What is drawn of a file."""
+    """A trace file's drawable contents."""
 
     title: str
     total: float
@@ -48,10 +48,10 @@ class Trace:
 
 
 def read(document: dict[str, Any], name: str) -> Trace:
-    """The bars of a document of trace events.
+    """Extract the bars from a trace-event document.
 
     Raises:
-        ConfigError: it is none of stele's.
+        ConfigError: the document is not one of stele's traces.
     """
     try:
         told = [e for e in document["traceEvents"] if e["ph"] == "X"]
@@ -60,12 +60,12 @@ def read(document: dict[str, Any], name: str) -> Trace:
         command = document["otherData"]["command"]
         title = " ".join(_shown(list(map(str, command))))
     except (KeyError, TypeError, ValueError):
-        raise ConfigError("", f'"{name}" is no trace of `stele --trace`; make one with it') from None
+        raise ConfigError("", f'"{name}" is not a trace; write one with `stele --trace`') from None
     return Trace(title, total, tuple(gathered(bars)))
 
 
 def _shown(words: list[str]) -> Iterator[str]:
-    """A command line without global context: what they say is of no use in a picture."""
+    """Yield a command line without its global options, which only clutter a picture."""
     kept = iter(words)
     yield next(kept, "")
     for word in kept:
@@ -77,7 +77,7 @@ def _shown(words: list[str]) -> Iterator[str]:
 
 
 def gathered(bars: Sequence[Bar]) -> Iterator[Bar]:
-    """Many steps of one kind in a row as one bar."""
+    """Merge many consecutive steps of the same kind into one bar."""
     at = 0
     while at < len(bars):
         first = bars[at]
@@ -95,7 +95,7 @@ def gathered(bars: Sequence[Bar]) -> Iterator[Bar]:
 
 
 def svg(traces: Sequence[Trace]) -> str:
-    """The picture."""
+    """Return the picture as SVG."""
     longest = max(trace.total for trace in traces)
     scale = (WIDTH - 2 * MARGIN) / longest
     body: list[str] = []
@@ -154,22 +154,22 @@ def _grid(at: float, scale: float, top: int, bottom: int) -> str:
 
 
 def _tick(total: float) -> float:
-    """A round time of which at most ten make the total."""
+    """Return a round interval that divides the total into at most ten parts."""
     return float(next(s * 10**p for p in range(12) for s in (1, 2, 5) if total / (s * 10**p) <= 10))
 
 
 def escape(text: str) -> str:
-    """As XML's text, which takes no control characters."""
+    """Escape text for XML, which allows no control characters."""
     return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def time(microseconds: float) -> str:
-    """In the unit that suits it."""
+    """Format a duration in a suitable unit."""
     return f"{microseconds:.0f} µs" if microseconds < 1000 else f"{microseconds / 1000:.2f} ms"
 
 
 def trace(context: Globals, options: DrawTrace) -> int:
-    """Print the picture of the files."""
+    """Print the SVG."""
     advice = "`stele --trace FILE COMMAND...` writes one"
     sys.stdout.write(svg([read(load_document(name, advice=advice), name) for name in (options.file, *options.files)]))
     return 0

@@ -1,4 +1,4 @@
-"""events: statistics at an interval and OOM notices, one JSON object a line."""
+"""events: periodic statistics and OOM notices, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(text: str) -> float:
-    """A duration as Go writes it: 5s, 1m30s.
+    """Parse a duration in Go's format: 5s, 1m30s.
 
     Raises:
-        UsageError: it is none, or not above 0.
+        UsageError: it is malformed or not positive.
     """
     parts = DURATION.findall(text)
     total = sum(float(value) * SECONDS[unit] for value, unit in parts)

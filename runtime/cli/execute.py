@@ -1,4 +1,4 @@
-"""exec: build the process object from the command line, run it, be its parent unless detached."""
+"""exec: build the process object from the command line, run it, and wait for it unless detached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.oci.numbers import ascii_upper, decimal
 from runtime.plan.identity import MAX_ID
 
 CONFINEMENT = ("capabilities", "apparmorProfile", "selinuxLabel")
-"""What of it a --process document does not say is as the container's process has it, as callers know it of runc."""
+"""Fields that a --process document inherits from the container's process if it omits them, as in runc."""
 
 
 def execute(context: Globals, options: Exec) -> int:
@@ -40,7 +40,7 @@ def execute(context: Globals, options: Exec) -> int:
         _tell(started, context)
         return 0
     with store.locked(container_id):
-        pass  # whoever has it is waited for here: from the next line on, signals are for the program
+        pass  # wait for the lock while signals still end us: from here on they are forwarded to the program
     with Forwarding() as forwarding:
         started = execute_in(store, container_id, request)
         forwarding.to(started.pid, started.pidfd)
@@ -54,20 +54,23 @@ def _tell(started: Started, context: Globals) -> None:
 
 
 def identity(text: str, what: str) -> int:
-    """A uid or gid; a number in range, nothing else (CVE-2024-40635).
+    """Parse a uid or gid, strictly as a number in range (CVE-2024-40635).
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is malformed or out of range.
     """
     number = decimal(text, MAX_ID)
     if number is None:
-        raise UsageError(f'{what} "{text[:40]}" is no id; use a number from 0 to {MAX_ID}')
+        raise UsageError(f'{what} "{text[:40]}" is not a valid id; use a number from 0 to {MAX_ID}')
     return number
 
 
 def process_of(own: Mapping[str, Any], options: Exec) -> dict[str, Any]:
-    """The process object: --process, confined as the container's own where it says nothing of that; else the container's
-    own with what the context change."""
+    """Return the process object.
+
+    With --process, that document, with CONFINEMENT inherited from the container's process; otherwise the container's
+    process, changed by the options.
+    """
     if options.process:
         process = load_document(options.process, advice="--process names a file with the process object", pipe=True)
         check_process(process)
@@ -97,7 +100,7 @@ def _apply(process: dict[str, Any], options: Exec) -> None:
         user = {**user, "uid": identity(uid, "--user")}
         user["gid"] = identity(gid, "--user") if colon else user.get("gid", 0)
         if user["uid"] != 0:
-            # HOME was the other user's.
+            # HOME belongs to the container's own user.
             process["env"] = [e for e in process["env"] if not e.startswith("HOME=") or e in options.env]
     if options.additional_gids:
         user["additionalGids"] = [

@@ -1,4 +1,4 @@
-"""run, create and plan with --image: from an image in the store and the command line to what `create` needs."""
+"""run, create and plan with --image: build the `create` request from an image and the command line."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
 
 def from_image(context: Globals, options: ContainerOptions, container_id: str) -> FromImage:
-    """What the container is made of; the image is unpacked if this is its first.
+    """Return what the container is made from; unpacks the image for its first container.
 
     Raises:
-        SteleError: the image is not there or broken, or an option is malformed.
+        SteleError: the image is missing or damaged, or an option is malformed.
     """
     if context.rootless:
         raise UsageError("--image needs root: an ordinary user cannot mount an image's layers")
@@ -97,10 +97,10 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
 
 
 def overrides_of(options: ContainerOptions) -> Overrides:
-    """The options as values.
+    """Parse the options.
 
     Raises:
-        UsageError: one is malformed.
+        UsageError: an option is malformed.
     """
     network, veth = overrides.network(options.net)
     capabilities = overrides.capabilities(options.cap_add, options.cap_drop, confinement.CAPABILITIES)
@@ -112,7 +112,7 @@ def overrides_of(options: ContainerOptions) -> Overrides:
     targets = [volume.target for volume in given]
     for target in targets:
         if targets.count(target) > 1:
-            raise UsageError(f'two volumes are for "{target}"; leave one out')
+            raise UsageError(f'two volumes have the destination "{target}"; remove one')
     for volume in given:
         if volume.kind == "bind" and not os.path.exists(volume.source):
             raise UsageError(f'--volume: the host has no "{volume.source}"; create it, or correct the source')
@@ -141,7 +141,7 @@ def overrides_of(options: ContainerOptions) -> Overrides:
 
 
 def _signal(text: str) -> str:
-    """--stop-signal. Raises: UsageError: there is no such signal."""
+    """Check --stop-signal. Raises UsageError: unknown signal."""
     try:
         if text:
             signal_number(text)
@@ -151,9 +151,9 @@ def _signal(text: str) -> str:
 
 
 def _image(store: ImageStore, options: ContainerOptions) -> Image:
-    """The image that --image means. If that says a file or folder, it is imported first, as policy.json lets.
+    """Return the image that --image names; a file or folder is imported first, subject to policy.json.
 
-    It gets no name in the store: a stranger's folder may call its image docker.io/library/debian:12.
+    An imported image gets no name in the store: a stranger's folder may call its image docker.io/library/debian:12.
     """
     text = str(options.image)
     if not text.startswith(TRANSPORTS):
@@ -180,7 +180,7 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
 
 
 def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
-    """An image that --pull lets come from its registry first, by the host's usual files."""
+    """Pull the image first if --pull says so, using the host's default configuration files."""
     from runtime.cli.images import fetched
     from runtime.images import policy, registries
     from runtime.images.naming import stored_name
@@ -202,12 +202,12 @@ def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
 
 
 def _as_it_came(store: ImageStore, name: str, new: Imported | Pulled) -> Image:
-    """By its digest: its name may be another's by now."""
+    """Return the new image by digest, as its name may refer to another image by now."""
     return Image(name, new.descriptor.digest, new.manifest, store.config(new.manifest))
 
 
 def _real(image: Image, wanted: Overrides, merged: Merged) -> dict[str, str]:
-    """Where the image's own links lead its volumes, and the caller's."""
+    """Resolve the image's symlinks in the paths of its volumes and the caller's."""
     paths = settings.volume_paths(image.config)
     if paths:
         paths += (*settings.FILES.values(), *(volume.target for volume in wanted.volumes))
@@ -215,14 +215,14 @@ def _real(image: Image, wanted: Overrides, merged: Merged) -> dict[str, str]:
 
 
 def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
-    """The trees of the image's layers, the highest first.
+    """Return the image's unpacked layers, topmost first.
 
-    One that is there twice counts once, at its highest place: nothing of it would be seen at the lower one, and
-    overlayfs refuses a directory that it has already.
+    A repeated layer is kept only at its topmost position: the lower copy would be invisible, and overlayfs refuses
+    the same directory twice.
     """
     trees = store.trees(image.config)
     if not trees:
-        raise ImageError(f'image "{image.name}" has no layers, and so no program that could run')
+        raise ImageError(f'image "{image.name}" has no layers, and so no program to run')
     if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):
         from runtime.images.layers import unpack_image
 
@@ -231,7 +231,7 @@ def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
 
 
 def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
-    """The image as one file, made if this is the first container that wants it so, and checked."""
+    """Return the image as a single verified file, created for the first container that uses it."""
     found = erofs.seal(store, image.manifest, image.config)
     erofs.check(found, f"{root}/.cache")
     return ErofsFd(found.path, found.verity)
@@ -251,11 +251,11 @@ def _named_volumes(wanted: Overrides, merged: Merged, user: Identity) -> dict[st
 
 
 def _make_upper(path: str, merged: Merged) -> tuple[int, int]:
-    """Make the directories that overlayfs wants of an upper layer; return its device and inode, as a plan has them.
+    """Make overlayfs's `upper` and `work` directories; return the device and inode of `path`, in the plan's format.
 
-    The merged root has the owner and mode of `upper`.
+    The merged root gets the owner and mode of `upper`.
 
-    Whoever owns the directory may change it meanwhile, so neither is reached by a name twice.
+    The directory's owner may change it meanwhile, so no name is resolved twice.
     """
     root = merged.look_up("/")
     try:
@@ -276,15 +276,15 @@ def _make_upper(path: str, merged: Merged) -> tuple[int, int]:
     except OSError as e:
         if e.errno in (errno.ELOOP, errno.ENOTDIR) and e.filename in ("upper", "work"):
             raise SteleError(
-                f'--upper "{path}": {e.filename} in it is no directory but a link or file; remove it, or name another'
+                f'--upper "{path}": {e.filename} in it is a link or file, not a directory; remove it, or name another'
             ) from e
         raise SteleError(
-            f'--upper "{path}": cannot be written: {os.strerror(e.errno or 0)}; name a directory that exists'
+            f'--upper "{path}": cannot write there: {os.strerror(e.errno or 0)}; name a directory that exists'
         ) from e
 
 
 def _made(place: int, name: str) -> bool:
-    """Make a directory; False if something of its name is there."""
+    """Make a directory; False if the name exists already."""
     try:
         os.mkdir(name, 0o755, dir_fd=place)
     except FileExistsError:

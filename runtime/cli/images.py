@@ -1,4 +1,4 @@
-"""stele image ...: what comes in, what is here, what goes."""
+"""The `stele image` commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pull(context: Globals, options: Pull) -> int:
     rules = registries.load(options.registries_conf)
     reference = registries.checked(options.image, rules)
     if isinstance(reference, Place):
-        raise UsageError(f'image "{reference}": it is in no registry; `stele image import {reference}` takes it in')
+        raise UsageError(f'image "{reference}": it is not in a registry; import it: stele image import {reference}')
     how = How(
         platform=parse_platform(options.platform) if options.platform else host_platform(),
         plain_http=options.plain_http,
@@ -81,7 +81,7 @@ def pull(context: Globals, options: Pull) -> int:
 
 
 def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, progress: Progress) -> Pulled:
-    """Pull, also for `run`: a signal ends all at once, as nothing but beginnings of blobs is made meanwhile."""
+    """Pull an image, also for `run`; signals end the process at once, leaving only partial blobs to resume."""
     from runtime.images.pull import pull as fetch
 
     store.check_writable()
@@ -95,8 +95,8 @@ def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, pr
         return fetch(store, image, rules, how, progress)
     except KeyboardInterrupt:
         progress.close()
-        print("interrupted; the next pull goes on with what is here", file=sys.stderr, flush=True)
-        os._exit(130)  # and no waiting for a thread that waits for a silent server
+        print("interrupted; the next pull resumes here", file=sys.stderr, flush=True)
+        os._exit(130)  # do not join threads: one may be waiting for a silent server
     finally:
         for number, way in before.items():
             signal.signal(number, way)
@@ -113,7 +113,7 @@ def take_in(context: Globals, options: Import) -> int:
     if place is None:
         raise UsageError(
             f'image import "{options.source}": write {", ".join(f"{t}:" for t in TRANSPORTS)} before the path; '
-            "`stele image pull` gets an image from a registry"
+            "to fetch an image from a registry, use `stele image pull`"
         )
     platform = parse_platform(options.platform) if options.platform else host_platform()
     name = str(given_name(options.name)) if options.name else ""
@@ -131,7 +131,7 @@ def take_in(context: Globals, options: Import) -> int:
     for told in found:
         had = before.get(told.name, {}).get("digest", told.descriptor.digest)
         if not name and had != told.descriptor.digest:
-            context.log.warning(f'image "{told.name}" was {had}; the name now means the image of {place}')
+            context.log.warning(f'image "{told.name}" was {had}; the name now refers to the image from {place}')
     if options.format == "json":
         print(json.dumps([{"name": told.name, **told.descriptor.document()} for told in found], indent=2))
     for told in found if options.format == "table" else ():
@@ -140,7 +140,7 @@ def take_in(context: Globals, options: Import) -> int:
 
 
 def _meant(store: ImageStore, text: str) -> dict[str, Any]:
-    """The descriptor of the image of the store that a person means."""
+    """Look up the descriptor of a stored image by what the user typed."""
     known = store.names()
     return store.resolve(stored_name(known, text), known)
 
@@ -226,13 +226,13 @@ def verify(context: Globals, options: Verify) -> int:
     if faults:
         raise SteleError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {options.image or store.path}")
     if options.format != "json":
-        unpacked = ", and so are the unpacked files" if options.deep else "; --deep looks at the unpacked files, too"
-        print(f"{options.image or store.path}: all is as its digests say{unpacked}")
+        unpacked = ", and so do the unpacked files" if options.deep else "; --deep also checks the unpacked files"
+        print(f"{options.image or store.path}: all contents match their digests{unpacked}")
     return 0
 
 
 def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
-    """What is wrong with one image: its manifest, config, layers, and the one file of them, if it has one."""
+    """Return the faults of one image: its manifest, config, layers and, if it exists, its single-file form."""
     from runtime.images import erofs
 
     faults = store.verify(told["digest"])
@@ -240,7 +240,7 @@ def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
         manifest = store.manifest(told)
         for blob in dict.fromkeys(d.digest for d in (manifest.config, *manifest.layers)):
             faults += store.verify(blob)
-        with contextlib.suppress(SteleError):  # a broken config has its fault already
+        with contextlib.suppress(SteleError):  # a damaged config is already reported
             faults += [Fault(digest, problem) for digest, problem in erofs.faults(store, store.config(manifest))]
     return faults
 
@@ -259,7 +259,7 @@ def remove(context: Globals, options: RemoveImages) -> int:
             names = [known for known, told in store.names().items() if told["digest"] == name]
             if not names:
                 store.resolve(name)
-                raise SteleError(f"image {name}: it has no name; `stele image gc` removes it when nothing uses it")
+                raise SteleError(f"image {name}: it has no name; `stele image gc` removes it once it is unused")
             for known in names:
                 store.untag(known)
                 print(known)
@@ -288,5 +288,5 @@ def collect(context: Globals, options: Collect) -> int:
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
     if not match:
-        raise UsageError(f'--grace-period "{text[:40]}": write a number with s, m, h or d behind it, as 24h')
+        raise UsageError(f'--grace-period "{text[:40]}": write a number followed by s, m, h or d, such as 24h')
     return float(int(match[1]) * SECONDS.get(match[2], 1))

@@ -1,4 +1,4 @@
-"""state, list, ps, wait: what there is."""
+"""The commands state, list, ps and wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.host.processes import ask, stat_of
 from runtime.printable import visible
 
 PS = "/usr/bin/ps"
-"""The host's: runc prints the lines of its -ef. A host without it gets a table of our own."""
+"""The host's ps, whose -ef output runc filters. Without it we print a table of our own."""
 
 
 def state(context: Globals, options: State) -> int:
@@ -43,9 +43,9 @@ def listing(context: Globals, options: List) -> int:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, three spaces apart, as runc prints them.
+    """Print columns three spaces apart, like runc.
 
-    What a cell says comes from strangers: control characters are escaped, so that none reaches the terminal.
+    Cells are untrusted: control characters are escaped, so that none reaches the terminal.
     """
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) + 3 for column in zip(head, *rows, strict=True)]
@@ -67,7 +67,7 @@ def ps(context: Globals, options: Ps) -> int:
 
 
 def _process(pid: int) -> list[str] | None:
-    """One row about a process, from /proc (proc(5)); None when it has ended."""
+    """Return a process's row, from /proc (proc(5)); None if it has ended."""
     import time
 
     try:
@@ -86,17 +86,17 @@ def _process(pid: int) -> list[str] | None:
 
 
 def _host_ps(words: list[str], pids: list[int]) -> int:
-    """The host's ps with the caller's context, only the lines of our processes."""
+    """Run the host's ps with the caller's options; print only the lines of our processes."""
     try:
         status, out, err = ask([PS, *words])
     except FileNotFoundError:
-        raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps context") from None
+        raise HostError(f"{PS} is missing on this host; use `stele ps ID` without ps options") from None
     if status:
         raise HostError(f"ps {' '.join(words)} failed: {err.decode('utf-8', 'replace').strip()}")
-    # A process writes its own arguments: only a line feed ends a line.
+    # Processes control their own arguments, so only a line feed ends a line (not str.splitlines).
     head, *lines = out.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
     if "PID" not in head.split():
-        raise HostError("ps printed no PID column, by which its lines could be chosen; add pid to its context")
+        raise HostError("ps printed no PID column to select lines by; add pid to the ps options")
     column = head.split().index("PID")
     wanted = {str(pid) for pid in pids}
     print(visible(head))
@@ -113,7 +113,7 @@ def wait(context: Globals, options: Wait) -> int:
     info = wait_for_end(context.store(), container_id)
     if info is None:
         raise StateError(
-            f'container "{container_id}" has ended, but how is not known: its parent took its exit status first'
+            f'container "{container_id}" has ended, but its exit status is unknown: its parent read it first'
         )
     print(
         json.dumps(

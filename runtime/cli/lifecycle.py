@@ -1,4 +1,4 @@
-"""create, start, run, kill, delete, pause, resume."""
+"""The commands create, start, run, kill, delete, pause and resume."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from runtime.errors import UsageError
 
 
 def request(context: Globals, options: ContainerOptions, *, keep_master: bool = False) -> CreateRequest:
-    """The request of create and run.
+    """Build the request for create and run.
 
-    Sockets that systemd gave us are the container's (sd_listen_fds(3)); its process 1 is to take them.
+    Sockets passed by systemd (sd_listen_fds(3)) are passed on to the container's process 1.
 
     Raises:
-        UsageError: context of an image without one, or of a bundle with one.
+        UsageError: an option that needs --image is given without it.
     """
     image = None
     if options.image:
@@ -50,18 +50,18 @@ def request(context: Globals, options: ContainerOptions, *, keep_master: bool = 
 
 
 def _without_image(options: ContainerOptions) -> None:
-    """A bundle says itself all that the context of an image do.
+    """Refuse image options for a bundle, whose config.json covers all of them.
 
     Raises:
-        UsageError: one of them is given.
+        UsageError: an image option or a command is given.
     """
     for option in IMAGE_ONLY:
         if getattr(options, option.key) != option.absent:
-            raise UsageError(
-                f"{option.names[0]} is for containers of an image: name one with --image, or edit config.json"
-            )
+            raise UsageError(f"{option.names[0]} needs an image: name one with --image, or edit config.json")
     if options.command:
-        raise UsageError(f'"{options.command[0]}": a bundle says itself what it runs; name an image with --image')
+        raise UsageError(
+            f'"{options.command[0]}": the command of a bundle is in its config.json; edit that, or use --image'
+        )
 
 
 def create(context: Globals, options: Create) -> int:

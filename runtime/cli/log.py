@@ -1,4 +1,4 @@
-"""The log: errors and warnings on stderr, and in the file that --log names, as runc's callers read them."""
+"""The log: errors and warnings on stderr and in the --log file, in the format that runc's callers parse."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from runtime.printable import visible, without_secrets
 
 SPACES = {ord("\n"): " ", ord("\t"): " "}
 MESSAGE_MAX = 4096
-"""Characters: of a longer one the middle is left out, as where it quotes what no honest document has."""
+"""In characters; the middle of a longer message, which may quote a hostile document, is cut out."""
 
 
 class Log:
-    """One line for each entry. An error is written to the file and, the same text, to stderr.
+    """Writes one line per entry. Errors go to the file and, with the same text, to stderr.
 
     Args:
-        path: of the file, which is made if missing and appended to; "" for stderr alone.
-        form: "text" or "json"; the latter is one object a line with level, msg and time (RFC 3339).
+        path: the file, created if missing and appended to; "" for stderr alone.
+        form: "text" or "json"; json is one object per line with level, msg and time (RFC 3339).
     """
 
     __slots__ = ("debug", "fd", "form", "path")
@@ -31,7 +31,7 @@ class Log:
         self.path, self.form, self.debug, self.fd = path, form, debug, -1
 
     def open(self) -> None:
-        """Open the file before anything is done, so that a mistake in --log cannot hide another.
+        """Open the file before anything else, so that a wrong --log cannot hide a later error.
 
         Raises:
             HostError: it cannot be written.
@@ -47,25 +47,25 @@ class Log:
             ) from e
 
     def error(self, message: str) -> None:
-        """Tell why the command failed: exactly one of these for each that does."""
+        """Report why the command failed; called exactly once per failed command."""
         self._write("error", message, also_stderr=True)
 
     def warning(self, message: str) -> None:
-        """Tell what went wrong beside the command's success. With --log only there: Podman reads stderr as errors."""
+        """Report a problem that does not fail the command. With --log only there: Podman takes stderr for errors."""
         self._write("warning", message, also_stderr=self.fd < 0)
 
     def trace(self, message: str) -> None:
-        """With --debug: tell what is done."""
+        """With --debug: log an action."""
         if self.debug:
             self._write("debug", message, also_stderr=self.fd < 0)
 
     def command(self, argv: Sequence[str]) -> None:
-        """With --debug: report the command line, without secrets."""
+        """With --debug: log the command line, without secrets."""
         if self.debug:
             self.trace(f"stele {' '.join(without_secrets(argv))}")
 
     def traceback(self) -> None:
-        """With --debug: where the exception at hand came from, on stderr."""
+        """With --debug: print the current exception's traceback on stderr."""
         if self.debug and sys.stderr is not None:
             import traceback
 
@@ -75,21 +75,21 @@ class Log:
     def _write(self, level: str, message: str, *, also_stderr: bool) -> None:
         if len(message) > MESSAGE_MAX and level != "debug":
             message = f"{message[: MESSAGE_MAX // 2]} ... {message[-MESSAGE_MAX // 2 :]}"
-        # Paths and what programs said come from strangers: nothing of it may move a terminal's cursor or end a line.
+        # Paths and programs' output are untrusted: escape what could move a terminal's cursor or end a line.
         message = visible(message.translate(SPACES))
         line = self._line(level, message)
         if self.fd >= 0:
             try:
                 write_all(self.fd, line.encode("utf-8", "backslashreplace") + b"\n")
             except OSError as e:
-                also_stderr = True  # the disk is full: then at least here
+                also_stderr = True  # such as a full disk: report it at least here
                 message += f' (and --log "{self.path}" cannot be written: {os.strerror(e.errno or 0)})'
         if also_stderr and sys.stderr is not None:
             plain = message if level == "error" else f"{level}: {message}"
             try:
                 print(line if self.form == "json" and self.fd < 0 else plain, file=sys.stderr, flush=True)
             except (OSError, ValueError):
-                pass  # nobody reads stderr, and there is no other place to tell it
+                pass  # stderr is closed, and there is nowhere else to report it
 
     def _line(self, level: str, message: str) -> str:
         if self.form == "json":

@@ -1,4 +1,4 @@
-"""The command line: find the command, run it, and tell errors as runc's callers read them."""
+"""The command line: find the command, run it, and report errors in the format that runc's callers parse."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from runtime.errors import SteleError, UsageError
 from runtime.host.interrupt import interruptible
 from runtime.oci import OCI_VERSION
 
-COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is loaded only when it is wanted
+COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is imported only when needed
 
 INTERRUPTIBLE = {
     **dict.fromkeys(("create", "run", "exec", "unpack"), "; nothing of it is left"),
     "start": "; the container may have started",
 }
-"""What is left of an interrupted command. The signals TERM, HUP and INT end others as they end any process."""
+"""What an interrupted command leaves. TERM, HUP and INT end all other commands by their default action."""
 PREFIX = {"create": "stele create failed: ", "run": "stele run failed: ", "exec": "exec failed: "}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command line, without the program's name; returns the exit code."""
+    """Run a command line, given without the program's name; returns the exit code."""
     try:
         settle_streams()
         status = _main(argv)
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except OSError as e:  # of flush: the disk is full that our output goes to
+    except OSError as e:  # from flush, such as a full disk
         Log("", "text", debug=False).error(f"cannot write the output: {os.strerror(e.errno or 0)}")
         silence()
         return 1
@@ -95,16 +95,16 @@ def _find(name: str, words: Sequence[str]) -> Command:
     if command is None:
         group = name.partition(" ")[0]
         raise UsageError(f'unknown command "{name}"; `stele {f"{group} " if group in GROUPS else ""}--help` lists all')
-    if command.refused:  # also of --help: Podman takes the success of `checkpoint --help` for support
+    if command.refused:  # even for --help: Podman takes a successful `checkpoint --help` for support
         raise SteleError(command.refused)
     return command
 
 
 def _run(command: Command, context: Globals, options: Any) -> int:
-    """Run a command; whatever goes wrong is told in one sentence."""
+    """Run a command; report any failure in one sentence."""
     log, name = context.log, command.name
     module, _, function = command.run.partition(":")
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it has the kernel reap our children
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if inherited as ignored, the kernel would reap our children
     try:
         with interruptible(INTERRUPTIBLE[name]) if name in INTERRUPTIBLE else nullcontext():
             status: int = getattr(import_module(f"runtime.cli.{module}"), function)(context, options)
@@ -130,7 +130,7 @@ def _run(command: Command, context: Globals, options: Any) -> int:
 
 
 def _version() -> int:
-    """Print the versions. Callers take the line that holds "version" for stele's own, so no other line may hold it."""
+    """Print the versions. Callers parse the line that contains "version", so only stele's own may."""
     from runtime.built import COMMIT, COMPONENTS
     from runtime.host.seccomp import libseccomp_version
 
@@ -148,7 +148,7 @@ def _help(name: str) -> int:
 
 
 def _usage(e: UsageError, name: str, log: Log) -> int:
-    """runc prints the help of what was misused on stdout, and the error last."""
+    """Like runc, print the misused command's help on stdout, then the error."""
     from runtime.cli.clicked import help_text
 
     _open_for_error(log)
@@ -158,9 +158,9 @@ def _usage(e: UsageError, name: str, log: Log) -> int:
 
 
 def _open_for_error(log: Log) -> None:
-    """Open the log for an error from before the usual time for that."""
+    """Open the log early, for an error in the command line."""
     if log.fd < 0:
         try:
             log.open()
         except SteleError:
-            pass  # one error is enough, and the one that is about to be told came first
+            pass  # the error about to be reported came first

@@ -1,4 +1,4 @@
-"""The quick parser: what a well-formed command line means, by the declarations; click only prints help."""
+"""The fast command line parser, driven by the declarations; click only prints help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INT_MAX = (1 << 31) - 1
 
 
 class HelpWanted(Exception):
-    """Help was asked for; the text is click's to make. command: of which, "" for the one at hand."""
+    """Help was requested; click formats it. command: which command's, "" for the current one."""
 
     def __init__(self, command: str = "") -> None:
         super().__init__(command)
@@ -23,7 +23,7 @@ class HelpWanted(Exception):
 
 @dataclass(slots=True)
 class Parsed:
-    """values by key; rest: what stands behind the options."""
+    """values: by key; rest: the words after the options."""
 
     values: dict[str, Any]
     rest: list[str]
@@ -33,7 +33,7 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
     """Sort words into options and the rest.
 
     Args:
-        stop: the first word that is no option ends the options; the key of an option: if that stands before it.
+        stop: whether the first word that is not an option ends the options; an option's key: only if that is given.
     Raises:
         UsageError: unknown option, missing or malformed value. HelpWanted: --help.
     """
@@ -57,7 +57,7 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
             raise HelpWanted
         name, equals, given = word.partition("=")
         option = known.get(name)
-        if option is None and not word.startswith("--") and len(name) > 2:  # one dash does for runc's callers
+        if option is None and not word.startswith("--") and len(name) > 2:  # runc accepts long options with one dash
             option = known.get(f"-{name}")
         if option is None and not word.startswith("--") and len(word) > 2:
             option, i = _short(known, word, values, words, i)
@@ -81,7 +81,7 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
 def _short(
     known: dict[str, Option], word: str, values: dict[str, Any], words: Sequence[str], i: int
 ) -> tuple[Option | None, int]:
-    """-abc: flags a and b, then c; -uVALUE: an option with its value. None when all were flags."""
+    """Parse -abc (flags a and b, then c) or -uVALUE (an option with its value); None if all values are stored."""
     for at in range(1, len(word)):
         option = known.get(f"-{word[at]}")
         if option is None:
@@ -125,10 +125,10 @@ def _store(option: Option, name: str, text: str, values: dict[str, Any]) -> None
 
 
 def parse_command(command: Command, words: Sequence[str]) -> Any:
-    """The record of the command's options and arguments.
+    """Parse the command's options and arguments into its record.
 
     Raises:
-        UsageError, HelpWanted: as parse_options does; also for too few or too many arguments.
+        UsageError, HelpWanted: as in parse_options; also for too few or too many arguments.
     """
     parsed = parse_options(command.record.options, words, stop=command.stop)
     rest, values = parsed.rest, parsed.values

@@ -1,4 +1,4 @@
-"""The commands for containers and documents. Flags are runc's, so that its callers notice no difference."""
+"""The commands for containers and documents. Flags match runc's, so that its callers work unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.container.requests import CgroupManager
 
 COMMANDS = Table()
 GROUPS = {"image": "get, keep and inspect images", "volume": "list and remove named volumes"}
-"""The first word of commands of two words."""
+"""The first word of two-word commands."""
 
 NO_CHECKPOINT = (
     "checkpoint and restore are not offered by stele: it starts containers anew and does not freeze them to disk"
@@ -18,7 +18,7 @@ NO_CHECKPOINT = (
 
 
 class GlobalOptions(Record):
-    """What stands before the command."""
+    """The options before the command."""
 
     root: str = text("--root", help="directory for the state of containers", kind="directory")
     store: str = text("--store", help="directory for images (default /var/lib/stele)", kind="directory")
@@ -45,7 +45,7 @@ NO_SUBREAPER = "do not become the reaper of the container's orphans"
 
 
 class ImageOptions(Record):
-    """The options of a container of an image, and the bundle that stands in its place without one."""
+    """Options for containers made from an image, and --bundle, its alternative."""
 
     bundle: str = text("--bundle", "-b", help="directory that holds config.json", kind="directory", default=".")
     image: str = text("--image", help="image to make the container from, instead of a bundle")
@@ -89,7 +89,7 @@ class ImageOptions(Record):
 
 
 IMAGE_ONLY = tuple(option for option in ImageOptions.options if option.key != "bundle")
-"""The options that make sense with an image only."""
+"""The options that need an image."""
 
 
 class ContainerOptions(ImageOptions):

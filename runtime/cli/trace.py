@@ -1,8 +1,8 @@
-"""stele --trace FILE COMMAND...: how long each part of a command takes, as Chrome trace events.
+"""stele --trace FILE COMMAND...: record how long each part of a command takes, as Chrome trace events.
 
-Any viewer of such files shows them (chrome://tracing, ui.perfetto.dev), and `stele trace FILE` draws them. What is timed
-is the table SPANS: these functions are wrapped for the one command, so that nothing is paid when nobody asks. init is
-asked by a step of its own, first in the plan, to tell the time of each later step.
+Any trace viewer shows them (chrome://tracing, ui.perfetto.dev), and `stele trace FILE` draws them. The functions in
+SPANS are wrapped for the traced command only, so an untraced one pays nothing. A Trace step, first in the plan, makes
+init report the timing of each later step.
 
 Format: "Trace Event Format", complete events ("ph": "X"), ts and dur in microseconds from the start of the process.
 """
@@ -52,16 +52,16 @@ SPANS = (
     ("runtime.container.start:run_hooks", "poststart hooks"),
     ("runtime.container.hooks:run_hooks", "poststop hooks"),
 )
-"""What the stele process does: "module:function" or "module:Class.method", where it is looked up, and its name."""
+"""Traced functions: "module:function" or "module:Class.method" at the place of lookup, and the name to show."""
 
 HARMLESS = {ACTIONS[name] for name in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_ERRNO")}
 TOLD_BY = {"sendmsg", "clock_gettime"}
-"""The calls that init tells times with."""
+"""The system calls with which init reports timings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that took time: ns of CLOCK_REALTIME. lane: "stele" or "init"."""
+    """A timed interval in ns of CLOCK_REALTIME. lane: "stele" or "init"."""
 
     lane: str
     name: str
@@ -74,7 +74,7 @@ class Tracer:
     """Collects spans while one command runs.
 
     Attributes:
-        steps: what was encoded last, by which init's reports are named. open: the last step, which execve(2) ends.
+        steps: the steps last encoded, used to name init's reports. open: the last step, which ends with execve(2).
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Tracer:
     _before: list[tuple[Any, str, Any]] = field(default_factory=list)
 
     def install(self) -> None:
-        """Wrap what is traced."""
+        """Wrap the traced functions."""
         for where, name in SPANS:
             owner, attribute = find(where)
             self._replace(owner, attribute, self._timed(getattr(owner, attribute), name))
@@ -94,7 +94,7 @@ class Tracer:
         self._replace(process, attribute, self._watching(getattr(process, attribute)))
 
     def remove(self) -> None:
-        """Put back what was wrapped."""
+        """Restore the wrapped functions."""
         while self._before:
             owner, attribute, value = self._before.pop()
             setattr(owner, attribute, value)
@@ -159,13 +159,13 @@ class Tracer:
 
 
 def may_tell(rules: SeccompRules) -> bool:
-    """Whether init may go on telling times under a filter: where it is forbidden, at least nothing worse follows."""
+    """Whether init may keep reporting timings under a filter: its calls are allowed, or at worst fail harmlessly."""
     actions = {rules.default, *(rule.action for rule in rules.rules if TOLD_BY & set(rule.names))}
     return all(action & 0xFFFF_0000 in HARMLESS or action in HARMLESS for action in actions)
 
 
 def find(where: str) -> tuple[Any, str]:
-    """The object that holds what SPANS names, and its attribute there."""
+    """Resolve an entry of SPANS to the object that holds the function, and its attribute name."""
     module, _, path = where.partition(":")
     *owners, attribute = path.split(".")
     owner = import_module(module)
@@ -176,13 +176,13 @@ def find(where: str) -> tuple[Any, str]:
 
 
 def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[], int]) -> int:
-    """Run a command with all that is traced, and write its file; where that cannot be written, nothing is done.
+    """Run a command traced, and write the trace file; if that cannot be opened, do not run the command.
 
     Args:
-        path: of the file. argv: the command line. begin: when the command line was first looked at, ns.
+        path: the trace file. argv: the command line. begin: when parsing of the command line began, ns.
     """
     parsed = time.time_ns()
-    # What the kernel and the interpreter did before: a process that only computes is as old as the CPU time it took.
+    # Estimate the process's start by its CPU time: until now it has only computed.
     start = begin - max(time.process_time_ns() - (parsed - begin), 0)
     known = set(sys.modules)
     try:
@@ -196,7 +196,7 @@ def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[
     imported = sorted(set(sys.modules) - known)
     loaded = time.time_ns() if imported else parsed
     tracer.install()
-    shift = time.time_ns() - loaded  # what tracing itself took is no part of the picture
+    shift = time.time_ns() - loaded  # exclude the time that tracing itself took
     tracer.spans = [
         Span("stele", "start of the process", start + shift, begin + shift),
         Span("stele", "parse the command line", begin + shift, parsed + shift),
@@ -220,7 +220,7 @@ def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[
 
 
 def events(spans: Sequence[Span], start: int, end: int) -> dict[str, Any]:
-    """The spans as a document of trace events. start, end: of the whole command."""
+    """Return the spans as a trace-event document. start, end: of the whole command."""
     lanes = {"stele": 1, "init": 2}
     told: list[dict[str, Any]] = [
         {"name": "process_name", "ph": "M", "pid": number, "tid": number, "args": {"name": lane}}

@@ -1,4 +1,4 @@
-"""stele unpack: an image of the store becomes a bundle of plain files."""
+"""stele unpack: turn a stored image into a bundle of plain files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.host.paths import absolute
 
 
 def unpack(context: Globals, options: Unpack) -> int:
-    """Make BUNDLE with the image's files in `rootfs` and a config.json that runs it as `run --image` would."""
+    """Create BUNDLE: the image's files in `rootfs`, and a config.json that runs it as `run --image` would."""
     from runtime.images.find import find
     from runtime.images.platforms import parse_platform
     from runtime.images.store import ImageStore
@@ -34,15 +34,15 @@ def unpack(context: Globals, options: Unpack) -> int:
 
 
 def _make_directory(bundle: str) -> bool:
-    """Make the bundle's directory; False if it is there, empty.
+    """Create the bundle's directory; False if it exists and is empty.
 
-    0700: the image's set-user-ID files are not for the users of the host (CVE-2021-41103).
+    Mode 0700 keeps the host's users from the image's set-user-ID files (CVE-2021-41103).
     """
     try:
         os.mkdir(bundle, 0o700)
     except FileExistsError:
         if not os.path.isdir(bundle) or os.listdir(bundle):
-            raise HostError(f'bundle "{bundle}" is there and not empty; name a new directory') from None
+            raise HostError(f'bundle "{bundle}" exists and is not empty; name a new directory') from None
         return False
     except OSError as e:
         raise HostError(f'bundle "{bundle}": cannot make it: {os.strerror(e.errno or 0)}', e.errno or 0) from e
@@ -66,7 +66,7 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
     finally:
         os.close(fd)
     check_signals()
-    # A base image may name no program; its bundle is there to be edited.
+    # A base image may name no program; its bundle can be edited.
     told = image.config.run.get("Entrypoint") or image.config.run.get("Cmd")
     wanted = Overrides() if told else Overrides(command=("/bin/sh",))
     with Merged([rootfs]) as merged:

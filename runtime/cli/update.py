@@ -1,4 +1,4 @@
-"""update: limits from flags or a document."""
+"""update: change limits, given as flags or a document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CPU = {
 
 
 def size(text: str, name: str) -> int:
-    """Bytes of "512m", "1g", "-1": powers of 1024, as Docker writes sizes."""
+    """Parse a size in Docker's format, such as "512m", "1g" or "-1"; units are powers of 1024."""
     match = SIZE.fullmatch(text)
     number = -2
     if match:
@@ -51,7 +51,7 @@ def _number(text: str, name: str) -> int:
 
 
 def resources_of(options: Update) -> dict[str, Any]:
-    """linux.resources from the flags that were given."""
+    """Build linux.resources from the flags given."""
     memory = {
         key: size(text, flag.replace("_", "-")) for flag, key in SIZES.items() if (text := getattr(options, flag))
     }

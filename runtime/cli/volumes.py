@@ -1,4 +1,4 @@
-"""stele volume ...: the named volumes that are kept, and taking them away."""
+"""The `stele volume` commands: list and remove named volumes."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_from_skopeo(image: Image, made: Made, tmp_path: Path, form: str) -> Non
         assert told["digest"] == made.images["amd64"][0]
     registry = "docker.io" if form == "docker-archive" else "localhost"
     assert told["name"] == (f"{registry}/team/app:2")
-    assert "all is as its digests say" in image.good("image", "verify", told["name"])
+    assert "all contents match their digests" in image.good("image", "verify", told["name"])
 
 
 def diff_ids(made: Made, name: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_buildah(image: Image, made: Made, tool: Tool, tmp_path: Path) -> None:
         assert found["config"]["Entrypoint"] == ["/bin/tool"]
         assert found["config"]["Labels"]["made"] == "here"
         assert [one["diffId"] for one in found["layers"]][:2] == diff_ids(made, "amd64")
-        assert "all is as its digests say" in image.good("image", "verify", told["name"])
+        assert "all contents match their digests" in image.good("image", "verify", told["name"])
 
 
 def test_podman(image: Image, made: Made, tool: Tool, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_tag(image: Image, registry: DockerRegistry, made: Made) -> None:
     again = image.json("image", "pull", f"{name}:amd64")
     assert (again["digest"], again["fetched"]) == (made.images["amd64"][0], 0)
     assert image.names() == [f"{name}:1", f"{name}:amd64"]
-    assert "all is as its digests say" in image.good("image", "verify")
+    assert "all contents match their digests" in image.good("image", "verify")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_cut_connections(image: Image, registry: DockerRegistry, between: Start,
     starts = [int(r.removeprefix("bytes=").rstrip("-")) for r in ranges[1:] if r]
     assert starts == sorted(starts) and len(set(starts)) == len(starts) == len(ranges) - 1
     assert told["fetched"] == told["size"]
-    assert "all is as its digests say" in image.good("image", "verify")
+    assert "all contents match their digests" in image.good("image", "verify")
 
 
 def test_no_ranges(image: Image, between: Start, made: Made) -> None:
@@ -134,7 +134,7 @@ def test_no_ranges(image: Image, between: Start, made: Made) -> None:
 
     server = between(cut)
     image.good("image", "pull", f"{server.address}/team/app:amd64")
-    assert "all is as its digests say" in image.good("image", "verify")
+    assert "all contents match their digests" in image.good("image", "verify")
 
 
 @pytest.mark.parametrize("answer", ["416", "another part"])
@@ -154,7 +154,7 @@ def test_ranges_that_cannot_be_had(image: Image, between: Start, made: Made, ans
         return True
 
     image.good("image", "pull", f"{between(refuse).address}/team/app:amd64")
-    assert "all is as its digests say" in image.good("image", "verify")
+    assert "all contents match their digests" in image.good("image", "verify")
 
 
 def test_always_cut(image: Image, between: Start, made: Made) -> None:
@@ -203,7 +203,7 @@ def test_a_killed_pull(image: Image, between: Start, made: Made) -> None:
     assert made.images["amd64"][2][7:] not in image.blobs()
     done = image.json("image", "pull", f"{server.address}/team/app:amd64")
     assert done["fetched"] <= done["size"] - (1 << 20)
-    assert "all is as its digests say" in image.good("image", "verify")
+    assert "all contents match their digests" in image.good("image", "verify")
 
 
 def test_an_interrupt(image: Image, between: Start, made: Made) -> None:
@@ -229,7 +229,7 @@ def test_an_interrupt(image: Image, between: Start, made: Made) -> None:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "the next pull goes on with what is here" in told
+    assert "the next pull resumes here" in told
 
 
 def test_a_terminal(image: Image, between: Start, made: Made) -> None:

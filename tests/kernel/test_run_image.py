@@ -507,11 +507,14 @@ def test_a_layer_that_is_in_use_outlives_gc(stele: Runtime, images: Images) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["run", "--hostname", "x", "ID"], "--hostname is for containers of an image: name one with --image"),
-        (["run", "ID", "ls"], '"ls": a bundle says itself what it runs; name an image with --image'),
+        (["run", "--hostname", "x", "ID"], "--hostname needs an image: name one with --image"),
+        (["run", "ID", "ls"], '"ls": the command of a bundle is in its config.json; edit that, or use --image'),
         (["run", "--image", "no/such", "ID"], 'image "docker.io/no/such:latest" is not in the store'),
         (["run", "--image", "plain", "--memory", "x", "ID"], 'invalid value "x" for --memory'),
-        (["run", "--image", "plain", "--volume", "/a:/t", "--tmpfs", "/t", "ID"], 'two volumes are for "/t"'),
+        (
+            ["run", "--image", "plain", "--volume", "/a:/t", "--tmpfs", "/t", "ID"],
+            'two volumes have the destination "/t"',
+        ),
     ],
 )
 def test_what_is_told_of_mistakes(stele: Runtime, images: Images, words: list[str], said: str) -> None:

@@ -64,7 +64,7 @@ def test_an_upper_layer_on_tmpfs_takes_what_fits(run: Run, images: Images) -> No
 def test_an_upper_layer_in_a_directory_stays(run: Run, images: Images, tmp_path: Path) -> None:
     image, upper = images.made("plain"), tmp_path / "upper"
     done = run(image, "--upper", upper, sh="true")
-    assert f'--upper "{upper}": cannot be written: No such file or directory' in done.stderr
+    assert f'--upper "{upper}": cannot write there: No such file or directory' in done.stderr
     upper.mkdir()
     ok(run(image, "--upper", upper, sh="echo kept >/file; busybox rm /bin/id"))
     assert (upper / "upper/file").read_text() == "kept\n"
@@ -86,7 +86,7 @@ def test_an_upper_layer_is_no_link(run: Run, images: Images, tmp_path: Path, nam
     """Whoever owns the directory could lead the container's writes elsewhere."""
     (tmp_path / name).symlink_to("/")
     done = run(images.made("plain"), "--upper", tmp_path, sh="true")
-    words = f'--upper "{tmp_path}": {name} in it is no directory but a link or file; remove it, or name another'
+    words = f'--upper "{tmp_path}": {name} in it is a link or file, not a directory; remove it, or name another'
     assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 

@@ -130,7 +130,7 @@ def test_by_the_command(stele: Runtime, unpacked: tuple[ImageStore, str, Path]) 
     """Without --deep blobs alone are hashed; with it the image, or all, is refused, and after the advice is well again."""
     store, _, tree = unpacked
     call = ("--store", store.path, "image", "verify")
-    assert "all is as its digests say, and so are the unpacked files" in stele.ok(*call, "--deep", "x")
+    assert "all contents match their digests, and so do the unpacked files" in stele.ok(*call, "--deep", "x")
     patch(tree, "etc/passwd", b"evil")
     stele.ok(*call)
     for words in (["--deep"], ["--deep", "x"]):

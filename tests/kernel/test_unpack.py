@@ -53,7 +53,7 @@ def test_what_is_there_is_kept(stele: Runtime, store: ImageStore, tmp_path: Path
     stele.ok("--store", store.path, "unpack", "tool", bundle)
     done = stele("--store", store.path, "unpack", "tool", bundle)
     assert done.returncode == 1
-    assert f'bundle "{bundle}" is there and not empty; name a new directory' in done.stderr
+    assert f'bundle "{bundle}" exists and is not empty; name a new directory' in done.stderr
     assert (bundle / "rootfs/etc/motd").read_text() == "written once\n"
 
 

@@ -107,7 +107,7 @@ def test_a_title_leaves_out_global_options() -> None:
 
 @pytest.mark.parametrize("wrong", [{}, {"traceEvents": []}, {"traceEvents": [{"ph": "X"}], "otherData": {}}])
 def test_what_is_no_trace_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="is no trace"):
+    with pytest.raises(ConfigError, match="is not a trace"):
         draw.read(wrong, "file")
 
 
