@@ -82,6 +82,9 @@ def test_what_killed_tests_leave_is_ended_by_their_token(
     with subprocess.Popen(["sleep", "1000"]) as helper:
         name = stele.detached(bundle(["sleep", "1000"]))
         subprocess.run([sys.executable, "-m", "tests.mutants.clean", stele.token], cwd=REPO, check=True)
-        assert helper.wait(30) == -signal.SIGKILL
+        try:
+            assert helper.wait(30) == -signal.SIGKILL
+        finally:
+            helper.kill()
     assert cgroup2.named(stele.token) == []
     stele.ok("delete", "--force", name)
