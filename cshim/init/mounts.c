@@ -72,7 +72,9 @@ void do_rootfs(struct init *in, const struct step *s)
 {
 	const char *path = step_string(s, 0, NULL);
 	if (!s->ints[1]) {
-		in->root = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		in->root = (uint32_t)s->ints[0] == NO_SLOT
+				   ? (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+				   : slot_fd(in, s->ints[0]);
 		must(in, in->root, path);
 		return;
 	}

@@ -105,7 +105,7 @@ def _ended(pidfd: int, error: SteleError) -> bool:
 
 def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pidfd: int, pid: int) -> launch.Child:
     with contextlib.ExitStack() as fds:
-        slots = prepare.open_slots(plan.fds, pidfd=pidfd)
+        slots = prepare.open_slots(plan.fds, pidfd=pidfd, pid=pid)
         fds.callback(prepare.close_all, slots)
         stdio = request.stdio
         if plan.terminal:

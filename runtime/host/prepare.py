@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -16,9 +17,11 @@ LINKS = {"mount": "mnt", "network": "net"}
 """Namespace kinds whose file in /proc/PID/ns has another name."""
 
 
-def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: int = -1) -> list[int]:
+def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: int = -1, pid: int = 0) -> list[int]:
     """Open one fd for each entry of Plan.fds. The caller closes them; `listener` and `pidfd` are duplicated.
 
+    Args:
+        pidfd, pid: the container's init, both of the same process.
     Raises:
         HostError: names the field whose object cannot be opened.
     """
@@ -30,6 +33,8 @@ def open_slots(sources: Sequence[model.FdSource], *, listener: int = -1, pidfd: 
                     fds.append(os.dup(listener))
                 case model.PidFd():
                     fds.append(os.dup(pidfd))
+                case model.RootFd():
+                    fds.append(_root_of(pid, pidfd))
                 case model.NamespaceFd():
                     fds.append(_namespace(source))
                 case model.TreeFd():
@@ -54,6 +59,23 @@ def close_all(fds: Sequence[int]) -> None:
 def _refused(field: str, path: str, e: OSError, advice: str) -> HostError:
     words = os.strerror(e.errno or 0)
     return HostError(f'{field} "{path}": {words[:1].lower()}{words[1:]}; {advice}', e.errno or 0)
+
+
+def _root_of(pid: int, pidfd: int) -> int:
+    """The root directory of a process; of that one, since its pid is in use until it was reaped."""
+    import select
+
+    path = f"/proc/{pid}/root"
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as e:
+        raise _refused("the container's root directory", path, e, "see that the container runs and is yours") from e
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    if poller.poll(0):
+        os.close(fd)
+        raise HostError("the container's init has ended", errno.ESRCH)
+    return fd
 
 
 def _namespace(source: model.NamespaceFd) -> int:

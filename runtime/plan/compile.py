@@ -157,7 +157,8 @@ def compile_exec(
 ) -> model.Plan:
     """Plan another process in a running container, confined like its init (SECURITY.md, rule 7).
 
-    The only slot is a pidfd of the container's init, whose namespaces are all joined at once (setns(2)).
+    One slot is a pidfd of the container's init, whose namespaces are all joined at once (setns(2)). Without a mount
+    namespace of its own, the container shares the host's mounts; then the root directory of its init is a second slot.
     """
     spaces = namespaces.parse(linux.get("namespaces") or ())
     can_set_groups = (not rootless or facts.euid == 0) and facts.setgroups
@@ -183,8 +184,10 @@ def compile_exec(
         *plan_key_label(process, new_keyring=new_keyring),
         *planned.labels,
         *_initial_affinity(process),
+        *((model.Rootfs(1, False, "/"),) if "mount" not in kinds else ()),
         model.JoinNamespace(0, namespaces.clone_flags(kinds)),
         *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
+        *((model.EnterRoot(model.CHROOT),) if "mount" not in kinds else ()),
         model.Fork(),
         *((model.Sync(model.SYNC_MAPPED),) if limits else ()),
         model.Session(new_keyring),
@@ -196,7 +199,7 @@ def compile_exec(
     )
     return model.Plan(
         steps=steps,
-        fds=(model.PidFd(),),
+        fds=(model.PidFd(),) if "mount" in kinds else (model.PidFd(), model.RootFd()),
         rlimits=limits,
         resctrl=resctrl,
         terminal=bool(process.get("terminal")),

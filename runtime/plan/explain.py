@@ -180,6 +180,8 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
                 yield f"fd {i}: {fd.kind} namespace {fd.path}"
             case model.PidFd():
                 yield f"fd {i}: the container's init"
+            case model.RootFd():
+                yield f"fd {i}: the root directory of the container's init"
             case model.TreeFd():
                 yield f"fd {i}: the mounts at {fd.path}" + (" id-mapped" if fd.id_maps else "")
             case model.ErofsFd():

@@ -174,7 +174,7 @@ class Propagation(Step):
 class Rootfs(Step):
     """Mount `path` (or the detached tree in `slot`) as the root for all later steps.
 
-    `bind` is false only if the container has no mount namespace.
+    `bind` is false only if the container has no mount namespace; then `slot` may be a RootFd.
     """
 
     slot: int
@@ -591,6 +591,11 @@ class PidFd:
 
 
 @dataclass(frozen=True, slots=True)
+class RootFd:
+    """The root directory of the container's init, for exec into a container without a mount namespace."""
+
+
+@dataclass(frozen=True, slots=True)
 class TreeFd:
     """A detached copy of the mounts at `path`, made on the host because the new user namespace lacks the rights.
 
@@ -613,7 +618,7 @@ class ErofsFd:
     verity: str
 
 
-FdSource = ListenerFd | NamespaceFd | PidFd | TreeFd | ErofsFd
+FdSource = ListenerFd | NamespaceFd | PidFd | RootFd | TreeFd | ErofsFd
 
 
 @dataclass(frozen=True, slots=True)

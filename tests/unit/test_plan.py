@@ -20,6 +20,9 @@ FACTS = model.Facts()
 NO_SLOT = model.NO_SLOT
 
 
+FACTS_OF_LSMS = model.Facts(apparmor=True, selinux=True)
+
+
 def config(**changes: Any) -> dict[str, Any]:
     """A small config.json; a dotted name (with __) reaches inside."""
     document = json.loads(json.dumps(spec_template(rootless=False)))
@@ -536,6 +539,64 @@ def test_exec_joins_all_namespaces_at_once_through_a_pidfd() -> None:
     (join,) = only(made, model.JoinNamespace)
     assert join.flags == 0x6E020000
     assert [type(s) for s in made.steps][:2] == [model.JoinNamespace, model.Fork]
+
+
+def test_exec_without_a_mount_namespace_goes_into_the_root_of_init() -> None:
+    """No namespace leads there; and the fd that does is gone before anything runs in the container's pid namespace."""
+    linux = {"namespaces": [{"type": "pid"}]}
+    made = planning.compile_exec(
+        config()["process"], linux, FACTS, lambda rules: b"", container_id="c", rootless=False, keep_fds=0
+    )
+    assert made.fds == (model.PidFd(), model.RootFd())
+    assert made.steps[:4] == (
+        model.Rootfs(1, False, "/"),
+        model.JoinNamespace(0, 0x20000000),
+        model.EnterRoot(model.CHROOT),
+        model.Fork(),
+    )
+
+
+LABELS = {"process__apparmorProfile": "p", "process__selinuxLabel": "l", "process__oomScoreAdj": 1}
+WRITERS = (model.OomScore, model.Label, model.TimeOffsets, model.Sysctl)
+
+
+@pytest.mark.parametrize("namespaces", [["mount", "pid", "ipc", "uts"], ["pid", "ipc"]], ids=["mount", "chroot"])
+def test_the_hosts_procfs_is_written_before_the_root_is_entered(namespaces: list[str]) -> None:
+    """And the labels of the program after the last hook that is the host's: it would get them."""
+    hooks = {kind: [{"path": "/h"}] for kind in ("createContainer", "startContainer")}
+    spaces = {"linux__namespaces": [{"type": kind} for kind in namespaces], "linux__sysctl": {"kernel.msgmax": "1"}}
+    without = {} if "mount" in namespaces else {"root__readonly": False, "mounts": [], "hostname": ""}
+    document = config(**LABELS, **spaces, **without, hooks=hooks)
+    if without:
+        document["linux"] = {key: document["linux"][key] for key in ("namespaces", "sysctl")}
+    made = plan(document, FACTS_OF_LSMS)
+    kinds = [type(step) for step in made.steps]
+    entered = kinds.index(model.EnterRoot)
+    written = [i for i, kind in enumerate(kinds) if kind in WRITERS]
+    assert len(written) == 5
+    assert max(written) < entered
+    first, second = (i for i, kind in enumerate(kinds) if kind is model.Hook)
+    program = [i for i, step in enumerate(made.steps) if isinstance(step, model.Label) and step.file != "keycreate"]
+    assert len(program) == 2
+    assert first < min(program) < entered < second
+
+
+def test_exec_writes_to_the_hosts_procfs_before_it_joins() -> None:
+    """A fork passes on what it sets."""
+    document = config(**LABELS)
+    made = planning.compile_exec(
+        document["process"],
+        document["linux"],
+        FACTS_OF_LSMS,
+        lambda rules: b"",
+        container_id="c",
+        rootless=False,
+        keep_fds=0,
+    )
+    kinds = [type(step) for step in made.steps]
+    written = [i for i, kind in enumerate(kinds) if kind in WRITERS]
+    assert len(written) == 4
+    assert max(written) < kinds.index(model.JoinNamespace)
 
 
 LAYERED = model.ImageRoot(("/s/2", "/s/1"), make=("/w",))
