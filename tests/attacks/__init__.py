@@ -11,6 +11,7 @@ def load() -> None:
         on_images,
         on_kernel_mounts,
         on_mounts,
+        on_names,
         on_owners,
         on_privileges,
         on_the_host,

@@ -7,16 +7,23 @@
  *   driver fail   LOG CALLS N ERRNO CMD... the call is not made, and gives -ERRNO
  *   driver count-init LOG CALLS PID CMD...   the children's calls; those of process PID too, if it is not 0
  *   driver kill-init  LOG CALLS N PID CMD... SIGKILL at the entry of call N, for the child that makes it
+ *   driver names      LOG CALLS PID CMD...   write to LOG what the children have open at each call, once they are in the
+ *                                          container's root (see `look`)
  *
  * CALLS: "all", or the numbers of the calls that count, as 1,74,82. Exit code: the command's, 128 + n for signal n. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <linux/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -74,8 +81,68 @@ static int is_thread(pid_t pid, pid_t of)
 	return access(path, F_OK) == 0;
 }
 
+/* The name that a call of its is about: its first argument, or the second after a directory's fd. */
+static void read_name(pid_t pid, const struct __ptrace_syscall_info *info, char *name, size_t size)
+{
+	static const unsigned plain[] = { SYS_open, SYS_stat, SYS_lstat, SYS_execve, SYS_chdir, SYS_readlink, SYS_chroot };
+	int second = 1;
+	for (unsigned i = 0; i < sizeof(plain) / sizeof(*plain); i++)
+		second = second && info->entry.nr != plain[i];
+	struct iovec to = { name, size - 1 }, from = { (void *)(uintptr_t)info->entry.args[second], size - 1 };
+	for (ssize_t n = -1; n < 0 && from.iov_len; from.iov_len--) /* less of it, where memory ends */
+		n = process_vm_readv(pid, &to, 1, &from, 1, 0);
+	name[size - 1] = '\0';
+	for (char *at = name; *at; at++)
+		if (*at == '\n')
+			*at = '?';
+}
+
+/* Write to `log` what the process could reach by its fds, its working directory and its root: "at CALL PID NAME", then lines
+ * "fd N MOUNT TARGET", "cwd 0 MOUNT TARGET", "root 0 MOUNT TARGET", and "mount ID" for each mount that it sees. */
+static void look(FILE *log, pid_t pid, const struct __ptrace_syscall_info *info)
+{
+	char path[96], target[4096] = "", line[4096];
+	struct statx st;
+	read_name(pid, info, target, 256);
+	fprintf(log, "at %llu %d %s\n", (unsigned long long)info->entry.nr, pid, target);
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	DIR *fds = opendir(path);
+	for (struct dirent *e; fds && (e = readdir(fds));) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", pid, e->d_name);
+		ssize_t n = readlink(path, target, sizeof(target) - 1);
+		if (n < 0 || statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st) < 0)
+			continue;
+		target[n] = '\0';
+		fprintf(log, "fd %s %llu %s\n", e->d_name, (unsigned long long)st.stx_mnt_id, target);
+	}
+	if (fds)
+		closedir(fds);
+	for (const char *const *name = (const char *const[]){ "cwd", "root", NULL }; *name; name++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, *name);
+		ssize_t n = readlink(path, target, sizeof(target) - 1);
+		target[n < 0 ? 0 : n] = '\0';
+		if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st) == 0)
+			fprintf(log, "%s 0 %llu %s\n", *name, (unsigned long long)st.stx_mnt_id, target);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", pid);
+	FILE *mounts = fopen(path, "r");
+	while (mounts && fgets(line, sizeof(line), mounts))
+		fprintf(log, "mount %lu\n", strtoul(line, NULL, 10));
+	if (mounts)
+		fclose(mounts);
+}
+
+/* Whether its root is another directory than ours. */
+static int has_entered(pid_t pid)
+{
+	char path[64];
+	struct stat own, its;
+	snprintf(path, sizeof(path), "/proc/%d/root", pid);
+	return stat("/", &own) == 0 && stat(path, &its) == 0 && (own.st_dev != its.st_dev || own.st_ino != its.st_ino);
+}
+
 /* Tracees that live when we end are let go, and go on: a created container's init waits for longer than we do. */
-static int children(const char *log, long n, pid_t other, char **command)
+static int children(const char *log, FILE *names, long n, pid_t other, char **command)
 {
 	const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
 	pid_t command_pid, pid;
@@ -101,9 +168,13 @@ static int children(const char *log, long n, pid_t other, char **command)
 		if (sig == (SIGTRAP | 0x80)) {
 			struct __ptrace_syscall_info info;
 			ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info);
-			if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr < sizeof(counted) && counted[info.entry.nr] && ++calls == n) {
-				hit = (long)info.entry.nr;
-				kill(pid, SIGKILL);
+			if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr < sizeof(counted) && counted[info.entry.nr]) {
+				if (names && is_init(pid) && has_entered(pid))
+					look(names, pid, &info);
+				if (++calls == n) {
+					hit = (long)info.entry.nr;
+					kill(pid, SIGKILL);
+				}
 			}
 		} else if (!event && sig != SIGTRAP && sig != SIGSTOP) {
 			pass = sig;
@@ -120,9 +191,14 @@ int main(int argc, char **argv)
 	const char *mode = argv[1];
 	read_calls(argv[3]);
 	if (!strcmp(mode, "count-init"))
-		return children(argv[2], 0, (pid_t)atol(argv[4]), argv + 5);
+		return children(argv[2], NULL, 0, (pid_t)atol(argv[4]), argv + 5);
 	if (!strcmp(mode, "kill-init"))
-		return children(argv[2], atol(argv[4]), (pid_t)atol(argv[5]), argv + 6);
+		return children(argv[2], NULL, atol(argv[4]), (pid_t)atol(argv[5]), argv + 6);
+	if (!strcmp(mode, "names")) {
+		FILE *names = fopen(argv[2], "w");
+		int code = names ? children("/dev/null", names, 0, (pid_t)atol(argv[4]), argv + 5) : 2;
+		return names && fclose(names) == 0 ? code : 2;
+	}
 	int with_n = strcmp(mode, "count") != 0, with_value = !strcmp(mode, "fail") || !strcmp(mode, "signal");
 	long n = with_n ? atol(argv[4]) : 0, value = with_value ? atol(argv[5]) : SIGKILL;
 	char **command = argv + 4 + with_n + with_value;
