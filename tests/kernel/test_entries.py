@@ -51,7 +51,7 @@ def same(ways: Ways, words: list[str], clean: Callable[[str], str] = lambda text
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        ([], 0), (["--help"], 0), (["help", "run"], 0), (["exec", "-h"], 0), (["--version"], 0), (["features"], 0),
+        ([], 0), (["--help"], 0), (["help", "run"], 0), (["exec", "-h"], 0), (["features"], 0),
         (["nonsense"], 1), (["create"], 1), (["create", "--nonsense", "x"], 1), (["--log-format", "xml", "list"], 1),
         (["--root", "/no/such/root", "list"], 1), (["--root", "/no/such/root", "state", "x"], 1),
         (["--root", "/no/such/root", "delete", "--force", "x"], 0), (["--root", "/", "list"], 1),
@@ -67,6 +67,15 @@ def same(ways: Ways, words: list[str], clean: Callable[[str], str] = lambda text
 )  # fmt: skip
 def test_words_without_a_container(ways: Ways, words: list[str], code: int) -> None:
     assert same(ways, words)[0] == code
+
+
+def test_the_version(ways: Ways) -> None:
+    """The executable also prints the versions of what is linked into it; the rest is the same."""
+    lines = {
+        way: set(subprocess.run([*argv, "--version"], capture_output=True, text=True, check=True).stdout.splitlines())
+        for way, argv in ways.items()
+    }
+    assert lines["module"] == lines["installed"] < lines["executable"]
 
 
 def test_the_plan(ways: Ways, stele: Runtime, bundle: BundleFactory) -> None:
