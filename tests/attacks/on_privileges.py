@@ -275,7 +275,11 @@ def id_is_a_path(arena: Arena) -> Outcome:
         "mode=0o1700, exist_ok=True)",
         "mode=0o1755, exist_ok=True)",
     ),
-    Patch("runtime/host/files.py", "flags, 0o600, dir_fd=directory", "flags, 0o644, dir_fd=directory"),
+    Patch(
+        "runtime/host/files.py",
+        f"{' ' * 12}return os.open(name, flags, 0o600",
+        f"{' ' * 12}return os.open(name, flags, 0o644",
+    ),
 )
 def readable_state(arena: Arena) -> Outcome:
     bundle = arena.bundle(["sleep", "1000"])

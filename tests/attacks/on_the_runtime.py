@@ -279,7 +279,7 @@ def proc_is_a_link(arena: Arena) -> Outcome:
     "a forged /proc/self/fd takes the read-only remount of the root",
     Patch(
         "cshim/init/mounts.c",
-        'must(in, set_attributes(in->root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");',
+        'must(in, set_attributes(root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");',
         '{ int t = (int)SYS(__NR_openat, AT_FDCWD, "/proc/self/fd/7", OPEN_PATH | O_CLOEXEC, 0);'
         ' must(in, set_attributes(t, MOUNT_ATTR_RDONLY, 0, 0, 0), "/"); }',
     ),
