@@ -153,6 +153,9 @@ def readonly_exchanged(arena: Arena) -> Outcome:
     "CVE-2018-15664",
     "race: a folder of the tree is exchanged with a link out of it while layers are unpacked",
     Patch("cshim/unpack.c", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV", "0"),
+    # The unpacker's child is confined to the tree, so the fault shows only without that.
+    Patch("cshim/confined.c", 'chroot(".") < 0', 'false && chroot(".") < 0'),
+    Patch("cshim/confined.c", "version < 2", "true"),
     rounds=1000,
 )
 def unpack_raced(arena: Arena) -> Outcome:
