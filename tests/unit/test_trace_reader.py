@@ -20,6 +20,7 @@ from tests.vm.trace import written
             [("openat2", "/7/x")],
             id="openat2",
         ),
+        pytest.param('7 openat(4</>, "f", O_WRONLY|O_CREAT, 0600) = 5</f>', [("openat", "//f")], id="detached"),
         pytest.param('7 open_tree(4</a>, "O_RDWR", OPEN_TREE_CLONE) = 5</>', [], id="open-tree"),
         pytest.param('7 mkdir("/run/x", 0700) = 0', [("mkdir", "/run/x")], id="mkdir"),
         pytest.param('7 mkdirat(7</dev>, "pts", 0755) = 0', [("mkdirat", "/dev/pts")], id="mkdirat"),

@@ -46,7 +46,10 @@ def written(text: str) -> list[tuple[str, str]]:
             continue
         call, arguments, path = match[2], match[3], match[5]
         if call.startswith("open") and call != "open_tree" and FOR_WRITING.search(arguments):
-            found.append((call, path))
+            named = NAMED.search(arguments)
+            # A file made in a mount that is nowhere mounted has a path that begins there: report it as other calls are.
+            detached = named and named["at"] == "/" and not named["name"].startswith("/") and "O_CREAT" in arguments
+            found.append((call, f"//{named['name']}" if named and detached else path))
         elif call in CHANGES:
             names = [(m["at"], m["name"]) for m in NAMED.finditer(arguments)][-CHANGES[call] :]
             found += [(call, name if name.startswith("/") else f"{at}/{name}") for at, name in names]
