@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from runtime.cli.declare import Record, Table, flag, many, number, positional, text
-from runtime.cli.image_table import IMAGES, PLATFORM
+from runtime.cli.image_table import FORMAT, IMAGES, PLATFORM
 from runtime.container.requests import CgroupManager
 
 COMMANDS = Table()
@@ -40,7 +40,6 @@ class GlobalOptions(Record):
 
 GLOBALS = GlobalOptions.options
 
-FORMAT: dict[str, Any] = {"help": "output format", "choices": ("table", "json"), "default": "table"}
 NO_SUBREAPER = "do not become the reaper of the container's orphans"
 
 
