@@ -59,3 +59,7 @@ class HostError(SteleError):
     def __init__(self, problem: str, errno: int = 0) -> None:
         super().__init__(problem)
         self.errno = errno
+
+
+class HookError(HostError):
+    """A hook failed, could not be executed, or did not end in time."""

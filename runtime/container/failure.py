@@ -11,7 +11,7 @@ import os
 import re
 
 from runtime.container.limits import refused
-from runtime.errors import HostError, SteleError
+from runtime.errors import HookError, HostError, SteleError
 from runtime.host.launch import Child, Report
 from runtime.plan import model, wire
 
@@ -68,7 +68,8 @@ def explain(report: Report, plan: model.Plan) -> SteleError:
         return HostError("init refused its plan; this is a bug of stele, please report it", number)
     if isinstance(step, model.Rlimit):
         return refused(step, number)
-    return HostError(_sentence(kind, step, report.index, number, detail), number)
+    error = HookError if kind is model.Hook else HostError
+    return error(_sentence(kind, step, report.index, number, detail), number)
 
 
 def _step_of(report: Report, plan: model.Plan) -> model.Step | None:

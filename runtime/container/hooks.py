@@ -14,7 +14,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from runtime.errors import HostError
+from runtime.errors import HookError
 from runtime.host.interrupt import waiting
 from runtime.plan.hooks import host_hooks
 from runtime.plan.model import HostHook
@@ -35,7 +35,7 @@ def run_hooks(hooks: Sequence[HostHook], state: Mapping[str, Any]) -> None:
     Args:
         state: the state document, passed to each hook on stdin.
     Raises:
-        HostError: names the hook, and says how it ended.
+        HookError: names the hook, and says how it ended.
     """
     document = json.dumps(state).encode()
     for hook in hooks:
@@ -48,7 +48,7 @@ def run_poststop(config: Mapping[str, Any], state: Mapping[str, Any]) -> list[st
     for hook in host_hooks(config, "poststop"):
         try:
             run_hooks([hook], state)
-        except HostError as e:
+        except HookError as e:
             failed.append(str(e))
     return failed
 
@@ -88,7 +88,7 @@ def _run(hook: HostHook, document: bytes, bundle: str) -> None:
                     setsigdef=CATCHABLE,
                 )
         except OSError as e:
-            raise HostError(
+            raise HookError(
                 f"{what}: cannot execute it: {os.strerror(e.errno or 0)}; install it or correct its path"
             ) from e
         ended = False
@@ -99,14 +99,14 @@ def _run(hook: HostHook, document: bytes, bundle: str) -> None:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
         if not ended:
-            raise HostError(f"{what} did not end within its timeout of {hook.timeout} s and was killed")
+            raise HookError(f"{what} did not end within its timeout of {hook.timeout} s and was killed")
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status:
             size = stderr.seek(0, os.SEEK_END)
             stderr.seek(max(0, size - TAIL))
             said = stderr.read().decode("utf-8", "replace").strip()
             how = f"exit status {status}" if status > 0 else f"signal {-status}"
-            raise HostError(f"{what} failed: {how}" + (f": {said}" if said else ""))
+            raise HookError(f"{what} failed: {how}" + (f": {said}" if said else ""))
 
 
 def _memory(name: str) -> IO[bytes]:

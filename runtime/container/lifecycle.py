@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.container.hooks import run_poststop
 from runtime.container.state import Record, Store, is_alive, is_exiting, state_document
-from runtime.errors import NewerState, NotFound, StateError, SteleError
+from runtime.errors import HookError, NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
 from runtime.oci.numbers import ascii_upper, decimal
 
@@ -195,6 +195,17 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
     if record.image:
         from_image.release(record.image.get("store", ""), container_id, store.root)
     return warnings
+
+
+def destroy(store: Store, record: Record, error: HookError) -> None:
+    """Stop and remove a locked container whose startContainer or poststart hook failed, and run its poststop hooks.
+
+    Their failures are added to `error`. Source: runtime.md "Lifecycle", steps 7, 9, 12 and 13.
+    """
+    if store.read(record.id).created != record.created:  # it was deleted meanwhile, and its id reused
+        return
+    failed = _delete_locked(store, record.id, force=True)
+    error.args = ("; and then ".join((str(error), *failed)),)
 
 
 def end(record: Record, manager: cgroups.Manager) -> None:

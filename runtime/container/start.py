@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.container import failure
 from runtime.container.hooks import run_hooks
-from runtime.container.lifecycle import end, manager_of
+from runtime.container.lifecycle import destroy, end, manager_of
 from runtime.container.requests import CreateRequest
 from runtime.container.state import START_SOCKET, Record, Store, is_alive, state_document
-from runtime.errors import HostError, StateError, SteleError
+from runtime.errors import HookError, HostError, NotFound, StateError, SteleError
 from runtime.host import cgroups
 from runtime.host.facts import probe
 from runtime.host.launch import Child
@@ -38,7 +38,8 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
         notify_socket: receives the container's readiness; if given, wait for that before returning.
         background: wait for readiness in a thread instead.
     Raises:
-        StateError: its status is not created. HostError: a step or hook failed; the container has been stopped.
+        StateError: its status is not created. HookError: a hook failed; the container has been destroyed. HostError: a
+        step failed; the container has been stopped.
     """
     listener: Listener | None = None
     with store.locked(container_id) as directory:
@@ -63,16 +64,23 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
                 raise StateError(f'cannot start an already running container: "{container_id}"') from None
             try:
                 _talk(record, talk)
+            except HookError as e:
+                destroy(store, record, e)
+                raise
             except SteleError:
                 end(record, manager)  # init may take a while to end after reporting a failure
                 raise
             finally:  # whatever happened, it no longer waits for `start`
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(START_SOCKET, dir_fd=directory)
+    hooks = host_hooks(record.config, "poststart")
     try:
-        run_hooks(host_hooks(record.config, "poststart"), state_document(record, "running", record.pid))
-    except SteleError:
-        # "If any poststart hook fails ... the runtime MUST stop the container" (runtime.md "Lifecycle", 1.3).
+        run_hooks(hooks, state_document(record, "running", record.pid))
+    except HookError as e:
+        with contextlib.suppress(NotFound), store.locked(container_id):
+            destroy(store, record, e)
+        raise
+    except SteleError:  # interrupted by a signal
         end(record, manager)
         raise
     if listener and background:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,48 @@ def test_a_hook_that_fails_at_create(
 
 
 @pytest.mark.parametrize("kind", BY_START)
-def test_a_hook_that_fails_at_start(stele: Runtime, bundle: BundleFactory, log: Path, kind: str) -> None:
-    """start fails, the container is stopped, and delete does the rest, poststop hooks with it."""
+def test_a_hook_that_fails_at_start(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, log: Path, kind: str
+) -> None:
+    """start fails, the container is destroyed, and its poststop hooks have run (runtime.md "Lifecycle")."""
     name = stele.create(bundle(["sleep", "1000"], logging(log, kind)))
     pidfd = os.pidfd_open(stele.state(name)["pid"])
     done = stele("start", name)
     assert done.returncode == 1
     assert "exit status 3" in done.stderr
-    stele.wait_ended(pidfd)
-    assert stele.state(name)["status"] == "stopped"
-    stele.ok("delete", name)
+    stele.wait_ended(pidfd, timeout=0)
     assert log.read_text().split()[-1] == "poststop"
+    assert "does not exist" in stele("state", name).stderr
+    assert leftovers.left() == []
+
+
+@pytest.mark.parametrize("kind", BY_START)
+def test_a_poststop_hook_that_fails_after_another_is_reported_with_it(
+    stele: Runtime, bundle: BundleFactory, kind: str
+) -> None:
+    hooks = {kind: [shell("exit 3")], "poststop": [shell("exit 4")]}
+    done = stele("start", stele.create(bundle(["sleep", "1000"], {"hooks": hooks})))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "exit status 3" in done.stderr
+    assert "and then hooks.poststop[0] /bin/sh failed: exit status 4" in done.stderr
+
+
+def test_a_container_that_took_the_id_meanwhile_is_kept(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    """The poststart hook itself replaces its container, then fails."""
+    other = bundle(["sleep", "1000"])
+    script = tmp_path / "replace"
+    name = stele.id()
+    again = [stele.command("delete", "--force", name), stele.command("create", "-b", other, name)]
+    script.write_text(
+        "#!/bin/sh\n" + "".join(f"{shlex.join(line)} </dev/null >/dev/null 2>&1\n" for line in again) + "exit 3\n"
+    )
+    script.chmod(0o755)
+    folder = bundle(["sleep", "1000"], {"hooks": {"poststart": [{"path": str(script), "env": ["PATH=/bin:/usr/bin"]}]}})
+    stele.ok("create", "-b", folder, name, stdout=-3, stderr=-3)
+    assert "exit status 3" in stele("start", name).stderr
+    assert stele.state(name)["status"] == "created"
+    stele.ok("delete", "--force", name)
 
 
 def test_a_poststart_hook_that_fails_ends_what_has_no_cgroup(stele: Runtime, bundle: BundleFactory, log: Path) -> None:
@@ -69,9 +101,10 @@ def test_a_poststart_hook_that_fails_ends_what_has_no_cgroup(stele: Runtime, bun
 
     stele.argv += ["--cgroup-manager=disabled"]
     name = stele.create(bundle(["sleep", "1000"], logging(log, "poststart"), edit=edit))
+    pidfd = os.pidfd_open(stele.state(name)["pid"])
     assert "exit status 3" in stele("start", name).stderr
-    assert stele.state(name)["status"] == "stopped"
-    stele.ok("delete", name)
+    stele.wait_ended(pidfd, timeout=0)
+    assert "does not exist" in stele("state", name).stderr
 
 
 @pytest.mark.parametrize("kind", KINDS[:5])
