@@ -41,10 +41,12 @@ __attribute__((noreturn)) static inline void quit(int status)
 	__builtin_trap();
 }
 
-/* main.c */
+/* report.c */
 __attribute__((noreturn)) void fail(const struct init *in, long error, const char *detail);
 void must(const struct init *in, long result, const char *detail); /* fails on result < 0 */
 void tell(const struct init *in, const char *detail, uint32_t length, int fd);
+
+/* slots.c */
 int slot_fd(const struct init *in, uint64_t slot);
 void leave_host(struct init *in); /* close all that leads to the host */
 
@@ -69,6 +71,15 @@ int is_proc(int fd); /* of a procfs */
 long write_proc(const char *path, const char *value);
 long write_sysctl(const struct init *in, const char *path, const char *value);
 
+/* trees.c */
+struct statx;
+int stat_fd(int fd, struct statx *ret);
+int is_directory(int fd);
+int clone_tree(int fd, const char *path, int recursive);
+int move_tree(int tree, int target);
+long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive);
+uint64_t mount_id(const struct init *in, int fd);
+
 /* mounts.c */
 void do_propagation(struct init *in, const struct step *s);
 void do_rootfs(struct init *in, const struct step *s);
@@ -80,12 +91,6 @@ void do_directory(struct init *in, const struct step *s);
 void do_mount_attributes(struct init *in, const struct step *s);
 void do_enter_root(struct init *in, const struct step *s);
 void do_root_attributes(struct init *in, const struct step *s);
-int clone_tree(int fd, const char *path, int recursive);
-int move_tree(int tree, int target);
-long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive);
-int is_directory(int fd);
-int is_null_device(int fd);
-uint64_t mount_id(const struct init *in, int fd);
 
 /* hide.c */
 void hide_kernel_mounts(const struct init *in);

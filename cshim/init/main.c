@@ -13,77 +13,7 @@
 
 #define IFF_UP_ 1
 #define AF_INET_ 2
-#define SOL_SOCKET_ 1
-#define SCM_RIGHTS_ 1
-#define MSG_NOSIGNAL_ 0x4000
 #define SOCK_CLOEXEC_ 02000000
-
-struct iov { const void *base; size_t length; };
-struct control { size_t length; int level, type; int fd; int pad; };
-struct message {
-	void *name;
-	uint32_t name_length;
-	struct iov *iov;
-	size_t n_iov;
-	void *control;
-	size_t control_length;
-	int flags;
-};
-
-/* Send one report; fd -1 sends none. A peer that is gone ends us: nobody is left to start this container. */
-static void report(const struct init *in, int32_t error, const char *detail, uint32_t length, int fd)
-{
-	struct report r = { .err = error };
-	if (in->step) {
-		r.step = in->step->kind;
-		r.index = in->step->index;
-	}
-	if (length > sizeof(r.detail) - 1)
-		length = sizeof(r.detail) - 1;
-	memcpy(r.detail, detail, length);
-	struct iov iov = { &r, sizeof(r) };
-	struct control c = { .length = 20, .level = SOL_SOCKET_, .type = SCM_RIGHTS_, .fd = fd };
-	struct message m = { .iov = &iov, .n_iov = 1 };
-	if (fd >= 0) {
-		m.control = &c;
-		m.control_length = sizeof(c);
-	}
-	while (SYS(__NR_sendmsg, in->report_fd, &m, MSG_NOSIGNAL_) == -EINTR)
-		;
-}
-
-void fail(const struct init *in, long error, const char *detail)
-{
-	report(in, (int32_t)-error, detail, (uint32_t)strlen(detail), -1);
-	quit(1);
-}
-
-void must(const struct init *in, long result, const char *detail)
-{
-	if (result < 0)
-		fail(in, result, detail);
-}
-
-void tell(const struct init *in, const char *detail, uint32_t length, int fd)
-{
-	report(in, 0, detail, length, fd);
-}
-
-int slot_fd(const struct init *in, uint64_t slot)
-{
-	if (slot >= in->n_slots)
-		fail(in, -EBADF, "a slot that the stele process did not fill");
-	return in->slots + (int)slot;
-}
-
-/* From here on no fd of ours leads to a file of the host: names that the container can influence come next. What stays
- * is stdio, the fds kept for the user's process, the talk, and the listener in slot 0: sockets lead nowhere. */
-void leave_host(struct init *in)
-{
-	must(in, SYS(__NR_close_range, in->report_fd + 1, in->slots - 1, 0), "close_range");
-	must(in, SYS(__NR_close_range, in->slots + 1, ~0u, 0), "close_range");
-	in->root = in->mask = in->null = -1;
-}
 
 /* Say that it is the stele process's turn and wait for its one byte; its end ends us. */
 static void do_sync(const struct init *in, const struct step *s)

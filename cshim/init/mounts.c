@@ -9,54 +9,6 @@
 #include <linux/stat.h>
 
 #define MNT_DETACH 2
-#define AT_RECURSIVE_ 0x8000
-
-/* A detached copy of the mount(s) at fd + path, or -errno. */
-int clone_tree(int fd, const char *path, int recursive)
-{
-	return (int)SYS(__NR_open_tree, fd, path,
-			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_ : 0));
-}
-
-int move_tree(int tree, int target)
-{
-	long r = SYS(__NR_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-	/* Says EINVAL of everything; mount(2) tells this one apart, and Docker looks for its words. */
-	return r == -EINVAL && is_directory(tree) != is_directory(target) ? -ENOTDIR : (int)r;
-}
-
-static int stat_fd(int fd, struct statx *ret)
-{
-	return (int)SYS(__NR_statx, fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, ret);
-}
-
-int is_directory(int fd)
-{
-	struct statx st;
-	return stat_fd(fd, &st) == 0 && S_ISDIR(st.stx_mode);
-}
-
-int is_null_device(int fd)
-{
-	struct statx st;
-	return stat_fd(fd, &st) == 0 && S_ISCHR(st.stx_mode) && st.stx_rdev_major == 1 && st.stx_rdev_minor == 3;
-}
-
-long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
-{
-	struct mount_attr attr = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
-	if (!set && !clear && !propagation)
-		return 0;
-	return SYS(__NR_mount_setattr, fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_ : 0), &attr, sizeof(attr));
-}
-
-/* It tells one mount from any other of this namespace, also of the same file system. */
-uint64_t mount_id(const struct init *in, int fd)
-{
-	struct statx st;
-	must(in, SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st), "mount");
-	return st.stx_mnt_id;
-}
 
 static void set_propagation(const struct init *in, int fd, uint64_t flags, const char *detail)
 {
@@ -203,6 +155,12 @@ void do_new_mount(struct init *in, const struct step *s)
 		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0), target);
 	attach(in, tree, fd, v[2], target);
 	release(in, tree, target);
+}
+
+static int is_null_device(int fd)
+{
+	struct statx st;
+	return stat_fd(fd, &st) == 0 && S_ISCHR(st.stx_mode) && st.stx_rdev_major == 1 && st.stx_rdev_minor == 3;
 }
 
 static int null_device(struct init *in)

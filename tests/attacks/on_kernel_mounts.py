@@ -28,8 +28,8 @@ BY_NAME = (
 BY_PATH = (
     Patch(
         "cshim/init/mounts.c",
-        "#define AT_RECURSIVE_ 0x8000\n",
-        "#define AT_RECURSIVE_ 0x8000\nstatic const char *root_path;\n",
+        "#define MNT_DETACH 2\n",
+        "#define MNT_DETACH 2\nstatic const char *root_path;\n",
     ),
     Patch("cshim/init/mounts.c", "\tin->root = tree;\n", "\tin->root = tree;\n\troot_path = path;\n"),
     Patch(

@@ -30,7 +30,7 @@ LEAK = Patch(
 """init opens the host's root, and keeps it where KEPT lets it."""
 
 KEPT = (
-    Patch("cshim/init/main.c", 'must(in, SYS(__NR_close_range, in->slots + 1, ~0u, 0), "close_range");', ""),
+    Patch("cshim/init/slots.c", 'must(in, SYS(__NR_close_range, in->slots + 1, ~0u, 0), "close_range");', ""),
     Patch("cshim/init/process.c", "close_all_but_talk(in, 3 + (int)s->ints[1]);", ""),
 )
 """Nothing is closed on the way."""

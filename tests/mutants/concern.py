@@ -25,7 +25,7 @@ KERNEL: tuple[tuple[str, str], ...] = (
     ("cshim/init/devices.c", f"tests/kernel/test_config_fields.py {MOUNTS}"),
     ("cshim/init/hide.c", f"tests/attacks/test_attacks.py::test_stele_holds[G2n] {MOUNTS}::test_no_pivot"),
     ("cshim/init/hook.c", HOOKS),
-    *((f"cshim/init/{name}.c", MOUNTS) for name in ("layer", "mounts", "overlay")),
+    *((f"cshim/init/{name}.c", MOUNTS) for name in ("layer", "mounts", "overlay", "trees")),
     ("cshim/init/paths.c", f"{MOUNTS} tests/kernel/test_config_fields.py"),
     ("cshim/init/process.c", f"{LIVES} {PROCESS}"),
     ("cshim/init/", f"{LIVES} {PROCESS} {MOUNTS}"),
