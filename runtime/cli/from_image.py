@@ -42,7 +42,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     if context.rootless:
         raise UsageError("--image needs root: an ordinary user cannot mount an image's layers")
     device = inode = 0
-    wanted = overrides_of(options)
+    wanted = overrides_of(options, cgroups_path=_cgroups_path(context, options.cgroup_parent, container_id))
     store = ImageStore(context.images)
     try:
         image = _image(store, options)
@@ -96,8 +96,26 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     return FromImage(config, root, files, store.path, image.chain, wanted.veth, named)
 
 
-def overrides_of(options: ContainerOptions) -> Overrides:
+def _cgroups_path(context: Globals, parent: str, container_id: str) -> str:
+    """Return linux.cgroupsPath for --cgroup-parent: "" leaves the default.
+
+    Raises:
+        UsageError: systemd makes the cgroups, and the parent is not a slice.
+    """
+    if not parent or context.cgroup_manager != "systemd":
+        return f"{parent.rstrip('/')}/{container_id}" if parent else ""
+    if not parent.endswith(".slice") or "/" in parent:
+        raise UsageError(
+            f'--cgroup-parent "{parent}": with the systemd cgroup manager, name a slice, such as user.slice'
+        )
+    return f"{parent}:stele:{container_id}"
+
+
+def overrides_of(options: ContainerOptions, *, cgroups_path: str = "") -> Overrides:
     """Parse the options.
+
+    Args:
+        cgroups_path: linux.cgroupsPath, or "" for the default.
 
     Raises:
         UsageError: an option is malformed.
@@ -137,6 +155,7 @@ def overrides_of(options: ContainerOptions) -> Overrides:
         labels=overrides.labels(options.label),
         stop_signal=_signal(options.stop_signal),
         terminal=options.tty,
+        cgroups_path=cgroups_path,
     )
 
 

@@ -76,6 +76,7 @@ class ImageOptions(Record):
     memory: str = text("--memory", "-m", help="memory limit, in bytes or as 512m")
     cpus: str = text("--cpus", help="number of CPUs, as 1.5")
     pids_limit: int | None = number("--pids-limit", help="maximum number of processes", default=None)
+    cgroup_parent: str = text("--cgroup-parent", help="cgroup or slice that contains the container's own")
     cap_add: list[str] = many("--cap-add", help="capability to add, or ALL")
     cap_drop: list[str] = many("--cap-drop", help="capability to drop, or ALL")
     allow_new_privileges: bool = flag("--allow-new-privileges", help="let setuid programs gain privileges")

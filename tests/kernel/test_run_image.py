@@ -504,6 +504,18 @@ def test_a_layer_that_is_in_use_outlives_gc(stele: Runtime, images: Images) -> N
     assert not tree.exists()
 
 
+def test_cgroup_parent(stele: Runtime, images: Images) -> None:
+    image, name = images.made("plain"), stele.id()
+    null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    created = stele(
+        "--store", images.path, "create", "--image", image, "--cgroup-parent", "/stele-parent", name, **null
+    )
+    assert created.returncode == 0
+    cgroup = Path(f"/proc/{stele.state(name)['pid']}/cgroup").read_text()
+    stele.ok("delete", "--force", name)
+    assert f"/stele-parent/{name}\n" in cgroup
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -511,6 +523,10 @@ def test_a_layer_that_is_in_use_outlives_gc(stele: Runtime, images: Images) -> N
         (["run", "ID", "ls"], '"ls": the command of a bundle is in its config.json; edit that, or use --image'),
         (["run", "--image", "no/such", "ID"], 'image "docker.io/no/such:latest" is not in the store'),
         (["run", "--image", "plain", "--memory", "x", "ID"], 'invalid value "x" for --memory'),
+        (
+            ["--systemd-cgroup", "run", "--image", "plain", "--cgroup-parent", "/a", "ID"],
+            '--cgroup-parent "/a": with the systemd cgroup manager, name a slice',
+        ),
         (
             ["run", "--image", "plain", "--volume", "/a:/t", "--tmpfs", "/t", "ID"],
             'two volumes have the destination "/t"',
