@@ -47,7 +47,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
                 )
         linux: Mapping[str, Any] = record.config.get("linux") or {}
         plan = compile_exec(
-            request.process(record.config["process"]),
+            request.process(record.config.get("process") or {}),
             linux,
             probe(cgroup_mount=cgroups.mount_point()),
             compiler(store.root),

@@ -30,8 +30,9 @@ BARRIER_TIMEOUT = 30.0
 
 def with_notify(config: Mapping[str, Any], directory: str) -> dict[str, Any]:
     """Return config.json with the folder mounted on /run/notify and NOTIFY_SOCKET set."""
-    process = dict(config["process"])
-    process["env"] = [*(process.get("env") or ()), VARIABLE]
+    process = dict(config.get("process") or {})
+    if process:
+        process["env"] = [*(process.get("env") or ()), VARIABLE]
     options = ["bind", "ro", "nosuid", "nodev", "noexec"]
     mount = {"destination": INSIDE, "type": "bind", "source": f"{directory}/{FOLDER}", "options": options}
     return {**config, "process": process, "mounts": [*(config.get("mounts") or ()), mount]}

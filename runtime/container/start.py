@@ -48,6 +48,11 @@ def start(store: Store, container_id: str, notify_socket: str = "", *, backgroun
             raise StateError(
                 f'cannot start a container that has stopped: "{container_id}"; delete it and create it again'
             )
+        if not record.config.get("process"):  # config.md "Process": needed at start only
+            raise StateError(
+                f'cannot start container "{container_id}": its config.json has no process; create it again with one, or run '
+                "programs in it with exec --process"
+            )
         manager = manager_of(record)
         if manager.paused():  # a frozen init would not answer
             raise StateError(f'cannot start a container in the paused state: "{container_id}"; resume it first')

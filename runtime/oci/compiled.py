@@ -54,7 +54,8 @@ C6 = frozenset(
     )
 )
 C7 = re.compile("^[rwm]{0,3}$").search
-C8 = frozenset(
+C8 = re.compile("^[1-9][0-9]*[KMG]B$").search
+C9 = frozenset(
     (
         "SCMP_ACT_KILL",
         "SCMP_ACT_KILL_PROCESS",
@@ -67,8 +68,8 @@ C8 = frozenset(
         "SCMP_ACT_NOTIFY",
     )
 )
-C9 = re.compile("^SCMP_ARCH_[A-Z0-9_]+$").search
-C10 = frozenset(
+C10 = re.compile("^SCMP_ARCH_[A-Z0-9_]+$").search
+C11 = frozenset(
     (
         "SCMP_CMP_NE",
         "SCMP_CMP_LT",
@@ -79,7 +80,7 @@ C10 = frozenset(
         "SCMP_CMP_MASKED_EQ",
     )
 )
-C11 = frozenset(
+C12 = frozenset(
     (
         "",
         "shared",
@@ -92,14 +93,27 @@ C11 = frozenset(
         "runbindable",
     )
 )
-C12 = frozenset(
+C13 = frozenset(
     (
         "LINUX",
         "LINUX32",
     )
 )
-C13 = re.compile("^MPOL_[A-Z_]+$").search
-C14 = frozenset(
+C14 = re.compile("^MPOL_[A-Z_]+$").search
+C15 = frozenset(
+    (
+        "new",
+        "inherit",
+    )
+)
+C16 = frozenset(
+    (
+        "new",
+        "inherit",
+        "disable",
+    )
+)
+C17 = frozenset(
     (
         "creating",
         "created",
@@ -573,7 +587,7 @@ def _item64(x: Any) -> bool:
 def _members65(o: dict[str, Any]) -> bool:
     if not ("pageSize" in o and "limit" in o):
         return False
-    if not (type(o["pageSize"]) is str):
+    if not (type(o["pageSize"]) is str and C8(o["pageSize"])):
         return False
     if not (_uint64(o["limit"])):
         return False
@@ -660,7 +674,7 @@ def _seccomp(x: Any) -> bool:
 
 
 def _seccompAction(x: Any) -> bool:
-    return bool(type(x) is str and x in C8)
+    return bool(type(x) is str and x in C9)
 
 
 def _item78(x: Any) -> bool:
@@ -668,7 +682,7 @@ def _item78(x: Any) -> bool:
 
 
 def _item79(x: Any) -> bool:
-    return bool(type(x) is str and C9(x))
+    return bool(type(x) is str and C10(x))
 
 
 def _item80(x: Any) -> bool:
@@ -692,7 +706,7 @@ def _members84(o: dict[str, Any]) -> bool:
         return False
     if "valueTwo" in o and not (_uint64(o["valueTwo"])):
         return False
-    if not (type(o["op"]) is str and o["op"] in C10):
+    if not (type(o["op"]) is str and o["op"] in C11):
         return False
     return True
 
@@ -721,7 +735,7 @@ def _members77(o: dict[str, Any]) -> bool:
 
 
 def _item85(x: Any) -> bool:
-    return bool(type(x) is str and x in C11)
+    return bool(type(x) is str and x in C12)
 
 
 def _item86(x: Any) -> bool:
@@ -731,7 +745,7 @@ def _item86(x: Any) -> bool:
 def _members87(o: dict[str, Any]) -> bool:
     if not ("domain" in o):
         return False
-    if not (type(o["domain"]) is str and o["domain"] in C12):
+    if not (type(o["domain"]) is str and o["domain"] in C13):
         return False
     if "flags" in o and not (_strings(o["flags"])):
         return False
@@ -745,7 +759,7 @@ def _item88(x: Any) -> bool:
 def _members89(o: dict[str, Any]) -> bool:
     if not ("mode" in o):
         return False
-    if not (type(o["mode"]) is str and C13(o["mode"])):
+    if not (type(o["mode"]) is str and C14(o["mode"])):
         return False
     if "nodes" in o and not (type(o["nodes"]) is str):
         return False
@@ -761,6 +775,66 @@ def _members34(o: dict[str, Any]) -> bool:
     return True
 
 
+def _item90(x: Any) -> bool:
+    return bool(type(x) is dict and _members91(x))
+
+
+def _item92(x: Any) -> bool:
+    return bool(type(x) is dict and _members93(x))
+
+
+def _members93(o: dict[str, Any]) -> bool:
+    if not ("path" in o):
+        return False
+    if not (type(o["path"]) is str):
+        return False
+    if "mode" in o and not (_uint32(o["mode"])):
+        return False
+    return True
+
+
+def _sharingNoDisable(x: Any) -> bool:
+    return bool(type(x) is str and x in C15)
+
+
+def _sharing(x: Any) -> bool:
+    return bool(type(x) is str and x in C16)
+
+
+def _item95(x: Any) -> bool:
+    return bool(type(x) is int and 0 <= x <= 255)
+
+
+def _item96(x: Any) -> bool:
+    return bool(type(x) is dict and _members97(x))
+
+
+def _item98(x: Any) -> bool:
+    return bool(type(x) is list and not ({*map(type, x)} - STR))
+
+
+def _members97(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS97_TABLE.keys():
+        if not _MEMBERS97_TABLE[key](o[key]):
+            return False
+    return True
+
+
+def _members94(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS94_TABLE.keys():
+        if not _MEMBERS94_TABLE[key](o[key]):
+            return False
+    return True
+
+
+def _members91(o: dict[str, Any]) -> bool:
+    if "devices" in o and not (type(o["devices"]) is list and all(map(_item92, o["devices"]))):
+        return False
+    if "jail" in o and not (type(o["jail"]) is dict and _members94(o["jail"])):
+        return False
+    return True
+
+
 def _members0(o: dict[str, Any]) -> bool:
     if not ("ociVersion" in o):
         return False
@@ -771,50 +845,50 @@ def _members0(o: dict[str, Any]) -> bool:
 
 
 def is_features(x: Any) -> bool:
-    return bool(type(x) is dict and _members90(x))
+    return bool(type(x) is dict and _members99(x))
 
 
-def _item91(x: Any) -> bool:
-    return bool(type(x) is dict and _members92(x))
+def _item100(x: Any) -> bool:
+    return bool(type(x) is dict and _members101(x))
 
 
-def _item93(x: Any) -> bool:
-    return bool(type(x) is dict and _members94(x))
+def _item102(x: Any) -> bool:
+    return bool(type(x) is dict and _members103(x))
 
 
-def _members94(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS94_TABLE.keys():
-        if not _MEMBERS94_TABLE[key](o[key]):
+def _members103(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS103_TABLE.keys():
+        if not _MEMBERS103_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item95(x: Any) -> bool:
-    return bool(type(x) is dict and _members96(x))
+def _item104(x: Any) -> bool:
+    return bool(type(x) is dict and _members105(x))
 
 
-def _members96(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS96_TABLE.keys():
-        if not _MEMBERS96_TABLE[key](o[key]):
+def _members105(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS105_TABLE.keys():
+        if not _MEMBERS105_TABLE[key](o[key]):
             return False
     return True
 
 
-def _item97(x: Any) -> bool:
-    return bool(type(x) is dict and _members98(x))
+def _item106(x: Any) -> bool:
+    return bool(type(x) is dict and _members107(x))
 
 
-def _members98(o: dict[str, Any]) -> bool:
+def _members107(o: dict[str, Any]) -> bool:
     if "enabled" in o and not (type(o["enabled"]) is bool):
         return False
     return True
 
 
-def _item99(x: Any) -> bool:
-    return bool(type(x) is dict and _members100(x))
+def _item108(x: Any) -> bool:
+    return bool(type(x) is dict and _members109(x))
 
 
-def _members100(o: dict[str, Any]) -> bool:
+def _members109(o: dict[str, Any]) -> bool:
     if "enabled" in o and not (type(o["enabled"]) is bool):
         return False
     if "schemata" in o and not (type(o["schemata"]) is bool):
@@ -824,21 +898,21 @@ def _members100(o: dict[str, Any]) -> bool:
     return True
 
 
-def _item101(x: Any) -> bool:
-    return bool(type(x) is dict and _members102(x))
+def _item110(x: Any) -> bool:
+    return bool(type(x) is dict and _members111(x))
 
 
-def _members102(o: dict[str, Any]) -> bool:
-    if "idmap" in o and not (type(o["idmap"]) is dict and _members98(o["idmap"])):
+def _members111(o: dict[str, Any]) -> bool:
+    if "idmap" in o and not (type(o["idmap"]) is dict and _members107(o["idmap"])):
         return False
     return True
 
 
-def _item103(x: Any) -> bool:
-    return bool(type(x) is dict and _members104(x))
+def _item112(x: Any) -> bool:
+    return bool(type(x) is dict and _members113(x))
 
 
-def _members104(o: dict[str, Any]) -> bool:
+def _members113(o: dict[str, Any]) -> bool:
     if "modes" in o and not (_strings(o["modes"])):
         return False
     if "flags" in o and not (_strings(o["flags"])):
@@ -846,18 +920,18 @@ def _members104(o: dict[str, Any]) -> bool:
     return True
 
 
-def _members92(o: dict[str, Any]) -> bool:
-    for key in o.keys() & _MEMBERS92_TABLE.keys():
-        if not _MEMBERS92_TABLE[key](o[key]):
+def _members101(o: dict[str, Any]) -> bool:
+    for key in o.keys() & _MEMBERS101_TABLE.keys():
+        if not _MEMBERS101_TABLE[key](o[key]):
             return False
     return True
 
 
-def _members90(o: dict[str, Any]) -> bool:
+def _members99(o: dict[str, Any]) -> bool:
     if not ("ociVersionMin" in o and "ociVersionMax" in o):
         return False
-    for key in o.keys() & _MEMBERS90_TABLE.keys():
-        if not _MEMBERS90_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS99_TABLE.keys():
+        if not _MEMBERS99_TABLE[key](o[key]):
             return False
     return True
 
@@ -871,26 +945,26 @@ def is_resources(x: Any) -> bool:
 
 
 def is_state(x: Any) -> bool:
-    return bool(type(x) is dict and _members105(x))
+    return bool(type(x) is dict and _members114(x))
 
 
-def _item106(x: Any) -> bool:
+def _item115(x: Any) -> bool:
     return bool(type(x) is str and len(x) >= 1)
 
 
-def _item107(x: Any) -> bool:
-    return bool(type(x) is str and x in C14)
+def _item116(x: Any) -> bool:
+    return bool(type(x) is str and x in C17)
 
 
-def _item108(x: Any) -> bool:
+def _item117(x: Any) -> bool:
     return bool(type(x) is int and 0 <= x <= 4194304)
 
 
-def _members105(o: dict[str, Any]) -> bool:
+def _members114(o: dict[str, Any]) -> bool:
     if not ("ociVersion" in o and "id" in o and "status" in o and "bundle" in o):
         return False
-    for key in o.keys() & _MEMBERS105_TABLE.keys():
-        if not _MEMBERS105_TABLE[key](o[key]):
+    for key in o.keys() & _MEMBERS114_TABLE.keys():
+        if not _MEMBERS114_TABLE[key](o[key]):
             return False
     return True
 
@@ -1047,6 +1121,28 @@ _MEMBERS34_TABLE: dict[str, Callable[[Any], bool]] = {
     "personality": _item86,
     "memoryPolicy": _item88,
 }
+_MEMBERS97_TABLE: dict[str, Callable[[Any], bool]] = {
+    "setHostname": _item3,
+    "rawSockets": _item3,
+    "chflags": _item3,
+    "mount": _item98,
+    "quotas": _item3,
+    "socketAf": _item3,
+    "reservedPorts": _item3,
+    "suser": _item3,
+}
+_MEMBERS94_TABLE: dict[str, Callable[[Any], bool]] = {
+    "parent": _item10,
+    "host": _sharingNoDisable,
+    "ip4": _sharing,
+    "ip6": _sharing,
+    "vnet": _sharingNoDisable,
+    "sysvmsg": _sharing,
+    "sysvsem": _sharing,
+    "sysvshm": _sharing,
+    "enforceStatfs": _item95,
+    "allow": _item96,
+}
 _MEMBERS0_TABLE: dict[str, Callable[[Any], bool]] = {
     "ociVersion": _item1,
     "process": _process,
@@ -1057,15 +1153,16 @@ _MEMBERS0_TABLE: dict[str, Callable[[Any], bool]] = {
     "hooks": _item31,
     "annotations": _stringMap,
     "linux": _linux,
+    "freebsd": _item90,
 }
-_MEMBERS94_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS103_TABLE: dict[str, Callable[[Any], bool]] = {
     "v1": _item3,
     "v2": _item3,
     "systemd": _item3,
     "systemdUser": _item3,
     "rdma": _item3,
 }
-_MEMBERS96_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS105_TABLE: dict[str, Callable[[Any], bool]] = {
     "enabled": _item3,
     "actions": _strings,
     "operators": _strings,
@@ -1073,32 +1170,32 @@ _MEMBERS96_TABLE: dict[str, Callable[[Any], bool]] = {
     "knownFlags": _strings,
     "supportedFlags": _strings,
 }
-_MEMBERS92_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS101_TABLE: dict[str, Callable[[Any], bool]] = {
     "namespaces": _strings,
     "capabilities": _strings,
-    "cgroup": _item93,
-    "seccomp": _item95,
-    "apparmor": _item97,
-    "selinux": _item97,
-    "intelRdt": _item99,
-    "mountExtensions": _item101,
-    "netDevices": _item97,
-    "memoryPolicy": _item103,
+    "cgroup": _item102,
+    "seccomp": _item104,
+    "apparmor": _item106,
+    "selinux": _item106,
+    "intelRdt": _item108,
+    "mountExtensions": _item110,
+    "netDevices": _item106,
+    "memoryPolicy": _item112,
 }
-_MEMBERS90_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS99_TABLE: dict[str, Callable[[Any], bool]] = {
     "ociVersionMin": _item10,
     "ociVersionMax": _item10,
     "hooks": _strings,
     "mountOptions": _strings,
-    "linux": _item91,
+    "linux": _item100,
     "annotations": _stringMap,
     "potentiallyUnsafeConfigAnnotations": _strings,
 }
-_MEMBERS105_TABLE: dict[str, Callable[[Any], bool]] = {
+_MEMBERS114_TABLE: dict[str, Callable[[Any], bool]] = {
     "ociVersion": _item1,
-    "id": _item106,
-    "status": _item107,
-    "pid": _item108,
+    "id": _item115,
+    "status": _item116,
+    "pid": _item117,
     "bundle": _path,
     "annotations": _stringMap,
 }

@@ -44,9 +44,7 @@ def faults(config: Mapping[str, Any]) -> list[Fault]:
 
 def _presence(config: Mapping[str, Any]) -> Iterator[Fault]:
     process = config.get("process")
-    if process is None:
-        yield Fault("process", "is missing; it defines what the container runs")
-    elif not process.get("args"):
+    if process is not None and not process.get("args"):
         yield Fault("process.args", "is empty; name the program to run")
     if config.get("root") is None:
         yield Fault("root", "is missing; it names the root file system")

@@ -53,8 +53,8 @@ def compile_create(
         ConfigError: names the field of config.json.
     """
     linux: Mapping[str, Any] = config.get("linux") or {}
-    process: Mapping[str, Any] = config["process"]
-    if request.environment:
+    process: Mapping[str, Any] = config.get("process") or {}
+    if process and request.environment:
         process = {**process, "env": [*(process.get("env") or ()), *request.environment]}
     spaces = namespaces.parse(linux.get("namespaces") or ())
     if request.rootless and facts.euid != 0 and not spaces.has("user"):
@@ -98,8 +98,8 @@ def compile_create(
         model.Ready(True),
         *planned.late,
         # These run programs of the image, so they are confined like its process.
-        *container_hooks(config, "startContainer", request.state),
-        planned.execute,
+        *(container_hooks(config, "startContainer", request.state) if process else ()),
+        *planned.execute,
     )
     _check_host(linux, facts)
     resources = linux.get("resources") or {}
@@ -138,7 +138,7 @@ def _cgroup_owner(config: Mapping[str, Any], spaces: namespaces.Namespaces, maps
     writable = any(m.get("type") in ("cgroup", "cgroup2") and "ro" not in (m.get("options") or ()) for m in mounts)
     if "cgroup" not in spaces.new or not writable or (spaces.has("user") and maps is None):
         return None
-    uid: int = (config["process"].get("user") or {}).get("uid", 0)
+    uid: int = ((config.get("process") or {}).get("user") or {}).get("uid", 0)
     if maps is None:
         return uid or None
     return next((m.host_id + uid - m.container_id for m in maps.uids if 0 <= uid - m.container_id < m.size), None)
@@ -195,7 +195,7 @@ def compile_exec(
         *planned.early,
         model.Ready(False),
         *(step for step in planned.late if step not in limits),
-        planned.execute,
+        *planned.execute,
     )
     return model.Plan(
         steps=steps,
@@ -249,7 +249,7 @@ def _root(
     """The root file system: mounts, devices, masks, and the way in, before which come `labels`. May add to `fds`."""
     root = config["root"]
     path = posixpath.normpath(posixpath.join(request.bundle, root["path"]))
-    process = config["process"]
+    process = config.get("process") or {}
     hooks = config.get("hooks") or {}
     sync_hooks = (model.Sync(model.SYNC_HOOKS),) if hooks.get("prestart") or hooks.get("createRuntime") else ()
     sysctls = tuple(
@@ -338,7 +338,7 @@ def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None
     asked = {
         "root.readonly": config["root"].get("readonly"),
         "mounts": config.get("mounts"),
-        "process.terminal": config["process"].get("terminal"),
+        "process.terminal": (config.get("process") or {}).get("terminal"),
         "linux.devices": linux.get("devices"),
         "linux.maskedPaths": linux.get("maskedPaths"),
         "linux.readonlyPaths": linux.get("readonlyPaths"),

@@ -31,7 +31,7 @@ CPUS_MAX = 8191
 class ProcessPlan:
     """first: before any namespace is joined; labels: before the container's root is entered, but after the last hook of the
     host's. Both write to the host's procfs, of which no fd may be open later. early: while the container is created;
-    late: after `start`, up to execve(2), which is `execute`.
+    late: after `start`, up to execve(2), which is `execute`. All are empty for a container without a process.
 
     rlimits, oom_score: for the host side (see `model.Plan`).
     """
@@ -40,7 +40,7 @@ class ProcessPlan:
     labels: tuple[model.Step, ...]
     early: tuple[model.Step, ...]
     late: tuple[model.Step, ...]
-    execute: model.Execute
+    execute: tuple[model.Execute, ...]
     rlimits: tuple[model.Rlimit, ...]
     oom_score: int | None
     notes: tuple[str, ...]
@@ -67,6 +67,8 @@ def plan_process(
     Raises:
         ConfigError: names the field.
     """
+    if not process:
+        return ProcessPlan((), (), (), (), (), (), None, ())
     args, env = process.get("args") or (), _environment(process.get("env") or ())
     if not args:
         raise ConfigError("process.args", "is empty; name the program to run")
@@ -104,7 +106,7 @@ def plan_process(
         model.WorkingDirectory(True, cwd),
         *(filters if no_new_privs else ()),
     )
-    execute = model.Execute(len(args), keep_fds, path, (*args, *env))
+    execute = (model.Execute(len(args), keep_fds, path, (*args, *env)),)
     return ProcessPlan(
         first,
         _labels(process, facts),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness import leaks
 from tests.harness.bundles import BundleFactory
 from tests.harness.privileges import without
 from tests.harness.runtime import Runtime
@@ -137,6 +138,25 @@ def test_what_needs_a_mount_namespace_is_refused_without_one(
     done = stele("run", "-b", bundle(say("pwd"), changes, edit=without), stele.id())
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"stele run failed: {field}: needs a mount namespace")
+
+
+def test_a_container_without_a_process(
+    stele: Runtime, bundle: BundleFactory, leftovers: leaks.Watch, tmp_path: Path
+) -> None:
+    """It can be created, and exec'd into; `start` says what it lacks and leaves it as it is (config.md "Process")."""
+    folder = bundle([], {"process": None})
+    name = stele.create(folder)
+    done = stele("start", name)
+    assert done.returncode == 1
+    assert "its config.json has no process" in done.stderr
+    assert stele.state(name)["status"] == "created"
+    (tmp_path / "process.json").write_text(json.dumps({"cwd": "/", "args": ["/bin/pwd"]}))
+    assert stele.ok("exec", "--process", tmp_path / "process.json", name) == "/\n"
+    stele.ok("delete", name)
+    done = stele("run", "-b", folder, stele.id())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "its config.json has no process" in done.stderr
+    assert leftovers.left() == []
 
 
 def test_a_pod_in_a_user_namespace(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:

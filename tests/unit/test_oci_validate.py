@@ -155,7 +155,6 @@ def config(**changes: Any) -> dict[str, Any]:
     ("changes", "path", "words"),
     [
         ({"ociVersion": "2.0.0"}, "ociVersion", "is malformed"),
-        ({"process": None}, "process", "is missing"),
         ({"process__args": []}, "process.args", "is empty"),
         ({"root": None}, "root", "is missing"),
         ({"process__user": {"uid": 4294967296}}, "process.user.uid", "out of range"),
@@ -176,6 +175,16 @@ def config(**changes: Any) -> dict[str, Any]:
             "linux.uidMappings",
             "needs a user namespace",
         ),
+        *(
+            (
+                {"linux__resources": {"hugepageLimits": [{"pageSize": size, "limit": 0}]}},
+                "linux.resources.hugepageLimits[0].pageSize",
+                "malformed",
+            )
+            for size in ("64kB", "2M", "0MB", "2MiB", "")
+        ),
+        ({"freebsd__jail": {"vnet": "disable"}}, "freebsd.jail.vnet", "unknown value"),
+        ({"freebsd__devices": [{"mode": 448}]}, "freebsd.devices[0].path", "is missing"),
         ({"linux__sysctl": {"kernel.panic": "1"}}, "linux.sysctl.kernel.panic", "belongs to the host"),
         ({"linux__sysctl": {"../x": "1"}}, "linux.sysctl.../x", "is not a valid sysctl name"),
         ({"linux__sysctl": {"kernel.hostname": "b"}}, "linux.sysctl.kernel.hostname", "contradicts hostname"),
@@ -201,6 +210,16 @@ def test_a_fault_names_its_field(changes: dict[str, Any], path: str, words: str)
 
 def test_what_the_specification_does_not_know_is_ignored() -> None:
     load.check_config(config(newThing={"x": 1}, linux__other=[1]))
+
+
+def test_a_config_without_a_process_is_valid() -> None:
+    """It is required when `start` is called, not before (config.md "Process")."""
+    load.check_config(config(process=None))
+
+
+def test_freebsds_part_is_checked_and_has_no_effect() -> None:
+    jail = {"host": "new", "vnet": "inherit", "ip4": "disable", "enforceStatfs": 1, "allow": {"mount": ["tmpfs"]}}
+    load.check_config(config(freebsd={"devices": [{"path": "pf", "mode": 448}], "jail": jail}))
 
 
 def test_dev_versions_are_accepted() -> None:

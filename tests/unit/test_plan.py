@@ -54,6 +54,14 @@ def test_planning_is_a_function_and_its_bytes_say_the_same() -> None:
     assert wire.decode(wire.encode(plan(document).steps)) == plan(document).steps
 
 
+def test_a_container_without_a_process_waits_and_executes_nothing() -> None:
+    hooks = {"startContainer": [{"path": "/h"}]}
+    document = config(hooks=hooks)
+    del document["process"]
+    steps = plan(document, environment=("A=B",)).steps
+    assert steps[-1] == model.Ready(True)
+
+
 def mount(**fields: Any) -> dict[str, Any]:
     return {"destination": "/d", **fields}
 
