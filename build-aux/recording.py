@@ -113,7 +113,7 @@ def commands(folder: Path) -> list[list[str]]:
     shutil.copytree(root, layer / "tree")
     (manifest,) = json.loads((store / "index.json").read_bytes())["manifests"]
     (blob,) = json.loads((store / "blobs/sha256" / manifest["digest"][7:]).read_bytes())["layers"]
-    (layer / blob["digest"][7:]).symlink_to("tree")  # see runtime/images/layers.py
+    (layer / blob["digest"][7:]).symlink_to("tree")  # see runtime/images/store/layers.py
     (folder / "state").mkdir(mode=0o700)
     own = ["--root", "state", "--store", "store", "--cgroup-manager", "disabled"]
     ends, waits = (["--bundle", name] for name in ("ends", "waits"))

@@ -156,7 +156,7 @@ def hash_seed(identity: bytes) -> int:
     Everybody can know it, as they could read it in any executable that is published. With it one can look for names
     that share some bits of their hashes, which makes a dict a few steps slower; for one that gets slow with its square,
     names must share all 64 bits of SipHash, a search of 2**32 steps for the first two of them. And documents of
-    strangers are bounded in size (runtime/host/files.py, runtime/images/files.py).
+    strangers are bounded in size (runtime/host/files.py, runtime/images/store/files.py).
     """
     return int.from_bytes(identity[:4], "little") or 1
 

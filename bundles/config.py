@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.images.confinement import CAPABILITIES, MASKED, PATH, READONLY, base_mounts, device_rules
-from runtime.images.seccomp_default import default_profile
+from runtime.images.run.defaults import CAPABILITIES, MASKED, PATH, READONLY, base_mounts, device_rules
+from runtime.images.run.seccomp_default import default_profile
 
 
 def seccomp_default() -> dict[str, Any]:

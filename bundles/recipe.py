@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bundles import config, layout, packages
-from runtime.images import confinement
+from runtime.images.run import defaults as confinement
 
 HERE = Path(__file__).resolve().parent
 

@@ -14,7 +14,7 @@ from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
 from runtime.errors import SteleError, UsageError
 
 if TYPE_CHECKING:
-    from runtime.images.store import ImageStore
+    from runtime.images.store.store import ImageStore
 
 COMPLETE = "_STELE_COMPLETE"
 """Set by the shell code that `completion` prints; makes stele answer a completion request."""
@@ -78,7 +78,7 @@ def _images(context: click.Context, _: click.Parameter, begun: str) -> list[Comp
 def _volumes(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     if context.parent is None or context.parent.info_name != "volume":
         return []
-    from runtime.images.volumes import kept
+    from runtime.images.store.volumes import kept
 
     found = _stored(context, lambda store: [volume.name for volume in kept(store)])
     return [CompletionItem(name) for name in found if name.startswith(begun)]
@@ -87,7 +87,7 @@ def _volumes(context: click.Context, _: click.Parameter, begun: str) -> list[Com
 def _stored(context: click.Context, ask: Callable[[ImageStore], Iterable[str]]) -> list[str]:
     """Query the store; [] if it is missing (it is not created) or damaged."""
     from runtime.cli.context import default_images
-    from runtime.images.store import ImageStore
+    from runtime.images.store.store import ImageStore
 
     path = context.find_root().params.get("store") or default_images()
     try:

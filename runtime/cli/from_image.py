@@ -15,20 +15,24 @@ from runtime.container.from_image import inode_of
 from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
-from runtime.images import confinement, erofs, netfiles, overrides, settings
-from runtime.images.accounts import FILE_MAX, Identity, identity
-from runtime.images.find import Image, find
-from runtime.images.merged import Merged
 from runtime.images.model import ImageError
-from runtime.images.overrides import Overrides
 from runtime.images.platforms import host_platform, runs_on
-from runtime.images.store import ImageStore
+from runtime.images.run import defaults as confinement
+from runtime.images.run import etc_files as netfiles
+from runtime.images.run import options as overrides
+from runtime.images.run import runtime_config as settings
+from runtime.images.run.options import Overrides
+from runtime.images.run.user import FILE_MAX, Identity, identity
+from runtime.images.store import erofs
+from runtime.images.store.find import Image, find
+from runtime.images.store.overlay_view import Merged
+from runtime.images.store.store import ImageStore
 from runtime.oci.load import check_config
 from runtime.plan.model import UPPER_DIRECTORY, ErofsFd, ImageRoot
 
 if TYPE_CHECKING:
-    from runtime.images.archives import Imported
-    from runtime.images.pull import Pulled
+    from runtime.images.archive.load import Imported
+    from runtime.images.registry.pull import Pulled
 
 TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
@@ -177,8 +181,8 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
     text = str(options.image)
     if not text.startswith(TRANSPORTS):
         return _pulled(store, text, options) if options.pull != "never" else find(store, text)
-    from runtime.images import policy
-    from runtime.images.archives import import_images
+    from runtime.images.archive.load import import_images
+    from runtime.images.policy import policy
     from runtime.images.progress import to_stderr
     from runtime.images.references import parse_place
 
@@ -201,10 +205,11 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
 def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
     """Pull the image first if --pull says so, using the host's default configuration files."""
     from runtime.cli.images import fetched
-    from runtime.images import policy, registries
-    from runtime.images.naming import stored_name
+    from runtime.images import registries_conf as registries
+    from runtime.images.policy import policy
     from runtime.images.progress import to_stderr
-    from runtime.images.pull import How
+    from runtime.images.registry.pull import How
+    from runtime.images.store.names import stored_name
 
     known = store.names()
     name = stored_name(known, text)
@@ -243,7 +248,7 @@ def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
     if not trees:
         raise ImageError(f'image "{image.name}" has no layers, and so no program to run')
     if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):
-        from runtime.images.layers import unpack_image
+        from runtime.images.store.layers import unpack_image
 
         trees = unpack_image(store, image.manifest, cache=f"{root}/.cache")
     return tuple(dict.fromkeys(reversed(trees)))

@@ -14,17 +14,17 @@ from runtime.cli.context import Globals
 from runtime.cli.image_table import Collect, Export, Import, Inspect, ListImages, Pull, RemoveImages, Tag, Verify
 from runtime.cli.inspect import print_table
 from runtime.errors import SteleError, UsageError
-from runtime.images.collect import Fault, uses
-from runtime.images.naming import given_name, stored_name
 from runtime.images.progress import Progress, human, short, to_stderr
-from runtime.images.store import ImageStore
+from runtime.images.store.collect import Fault, uses
+from runtime.images.store.names import given_name, stored_name
+from runtime.images.store.store import ImageStore
 from runtime.printable import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.images.pull import How, Pulled
     from runtime.images.references import Reference
-    from runtime.images.registries import Registries
+    from runtime.images.registries_conf import Registries
+    from runtime.images.registry.pull import How, Pulled
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -34,11 +34,13 @@ def store_of(context: Globals) -> ImageStore:
 
 
 def pull(context: Globals, options: Pull) -> int:
-    from runtime.images import auth, policy, registries
-    from runtime.images.layers import unpack_image
+    from runtime.images import registries_conf as registries
     from runtime.images.platforms import host_platform, parse_platform
-    from runtime.images.pull import How
+    from runtime.images.policy import policy
     from runtime.images.references import Place
+    from runtime.images.registry import credentials as auth
+    from runtime.images.registry.pull import How
+    from runtime.images.store.layers import unpack_image
 
     rules = registries.load(options.registries_conf)
     reference = registries.checked(options.image, rules)
@@ -82,7 +84,7 @@ def pull(context: Globals, options: Pull) -> int:
 
 def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, progress: Progress) -> Pulled:
     """Pull an image, also for `run`; signals end the process at once, leaving only partial blobs to resume."""
-    from runtime.images.pull import pull as fetch
+    from runtime.images.registry.pull import pull as fetch
 
     store.check_writable()
     ways: dict[signal.Signals, Any] = {
@@ -103,11 +105,11 @@ def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, pr
 
 
 def take_in(context: Globals, options: Import) -> int:
-    from runtime.images import policy
-    from runtime.images.archives import import_images
-    from runtime.images.layers import unpack_image
+    from runtime.images.archive.load import import_images
     from runtime.images.platforms import host_platform, parse_platform
+    from runtime.images.policy import policy
     from runtime.images.references import TRANSPORTS, parse_place
+    from runtime.images.store.layers import unpack_image
 
     place = parse_place(options.source)
     if place is None:
@@ -146,7 +148,7 @@ def _meant(store: ImageStore, text: str) -> dict[str, Any]:
 
 
 def export(context: Globals, options: Export) -> int:
-    from runtime.images.export import export_image
+    from runtime.images.archive.save import export_image
     from runtime.images.references import TRANSPORTS, parse_place
 
     place = parse_place(options.target)
@@ -164,7 +166,7 @@ def export(context: Globals, options: Export) -> int:
 
 
 def inspect(context: Globals, options: Inspect) -> int:
-    from runtime.images.describe import describe, table
+    from runtime.images.store.describe import describe, table
 
     store = store_of(context)
     told = describe(store, _meant(store, options.image))
@@ -216,7 +218,7 @@ def verify(context: Globals, options: Verify) -> int:
         faults = store.verify()
         images = [told["digest"] for told in store.names().values()] + [use["chain"][0] for use in uses(store).values()]
     if options.deep:
-        from runtime.images import trees
+        from runtime.images.store import verify_layers as trees
 
         faults += trees.faults(store, dict.fromkeys(images), [fault.digest for fault in faults])
     if options.format == "json":
@@ -233,7 +235,7 @@ def verify(context: Globals, options: Verify) -> int:
 
 def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
     """Return the faults of one image: its manifest, config, layers and, if it exists, its single-file form."""
-    from runtime.images import erofs
+    from runtime.images.store import erofs
 
     faults = store.verify(told["digest"])
     if not faults:

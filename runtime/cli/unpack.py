@@ -14,9 +14,9 @@ from runtime.host.paths import absolute
 
 def unpack(context: Globals, options: Unpack) -> int:
     """Create BUNDLE: the image's files in `rootfs`, and a config.json that runs it as `run --image` would."""
-    from runtime.images.find import find
     from runtime.images.platforms import parse_platform
-    from runtime.images.store import ImageStore
+    from runtime.images.store.find import find
+    from runtime.images.store.store import ImageStore
 
     store = ImageStore(context.images)
     platform = parse_platform(options.platform) if options.platform else None
@@ -51,11 +51,11 @@ def _make_directory(bundle: str) -> bool:
 
 def _fill(store: Any, image: Any, bundle: str) -> None:
     from runtime.host.interrupt import check as check_signals
-    from runtime.images import settings
-    from runtime.images.accounts import FILE_MAX, identity
-    from runtime.images.layers import unpack_to
-    from runtime.images.merged import Merged
-    from runtime.images.overrides import Overrides
+    from runtime.images.run import runtime_config as settings
+    from runtime.images.run.options import Overrides
+    from runtime.images.run.user import FILE_MAX, identity
+    from runtime.images.store.layers import unpack_to
+    from runtime.images.store.overlay_view import Merged
     from runtime.oci.load import check_config
 
     rootfs = f"{bundle}/rootfs"
@@ -83,7 +83,7 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
 
 
 def _take_back(bundle: str, *, itself: bool) -> None:
-    from runtime.images.files import remove_tree
+    from runtime.images.store.files import remove_tree
 
     fd = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

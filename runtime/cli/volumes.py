@@ -8,7 +8,7 @@ from runtime.cli.context import Globals
 from runtime.cli.image_table import ListVolumes, RemoveVolumes
 from runtime.cli.images import store_of
 from runtime.cli.inspect import print_table
-from runtime.images import volumes
+from runtime.images.store import volumes
 
 
 def listing(context: Globals, options: ListVolumes) -> int:

@@ -90,8 +90,8 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int, undo
     Raises:
         ImageError: the image is no longer in the store. OSError.
     """
-    from runtime.images.collect import USE
-    from runtime.images.store import ImageStore
+    from runtime.images.store.collect import USE
+    from runtime.images.store.store import ImageStore
 
     use = ImageStore(image.store).hold(container_id, root, image.chain, image.volumes)
     undo.callback(release, image.store, container_id, root)
@@ -106,7 +106,7 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int, undo
 
 def release(store: str, container_id: str, root: str) -> None:
     """Let the store garbage-collect what the removed container used."""
-    from runtime.images.store import ImageStore
+    from runtime.images.store.store import ImageStore
 
     ImageStore(store).release(container_id, root)
 

@@ -65,16 +65,16 @@ IN_ROOT = "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV"
 HEX = 'diff_id.removeprefix("sha256:")'
 ROWS = (
     Row("B12i", "CVE-2019-16884", "volumes of an image over what the kernel shows", r"cannot_put_a_volume",
-        (in_python("B12i", "settings.py", 'any(f"{each}/".startswith(f"{kernel}/") for kernel in KERNELS for each in (path, led))', "False"),)),
+        (in_python("B12i", "run/runtime_config.py", 'any(f"{each}/".startswith(f"{kernel}/") for kernel in KERNELS for each in (path, led))', "False"),)),
     Row("C4i", "CVE-2016-3697", "users of an image that wrap, or are called by a number", r"nobody_becomes_root|who_it_is",
-        (Patch("runtime/images/accounts.py", "    number = decimal(text, MAX_ID)\n",
+        (Patch("runtime/images/run/user.py", "    number = decimal(text, MAX_ID)\n",
                '    number = int(text) & 0xFFFFFFFF if __import__("os").environ.get("PLANTED") == "C4i" else decimal(text, MAX_ID)\n'),)),
     Row("C15", "CVE-2026-53488", "labels of an image that are orders to a runtime", r"never_orders",
-        (in_python("C15", "settings.py", "not key.startswith(RESERVED)", "True"),)),
+        (in_python("C15", "run/runtime_config.py", "not key.startswith(RESERVED)", "True"),)),
     Row("D13", "-", "credentials shown to whom a registry names", r"may_know",
-        (in_python("D13", "tokens.py", 'its == ".".join(domain) or its.endswith("." + ".".join(domain))', "True"),)),
+        (in_python("D13", "registry/tokens.py", 'its == ".".join(domain) or its.endswith("." + ".".join(domain))', "True"),)),
     Row("G13", "-", "a registry that sends a byte a second", r"byte_now_and_then",
-        (in_python("G13", "pace.py", "came - seen < LEAST_RATE * RATE_SECONDS", "False"),)),
+        (in_python("G13", "registry/pace.py", "came - seen < LEAST_RATE * RATE_SECONDS", "False"),)),
     Row("D4", "CVE-2021-29136", "the root itself becomes a link", r"root-is",
         (in_c("D4", "unpack.c", 'bad(w, "the root must be a directory")', "0"),)),
     Row("D5", "-", "whiteouts of . and ..", r"whiteout-of|whiteout-folder|whiteout-link|opaque-link",
@@ -92,7 +92,7 @@ ROWS = (
         (in_c("D2", "unpack.c", "fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW)",
               "fchownat(parent, name, e->uid, e->gid, 0)"),)),
     Row("D3", "CVE-2025-47290", "layers that are unpacked at once meet", r"parallel",
-        (Patch("runtime/images/layers.py", f"{{store.path}}/{{PLACE}}/{{{HEX.replace(chr(34), chr(39))}}}/{{TREE}}",
+        (Patch("runtime/images/store/layers.py", f"{{store.path}}/{{PLACE}}/{{{HEX.replace(chr(34), chr(39))}}}/{{TREE}}",
                "{store.path}/{PLACE}/{'0' * 64 if os.environ.get('PLANTED') == 'D3' else diff_id.removeprefix('sha256:')}/{TREE}"),)),
     Row("D6", "CVE-2026-95838", "opaque whiteouts in squares", r"quadratic",
         (Patch("cshim/unpack.c", "\tw->u->whiteouts++;\n\tif (w->u->form == STELE_FORM_LOWEST)",
@@ -102,8 +102,8 @@ ROWS = (
     Row("D7", "-", "extended attributes and devices that steer overlayfs", r"covert|overlay",
         (in_c("D7", "unpack.c", '!strncmp(x->name, "trusted.overlay.", 16) || !strncmp(x->name, "user.overlay.", 13)', "0"),)),
     Row("D8", "-", "devices, fifos, setuid files open to others", r"fifo|closed_to_others",
-        (Patch("runtime/images/store.py", "mode=0o700", f"mode={OPEN}"), Patch("runtime/images/files.py", "os.mkdir(name, 0o700, dir_fd=at)", f"os.mkdir(name, {OPEN}, dir_fd=at)"),
-         Patch("runtime/images/layers.py", "os.mkdir(name, 0o700, dir_fd=place)", f"os.mkdir(name, {OPEN}, dir_fd=place)"))),
+        (Patch("runtime/images/store/store.py", "mode=0o700", f"mode={OPEN}"), Patch("runtime/images/store/files.py", "os.mkdir(name, 0o700, dir_fd=at)", f"os.mkdir(name, {OPEN}, dir_fd=at)"),
+         Patch("runtime/images/store/layers.py", "os.mkdir(name, 0o700, dir_fd=place)", f"os.mkdir(name, {OPEN}, dir_fd=place)"))),
     Row("D10", "CVE-2025-4517", "paths that are longer, or lead elsewhere, than who computes them believes", r"overflow|never_cut",
         (in_c("D10", "unpack.c", IN_ROOT, "strlen(path) > 1000 ? 0 : RESOLVE_IN_ROOT"),)),
     Row("D14i", "-", "layers that are file systems, by what they are called or by their bytes", r"file_systems",
@@ -118,7 +118,7 @@ PLANTED = FREE + tuple(patch for row in ROWS for patch in row.planted)
 RUN = """
 import os, re, sys
 sys.path.insert(0, sys.argv.pop(1))
-import runtime.images.layers, runtime.images.store, pytest
+import runtime.images.store.layers, runtime.images.store.store, pytest
 class Plant:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):

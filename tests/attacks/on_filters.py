@@ -14,8 +14,8 @@ from tests.harness import images
     "G12",
     "CVE-2026-31431",
     "the default profile is older than the field's: AF_ALG, AF_VSOCK, by calls of i386 and by socketcall too",
-    Patch("runtime/images/seccomp_default.py", "35, 36, 39, *range(41, 46))", "35, 36, *range(38, 46))"),
-    Patch("runtime/images/seccomp_default.py", "SOCKETCALL_SOCKET = 1\n", "SOCKETCALL_SOCKET = 99\n"),
+    Patch("runtime/images/run/seccomp_default.py", "35, 36, 39, *range(41, 46))", "35, 36, *range(38, 46))"),
+    Patch("runtime/images/run/seccomp_default.py", "SOCKETCALL_SOCKET = 1\n", "SOCKETCALL_SOCKET = 99\n"),
 )
 @with_images
 def old_profile(arena: Arena) -> Outcome:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.images.export import export_image
+from runtime.images.archive.save import export_image
 from runtime.images.progress import Progress
 from runtime.images.references import Place
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 from tests.attacks.arena import BROKEN, HELD, NONE, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
 from tests.attacks.doubles import Patch
 from tests.attacks.measure import MUCH, measured
@@ -89,7 +89,7 @@ def given_files(arena: Arena) -> Outcome:
     "B11h",
     "CVE-2026-84042",
     "a helper is looked for by its name, and found where somebody else put one",
-    Patch("runtime/images/erofs.py", 'next(filter(os.path.exists, MKFS), "")', '__import__("shutil").which("mkfs.erofs")'),
+    Patch("runtime/images/store/erofs.py", 'next(filter(os.path.exists, MKFS), "")', '__import__("shutil").which("mkfs.erofs")'),
 )  # fmt: skip
 @with_images
 def helper_by_name(arena: Arena) -> Outcome:
@@ -191,7 +191,7 @@ def _sparse(path: str, size: int) -> bytes:
     "the image's passwd and group are huge, devices, fifos, or links out of it",
     Patch("cshim/init/process.c", "st.stx_size <= PASSWD_MAX", "1"),
     *(
-        Patch("runtime/images/merged.py", *planted)
+        Patch("runtime/images/store/overlay_view.py", *planted)
         for planted in (
             ("file.read(limit + 1)\n        if len(content) > limit:", "file.read()\n        if False:"),
             ("os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC", "os.O_RDONLY"),
@@ -231,7 +231,7 @@ def hostile_passwd(arena: Arena) -> Outcome:
     "C16i",
     "CVE-2023-25153",
     "an image that is imported has an index or a manifest of any size",
-    Patch("runtime/images/sources.py", "if source.size(name) > limit:", "if False:"),
+    Patch("runtime/images/archive/sources.py", "if source.size(name) > limit:", "if False:"),
 )
 @with_images
 def huge_documents(arena: Arena) -> Outcome:
@@ -259,7 +259,7 @@ def huge_documents(arena: Arena) -> Outcome:
     "D14",
     "CVE-2023-0386",
     "a file system that the kernel is to mount is not the one that was made of the image",
-    Patch("runtime/images/erofs.py", "    if found.verity:\n        return", "    if True:\n        return"),
+    Patch("runtime/images/store/erofs.py", "    if found.verity:\n        return", "    if True:\n        return"),
     Patch("runtime/host/erofs.py", "if source.verity and verity", "if False and verity"),
 )
 @with_images
@@ -307,7 +307,7 @@ def tree_of_another_image(arena: Arena) -> Outcome:
     "G5i",
     "-",
     "volumes nested without end keep init busy",
-    Patch("runtime/images/settings.py", "DEPTH_MAX = 64", "DEPTH_MAX = 5000"),
+    Patch("runtime/images/run/runtime_config.py", "DEPTH_MAX = 64", "DEPTH_MAX = 5000"),
 )
 @with_images
 def nested_volumes(arena: Arena) -> Outcome:
@@ -328,7 +328,9 @@ def nested_volumes(arena: Arena) -> Outcome:
     "G8",
     "CVE-2026-53488",
     "an image's labels and volumes beat the command line's",
-    Patch("runtime/images/settings.py", "        found[STOP_SIGNAL] = wanted.stop_signal\n", "        pass\n"),
+    Patch(
+        "runtime/images/run/runtime_config.py", "        found[STOP_SIGNAL] = wanted.stop_signal\n", "        pass\n"
+    ),
 )
 @with_images
 def image_over_operator(arena: Arena) -> Outcome:
@@ -360,7 +362,7 @@ def image_over_operator(arena: Arena) -> Outcome:
     "G7",
     "-",
     "a folder calls its image as one of a registry is called, and replaces what that name means",
-    Patch("runtime/images/archives.py", "for told in found if named else ():", "for told in found:"),
+    Patch("runtime/images/archive/load.py", "for told in found if named else ():", "for told in found:"),
 )
 @with_images
 def names_of_a_folder(arena: Arena) -> Outcome:
@@ -387,7 +389,7 @@ def names_of_a_folder(arena: Arena) -> Outcome:
     "-",
     "somebody's full name in passwd holds what only some languages take for a line's end",
     Patch(
-        "runtime/images/accounts.py",
+        "runtime/images/run/user.py",
         'content.decode("utf-8", "surrogateescape").split("\\n"):',
         'content.decode("utf-8", "surrogateescape").splitlines():',
     ),
@@ -407,7 +409,7 @@ def lines_in_passwd(arena: Arena) -> Outcome:
     "G4",
     "-",
     "a small layer has a file that is a huge hole, which mkfs.erofs writes out",
-    Patch("runtime/images/erofs.py", "    if size > limit:\n", "    if False:\n"),
+    Patch("runtime/images/store/erofs.py", "    if size > limit:\n", "    if False:\n"),
 )
 @with_images
 def hole_written_out(arena: Arena) -> Outcome:

@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 
 from runtime.errors import SteleError
-from runtime.images import archives, model, policy, tar
+from runtime.images import model
+from runtime.images.archive import load as archives
+from runtime.images.archive import tar
 from runtime.images.platforms import Platform
+from runtime.images.policy import policy
 from runtime.images.progress import Progress
 from runtime.images.references import Place
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 from tests.fuzz import LONG, SECONDS, going_on
 from tests.fuzz.mutate import mutated
 from tests.fuzz.test_images import CONFIG, MANIFEST
@@ -26,7 +29,7 @@ from tests.harness.layers import entry, hardlink, layer, pax, symlink
 
 
 class Files:
-    """A source in memory (runtime.images.sources.Source)."""
+    """A source in memory (runtime.images.archive.sources.Source)."""
 
     what = "archive"
 

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from runtime.errors import SteleError
-from runtime.images import accounts, auth, model, policy, registries, settings
-from runtime.images.overrides import Overrides
+from runtime.images import model
+from runtime.images import registries_conf as registries
 from runtime.images.platforms import Platform, choose
+from runtime.images.policy import policy
 from runtime.images.references import HOST, REPOSITORY, parse
+from runtime.images.registry import credentials as auth
+from runtime.images.run import runtime_config as settings
+from runtime.images.run import user as accounts
+from runtime.images.run.options import Overrides
 from runtime.oci.load import check_config, parse_document
 from runtime.plan import compile as planning
 from runtime.plan import model as plan_model
@@ -187,21 +192,21 @@ PLANTED: dict[str, tuple[str, str, Any]] = {
         lambda told, kind, where: model.OCI_MANIFEST,
     ),
     "an index may be a manifest": ("index", "runtime.images.model.kind_of", lambda told, kind, where: model.OCI_INDEX),
-    "labels are orders": ("config", "runtime.images.settings.RESERVED", ("nothing",)),
-    "volumes anywhere": ("config", "runtime.images.settings.KERNELS", ()),
+    "labels are orders": ("config", "runtime.images.run.runtime_config.RESERVED", ("nothing",)),
+    "volumes anywhere": ("config", "runtime.images.run.runtime_config.KERNELS", ()),
     "requirements of any kind": (
         "policy",
-        "runtime.images.policy._requirement",
+        "runtime.images.policy.policy._requirement",
         lambda told, path, where: policy.Requirement("insecureAcceptAnything", where),
     ),
     "an entry is anything": (
         "credentials",
-        "runtime.images.auth._entry",
+        "runtime.images.registry.credentials._entry",
         lambda entry, path: auth.Credentials(entry.get("auth")),
     ),
     "a location is any text": (
         "registries",
-        "runtime.images.registries._location",
+        "runtime.images.registries_conf._location",
         lambda table, path: str(table.get("location", "")),
     ),
 }

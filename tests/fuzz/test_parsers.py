@@ -16,7 +16,11 @@ from runtime.cli import events, execute, update
 from runtime.container import lifecycle, state
 from runtime.errors import SteleError
 from runtime.host.cgroups import paths
-from runtime.images import accounts, overrides, platforms, references, tokens, transport
+from runtime.images import platforms, references
+from runtime.images.registry import http as transport
+from runtime.images.registry import tokens
+from runtime.images.run import options as overrides
+from runtime.images.run import user as accounts
 from runtime.oci.load import check_config
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
@@ -229,13 +233,13 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "a_place": ("runtime.images.references.parse_place", lambda t: references.Place("oci", t)),
     "a_size": ("runtime.cli.update.size", lambda t, n: int(t) if t.isdecimal() else 0),
     "a_duration": ("runtime.cli.events.seconds", lambda t: float(t) if t.isdecimal() else 1.0),
-    "a_volume": ("runtime.images.overrides.VOLUME_NAME", re.compile("(?s).+")),
-    "a_network": ("runtime.images.overrides.network", lambda t: ("veth", (model.Veth(t, t),))),
-    "cpus": ("runtime.images.overrides.cpus", lambda t: int(t) if t.isdecimal() else 1),
+    "a_volume": ("runtime.images.run.options.VOLUME_NAME", re.compile("(?s).+")),
+    "a_network": ("runtime.images.run.options.network", lambda t: ("veth", (model.Veth(t, t),))),
+    "cpus": ("runtime.images.run.options.cpus", lambda t: int(t) if t.isdecimal() else 1),
     "a_platform": ("runtime.images.platforms._PART", re.compile("(?s).+")),
-    "a_challenge": ("runtime.images.tokens._PART", re.compile("(?s)(.+)|(a)(b)|(c)(d)")),
-    "a_realm": ("runtime.images.transport.check_url", lambda url, what: None),
-    "a_user": ("runtime.images.accounts._id", lambda t: int(t) if t.lstrip("-").isdecimal() else None),
+    "a_challenge": ("runtime.images.registry.tokens._PART", re.compile("(?s)(.+)|(a)(b)|(c)(d)")),
+    "a_realm": ("runtime.images.registry.http.check_url", lambda url, what: None),
+    "a_user": ("runtime.images.run.user._id", lambda t: int(t) if t.lstrip("-").isdecimal() else None),
     "a_sysctl": ("runtime.oci.rules.faults", lambda config: ()),
 }
 """For each parser, what it is replaced by, or the check that it does without."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from runtime.host.shim import openat2
-from runtime.images import merged
-from runtime.images.merged import Merged
 from runtime.images.model import ImageError
+from runtime.images.store import overlay_view as merged
+from runtime.images.store.overlay_view import Merged
 from tests.fuzz import LONG, SECONDS, going_on
 from tests.fuzz.test_c import CLANG, CORPUS, HERE, fuzz, included
 from tests.harness import cgroup2

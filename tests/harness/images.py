@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bundles import layout
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 
 
 def add_layout(store: Path, folder: Path, name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.images import model
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 
 END = b"\0" * 1024
 

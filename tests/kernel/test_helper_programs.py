@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ASK = """
-from runtime.images import auth
+from runtime.images.registry import credentials as auth
 auth.HELPERS = (HERE,)
 auth.ask_helper("x", "r.example")
 """

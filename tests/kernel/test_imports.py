@@ -111,7 +111,7 @@ def test_a_container_of_an_image_loads_what_the_snapshot_holds(
     assert stele(*image, stele.id()).returncode == 0  # the first one unpacks
     plain = loads("run", "--bundle", bundle(["/bin/true"]), stele.id())
     more = loads(*image, stele.id()) - plain
-    assert "runtime.images.find" in more
+    assert "runtime.images.store.find" in more
     assert more - set((REPO / "build/launcher/snapshot.txt").read_text().split()) == set()
 
 

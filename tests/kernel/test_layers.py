@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 
 from runtime.errors import HostError, SteleError
 from runtime.host.unpack import OVERLAY, Budget, Unpacking
-from runtime.images import layers
 from runtime.images.model import ImageError, Manifest
-from runtime.images.store import ImageStore
+from runtime.images.store import layers
+from runtime.images.store.store import ImageStore
 from tests.harness.layers import (
     add_image,
     entry,
@@ -369,8 +369,8 @@ def test_the_disk_is_full(memory: Path) -> None:
 INTERRUPTED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from runtime.images import layers
-from runtime.images.store import ImageStore
+from runtime.images.store import layers
+from runtime.images.store.store import ImageStore
 store = ImageStore(sys.argv[2])
 manifest = store.manifest(store.resolve(sys.argv[3]))
 print("go", flush=True)
@@ -488,8 +488,8 @@ def test_limits_that_are_none(store: ImageStore, content: str, words: str) -> No
 IN_A_NAMESPACE = """
 import ctypes, os, sys
 sys.path.insert(0, sys.argv[1])
-from runtime.images import layers
-from runtime.images.store import ImageStore
+from runtime.images.store import layers
+from runtime.images.store.store import ImageStore
 store = ImageStore(sys.argv[2])
 trees = layers.unpack_image(store, store.manifest(store.resolve(sys.argv[3])))
 print(*(f"{name}={os.getxattr(f'{trees[1]}/{name}', 'user.overlay.opaque')}" for name in ("opaque",)))

@@ -18,9 +18,10 @@ import pytest
 
 from runtime.errors import SteleError
 from runtime.host.unpack import Budget
-from runtime.images import layers, model
+from runtime.images import model
 from runtime.images.model import ImageError
-from runtime.images.store import ImageStore
+from runtime.images.store import layers
+from runtime.images.store.store import ImageStore
 from tests.harness.layers import (
     END,
     add_image,

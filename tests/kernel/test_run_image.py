@@ -18,13 +18,14 @@ from runtime.cli.table import ContainerOptions
 from runtime.container import from_image as container_image
 from runtime.container.requests import FromImage
 from runtime.errors import SteleError
-from runtime.images import archives, volumes
-from runtime.images.export import export_image
-from runtime.images.files import locked
-from runtime.images.merged import Merged
+from runtime.images.archive import load as archives
+from runtime.images.archive.save import export_image
 from runtime.images.progress import Progress
 from runtime.images.references import Place
-from runtime.images.store import ImageStore
+from runtime.images.store import volumes
+from runtime.images.store.files import locked
+from runtime.images.store.overlay_view import Merged
+from runtime.images.store.store import ImageStore
 from runtime.plan.model import ImageRoot
 from tests.harness.image_runs import Images, Run, ok
 from tests.harness.output import Output

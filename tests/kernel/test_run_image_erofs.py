@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.images import erofs
 from runtime.images.model import ImageError
-from runtime.images.store import ImageStore
+from runtime.images.store import erofs
+from runtime.images.store.store import ImageStore
 from tests.harness.image_runs import SHELL, Images, Run, ok
 from tests.harness.images import add_image, layer
 from tests.harness.runtime import REPO, Runtime
@@ -157,7 +157,7 @@ def test_a_hole_is_not_written_out(tmp_path: Path) -> None:
 MAKER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from runtime.images import erofs
+from runtime.images.store import erofs
 erofs.MKFS = (sys.argv[2] + "/mkfs",)
 erofs._make(sys.argv[2], sys.argv[2] + "/made", "0" * 64, 1 << 30)
 """

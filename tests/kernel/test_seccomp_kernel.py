@@ -24,7 +24,7 @@ import pytest
 
 from runtime.host import seccomp as host
 from runtime.host.shim import lib
-from runtime.images.seccomp_default import default_profile
+from runtime.images.run.seccomp_default import default_profile
 from runtime.plan.seccomp import (
     ACTIONS,
     ARCHITECTURES,

@@ -17,13 +17,14 @@ import pytest
 
 from runtime.errors import HostError
 from runtime.host import files
-from runtime.images import erofs, layers, model
-from runtime.images.export import export_image
-from runtime.images.files import locked, remove_tree
+from runtime.images import model
+from runtime.images.archive.save import export_image
 from runtime.images.model import ImageError
 from runtime.images.progress import Progress
 from runtime.images.references import Place, Transport
-from runtime.images.store import NAME_ANNOTATION, ImageStore
+from runtime.images.store import erofs, layers
+from runtime.images.store.files import locked, remove_tree
+from runtime.images.store.store import NAME_ANNOTATION, ImageStore
 from tests.harness.layers import add_image, entry, layer, sha256
 
 

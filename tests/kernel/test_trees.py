@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.images import layers, model, trees
+from runtime.images import model
 from runtime.images.model import ImageError
-from runtime.images.store import ImageStore
+from runtime.images.store import layers
+from runtime.images.store import verify_layers as trees
+from runtime.images.store.store import ImageStore
 from tests.harness.layers import add_image, entry, folder, hardlink, layer, pax, sha256, symlink
 from tests.harness.runtime import Runtime
 

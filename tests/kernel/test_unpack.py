@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bundles import layout
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 from tests.harness.layers import add_image, entry, layer
 from tests.harness.runtime import Runtime
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from runtime.host.unpack import OVERLAY, Budget, LayerError, Unpacking, unpacked
-from runtime.images.files import open_dir
+from runtime.images.store.files import open_dir
 from tests.harness.layers import entry, layer
 from tests.harness.runtime import REPO
 

@@ -20,7 +20,7 @@ from runtime.cli.declare import Command
 from runtime.cli.parse import HelpWanted, parse_command
 from runtime.cli.table import COMMANDS, GLOBALS, Ps
 from runtime.errors import UsageError
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 from runtime.oci import OCI_VERSION
 from tests.harness.runtime import REPO
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.images.merged import Merged
+from runtime.images.store.overlay_view import Merged
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.images import pace
-from runtime.images.transport import Transport, Unreachable, read
+from runtime.images.registry import pace
+from runtime.images.registry.http import Transport, Unreachable, read
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 MOST = 500

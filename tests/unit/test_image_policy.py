@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import ConfigError, HostError, SteleError
-from runtime.images import policy
+from runtime.images.policy import policy
 from runtime.images.references import Place, Reference, parse
 
 D = "sha256:" + "ab" * 32

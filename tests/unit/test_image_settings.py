@@ -12,12 +12,14 @@ from runtime.errors import SteleError, UsageError
 from runtime.host.cgroups.paths import parent_of_own
 from runtime.host.cgroups.tree import flag
 from runtime.host.stats import keyed
-from runtime.images import netfiles, overrides, settings
-from runtime.images.accounts import Identity, identity
-from runtime.images.confinement import CAPABILITIES
 from runtime.images.model import ImageConfig, ImageError
-from runtime.images.overrides import Overrides, Upper, Volume
-from runtime.images.seccomp_default import default_profile
+from runtime.images.run import etc_files as netfiles
+from runtime.images.run import options as overrides
+from runtime.images.run import runtime_config as settings
+from runtime.images.run.defaults import CAPABILITIES
+from runtime.images.run.options import Overrides, Upper, Volume
+from runtime.images.run.seccomp_default import default_profile
+from runtime.images.run.user import Identity, identity
 from runtime.oci.load import check_config
 from runtime.plan import model
 from runtime.plan.seccomp import plan_seccomp

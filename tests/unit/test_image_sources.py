@@ -14,11 +14,14 @@ from unittest.mock import MagicMock
 import pytest
 
 from runtime.errors import ConfigError, HostError, SteleError, UsageError
-from runtime.images import auth, pull, registries, transport
-from runtime.images.auth import Credentials
+from runtime.images import registries_conf as registries
 from runtime.images.model import ImageError
 from runtime.images.platforms import Platform
 from runtime.images.references import Reference
+from runtime.images.registry import credentials as auth
+from runtime.images.registry import http as transport
+from runtime.images.registry import pull
+from runtime.images.registry.credentials import Credentials
 
 D = "sha256:" + "ab" * 32
 CONF = """

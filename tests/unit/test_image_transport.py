@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import SteleError
-from runtime.images import tar
+from runtime.images.archive import tar
 from runtime.images.model import ImageError
-from runtime.images.naming import name_of
 from runtime.images.progress import human
-from runtime.images.tokens import challenges, may_know, words
-from runtime.images.transport import check_url, is_loopback, origin, proxy_of, without_proxy
+from runtime.images.registry.http import check_url, is_loopback, origin, proxy_of, without_proxy
+from runtime.images.registry.tokens import challenges, may_know, words
+from runtime.images.store.names import name_of
 
 
 @pytest.mark.parametrize(

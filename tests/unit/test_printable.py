@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.cli.log import Log
-from runtime.images.describe import table
+from runtime.images.store.describe import table
 from runtime.printable import visible, without_secrets
 from tests.harness.runtime import REPO, command
 

@@ -19,7 +19,7 @@ import pytest
 from runtime.errors import ConfigError
 from runtime.host import seccomp as host
 from runtime.host.shim import lib
-from runtime.images.seccomp_default import default_profile
+from runtime.images.run.seccomp_default import default_profile
 from runtime.plan import seccomp_program
 from runtime.plan.seccomp import ACTIONS, ARCHITECTURES, ERRNO, OPERATORS, X32, X86_64, SeccompRules, plan_seccomp
 from runtime.plan.seccomp_program import ENOSYS, X32_BIT

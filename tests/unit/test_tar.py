@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from runtime.host.shim import ffi, lib
 from runtime.host.unpack import Budget, LayerError, told
-from runtime.images import tar as image_tar
+from runtime.images.archive import tar as image_tar
 from runtime.images.model import ImageError
 from tests.harness.layers import END, base256, entry, folder, hardlink, header, layer, pax, record, symlink
 

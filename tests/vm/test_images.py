@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.images.store import ImageStore
+from runtime.images.store.store import ImageStore
 from tests.harness.image_runs import SHELL
 from tests.harness.images import add_image, layer
 from tests.vm.guest import Done, Guest

@@ -11,7 +11,7 @@ from typing import Protocol
 from runtime.errors import HostError
 from runtime.host.files import write_all
 from runtime.host.unpack import Budget, LayerError, unpacked
-from runtime.images import tar
+from runtime.images.archive import tar
 from runtime.images.model import ImageError
 
 PIECE = 1 << 20

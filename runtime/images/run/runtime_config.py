@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import UsageError
-from runtime.images import confinement
-from runtime.images.accounts import Identity
 from runtime.images.model import ImageConfig, ImageError
-from runtime.images.overrides import PERIOD, Overrides, Volume
-from runtime.images.seccomp_default import default_profile
+from runtime.images.run import defaults as confinement
+from runtime.images.run.options import PERIOD, Overrides, Volume
+from runtime.images.run.seccomp_default import default_profile
+from runtime.images.run.user import Identity
 from runtime.oci import OCI_VERSION
 from runtime.plan.model import UPPER_NONE
 

@@ -36,7 +36,7 @@ def stored_name(names: Mapping[str, Mapping[str, Any]], text: str) -> str:
     short = [name for name in names if _is_short(name, whole)]
     if len(short) == 1:
         return short[0]
-    from runtime.images import registries
+    from runtime.images import registries_conf as registries
 
     return str(registries.load().parse(text))
 
@@ -48,7 +48,7 @@ def _is_short(name: str, text: str) -> bool:
 
 def given_name(text: str) -> Reference:
     """A name to give to an image: with a tag, without a digest. Raises: UsageError."""
-    from runtime.images import registries
+    from runtime.images import registries_conf as registries
 
     name = registries.load().parse(text)
     if name.digest:

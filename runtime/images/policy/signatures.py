@@ -17,8 +17,8 @@ from typing import Any
 from runtime.errors import ConfigError, SteleError
 from runtime.images import references
 from runtime.images.references import Reference
-from runtime.images.registry import Repository
-from runtime.images.transport import Missing
+from runtime.images.registry.http import Missing
+from runtime.images.registry.repository import Repository
 
 ANNOTATION = "dev.cosignproject.cosign/signature"
 TYPES = ("cosign container image signature", "atomic container signature")

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from runtime.errors import SteleError
-from runtime.images.auth import Credentials
 from runtime.images.model import DOCUMENT_MAX, INDEXES, MANIFESTS, ImageError
 from runtime.images.references import DOCKER_HUB, Reference
-from runtime.images.tokens import AGENT, TOKEN_MAX, authorization, words
-from runtime.images.transport import (
+from runtime.images.registry.credentials import Credentials
+from runtime.images.registry.http import (
     BUSY,
     Answer,
     Missing,
@@ -32,6 +31,7 @@ from runtime.images.transport import (
     pieces,
     read,
 )
+from runtime.images.registry.tokens import AGENT, TOKEN_MAX, authorization, words
 from runtime.oci.numbers import decimal
 
 ATTEMPTS = 5  # without any progress

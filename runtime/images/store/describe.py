@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime.images import erofs, layers
 from runtime.images.model import Descriptor, ImageConfig, Manifest
 from runtime.images.progress import human, short
-from runtime.images.store import ImageStore
+from runtime.images.store import erofs, layers
+from runtime.images.store.store import ImageStore
 from runtime.printable import visible
 
 

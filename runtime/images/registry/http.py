@@ -20,8 +20,8 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning, NameResolution
 
 from runtime.errors import HostError, SteleError
 from runtime.host.files import dangles
-from runtime.images import pace
-from runtime.images.pace import TooSlow
+from runtime.images.registry import pace
+from runtime.images.registry.pace import TooSlow
 from runtime.oci.numbers import decimal
 from runtime.printable import without_user
 

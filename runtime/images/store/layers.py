@@ -32,13 +32,13 @@ from runtime.host.unpack import (
     initial_user_namespace,
 )
 from runtime.host.unpack import unpacked as plain_pieces
-from runtime.images.budget import load
-from runtime.images.files import open_dir, remove_tree, touch
-from runtime.images.flat import merge
 from runtime.images.model import Descriptor, ImageError, Manifest
+from runtime.images.store.files import open_dir, remove_tree, touch
+from runtime.images.store.flatten import merge
+from runtime.images.store.limits import load
 
 if TYPE_CHECKING:
-    from runtime.images.store import ImageStore
+    from runtime.images.store.store import ImageStore
 
 PLACE = "layers/sha256"
 TREE, NEW = "tree", "new"
@@ -50,7 +50,7 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
     A tree that another image's blob was unpacked to is used only once this image's blob was hashed, too.
 
     Args:
-        budget: None for the store's own (runtime.images.budget).
+        budget: None for the store's own (runtime.images.store.limits).
         cache: directory that remembers such hashes for a store on a read-only file system; "" for none.
     Returns:
         absolute paths. `gc` leaves them for its grace period, and as long as `store.hold` names their diff_ids.

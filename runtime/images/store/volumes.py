@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import HostError, SteleError
-from runtime.images.collect import uses
-from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageError
-from runtime.images.overrides import VOLUME_NAME
-from runtime.images.store import ImageStore
+from runtime.images.run.options import VOLUME_NAME
+from runtime.images.store.collect import uses
+from runtime.images.store.files import locked, open_dir, remove_tree
+from runtime.images.store.store import ImageStore
 
 PLACE = "volumes"
 GONE, NEW = ".gone-", ".new-"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from runtime.images import model
 from runtime.images.model import Descriptor, ImageConfig, ImageError, Manifest
-from runtime.images.naming import stored_name
 from runtime.images.platforms import Platform, choose, host_platform
-from runtime.images.store import ImageStore
+from runtime.images.store.names import stored_name
+from runtime.images.store.store import ImageStore
 
 
 @dataclass(frozen=True, slots=True)

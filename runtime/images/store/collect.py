@@ -16,7 +16,7 @@ from runtime.images.model import DIGEST, ImageError
 from runtime.oci.load import parse_document
 
 if TYPE_CHECKING:
-    from runtime.images.store import ImageStore
+    from runtime.images.store.store import ImageStore
 
 
 NESTED_MAX = 3
@@ -115,7 +115,7 @@ def _use(path: str) -> dict[str, Any]:
 
 def collect(store: ImageStore, grace: float, root: str) -> GcReport:
     """Remove what is not needed; the store's lock is held. root: see ImageStore.gc."""
-    from runtime.images import erofs
+    from runtime.images.store import erofs
 
     limit = time.time() - grace
     dropped = _drop_stale_uses(store, limit)
@@ -177,7 +177,7 @@ def _collect_blobs(store: ImageStore, keep: set[str], limit: float) -> tuple[tup
 
 
 def _collect_layers(store: ImageStore, keep: set[str], limit: float) -> tuple[str, ...]:
-    from runtime.images import layers
+    from runtime.images.store import layers
 
     gone = []
     for digest in layers.unpacked(store):
@@ -223,7 +223,7 @@ def verify(store: ImageStore, digest: str | None) -> list[Fault]:
         except SteleError as e:
             if told["digest"] not in bad:
                 faults.append(Fault(told["digest"], f'image "{image}": {e}'))
-    from runtime.images import erofs
+    from runtime.images.store import erofs
 
     return [*faults, *(Fault(digest, problem) for digest, problem in erofs.faults(store))]
 

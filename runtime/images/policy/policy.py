@@ -17,8 +17,8 @@ from typing import Any
 
 from runtime.errors import ConfigError, SteleError
 from runtime.host.files import read_settings
+from runtime.images.policy.signatures import Signature, verified
 from runtime.images.references import Place, Reference
-from runtime.images.signatures import Signature, verified
 
 SYSTEM = "/etc/containers/policy.json"
 KEYS_MAX = 64

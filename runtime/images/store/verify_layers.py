@@ -12,12 +12,12 @@ from itertools import islice
 
 from runtime.errors import SteleError
 from runtime.images import model
-from runtime.images.budget import load
-from runtime.images.collect import Fault, documents
-from runtime.images.flat import directory
-from runtime.images.layers import Work, all_at_once, beside, prove, tree_path
 from runtime.images.model import Descriptor, ImageError
-from runtime.images.store import ImageStore
+from runtime.images.store.collect import Fault, documents
+from runtime.images.store.flatten import directory
+from runtime.images.store.layers import Work, all_at_once, beside, prove, tree_path
+from runtime.images.store.limits import load
+from runtime.images.store.store import ImageStore
 
 TOLD_MAX = 10
 """Differences that are told of one layer."""

@@ -1,8 +1,8 @@
 """The image store: blobs by digest, names for them, unpacked layers, and what containers use of it.
 
 Its directory is an OCI image layout, so that other tools can read it, and has besides:
-  ingest/<hex>              the beginning of a blob (runtime.images.blobs)
-  layers/sha256/<hex>/tree  a layer's files, by the digest of its plain tar (runtime.images.layers)
+  ingest/<hex>              the beginning of a blob (runtime.images.store.blobs)
+  layers/sha256/<hex>/tree  a layer's files, by the digest of its plain tar (runtime.images.store.layers)
   uses/<name>               what one container uses
   lock                      taken by all who change names or uses, and by gc
 Everything below is 0700: an image's setuid files cannot be reached by users of the host (CVE-2021-41103).
@@ -21,11 +21,12 @@ from typing import Any
 from runtime.errors import HostError
 from runtime.host.files import replace
 from runtime.host.hashing import Sha256
-from runtime.images import collect, model
-from runtime.images.blobs import PIECE, BlobWriter
-from runtime.images.collect import GcReport
-from runtime.images.files import locked, make_dirs, touch
+from runtime.images import model
 from runtime.images.model import DIGEST, DOCUMENT_MAX, ImageError, check_digest
+from runtime.images.store import collect
+from runtime.images.store.blobs import PIECE, BlobWriter
+from runtime.images.store.collect import GcReport
+from runtime.images.store.files import locked, make_dirs, touch
 from runtime.oci.load import parse_document
 
 DEFAULT = "/var/lib/stele"
@@ -307,7 +308,7 @@ class ImageStore:
         """
         use: dict[str, Any] = {"id": container_id, "root": os.path.abspath(root), "chain": list(chain)}
         if volumes:
-            from runtime.images.volumes import make
+            from runtime.images.store.volumes import make
 
             use["volumes"] = list(volumes)
         if self.read_only():

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from runtime.errors import SteleError
-from runtime.images.auth import Credentials
-from runtime.images.transport import BUSY, Transport, Unreachable, check_url, origin, read
+from runtime.images.registry.credentials import Credentials
+from runtime.images.registry.http import BUSY, Transport, Unreachable, check_url, origin, read
 from runtime.oci.numbers import decimal
 
 TOKEN_MAX = 1 << 20

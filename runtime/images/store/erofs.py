@@ -19,10 +19,10 @@ from runtime.host import verity
 from runtime.host.files import replace
 from runtime.host.hashing import Sha256
 from runtime.host.processes import ask
-from runtime.images.budget import load
-from runtime.images.files import locked, open_dir, remove_tree
 from runtime.images.model import ImageConfig, ImageError, Manifest
-from runtime.images.store import ImageStore
+from runtime.images.store.files import locked, open_dir, remove_tree
+from runtime.images.store.limits import load
+from runtime.images.store.store import ImageStore
 
 PLACE = "erofs"
 PIECE = 1 << 20
@@ -184,7 +184,7 @@ def _layers(record: bytes) -> list[str]:
 @contextlib.contextmanager
 def _flat(store: ImageStore, place: int, manifest: Manifest, name: str) -> Iterator[str]:
     """The image's merged tree in a folder of its own, gone afterwards; its path."""
-    from runtime.images.layers import unpack_to
+    from runtime.images.store.layers import unpack_to
 
     folder = f".{name}.tree"
     remove_tree(place, folder)
