@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,54 @@ def test_a_server_that_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         server.close()
         transport.close()
+
+
+SERVER_HELLO = b"\x16\x03\x03\x3f\xff"
+"""Of TLS: a record of a handshake, 16 KiB long."""
+
+
+@pytest.mark.parametrize("at_once", [SERVER_HELLO, b"HTTP/1.1 200 OK\r\nX: "], ids=["tls", "connect"])
+def test_a_connection_that_is_made_a_byte_at_a_time(at_once: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server in its TLS handshake, a proxy in its answer to CONNECT. Each byte comes in time, all of them never."""
+    monkeypatch.setattr(pace, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(pace, "HELLO_SECONDS", 0.2)
+    server = Slow(at_once, b"x")
+    url = server.url.replace("http:", "https:")
+    if at_once != SERVER_HELLO:
+        monkeypatch.setenv("https_proxy", server.url)
+        url = "https://registry.example/v2/"
+    transport = Transport("127.0.0.1")
+    try:
+        with pytest.raises(Unreachable, match="no connection in"):
+            transport.request("GET", url, {})
+    finally:
+        server.close()
+        transport.close()
+
+
+def test_a_name_with_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers for a name chooses how many; together they take as long as one. A full backlog answers nobody."""
+    monkeypatch.setattr(pace, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        tried: list[Any] = []
+
+        def addresses(*_: Any, **__: Any) -> Iterator[Any]:
+            for _ in range(50):
+                tried.append(address)
+                yield socket.AF_INET, socket.SOCK_STREAM, 0, "", address
+
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        monkeypatch.setattr(socket, "getaddrinfo", addresses)
+        transport = Transport("127.0.0.1")
+        try:
+            with pytest.raises(Unreachable, match="no connection in time"):
+                transport.request("GET", f"http://many.example:{address[1]}/v2/", {})
+        finally:
+            transport.close()
+            for one in waiting:
+                one.close()
+    assert 0 < len(tried) < 50

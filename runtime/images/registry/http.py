@@ -25,7 +25,7 @@ from runtime.images.registry.pace import TooSlow
 from runtime.oci.numbers import decimal
 from runtime.printable import without_user
 
-CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
+READ_SECONDS = 60.0
 REDIRECTS_MAX = 5
 CONNECTIONS = 8
 PIECE = 1 << 18
@@ -95,7 +95,7 @@ class Transport:
             "maxsize": CONNECTIONS,
             "block": True,
             "retries": False,
-            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            "timeout": urllib3.Timeout(connect=pace.CONNECT_SECONDS, read=READ_SECONDS),
             "ssl_context": context(host, verify=verify),
             "assert_hostname": None if verify else False,
         }

@@ -1,4 +1,4 @@
-"""Servers that answer, but so slowly that nobody should wait: a deadline for headers, a least rate for bodies.
+"""Deadlines for slow servers: one to connect, one for TLS and CONNECT, one for headers, and a least rate for bodies.
 
 The timeout of a socket counts from byte to byte, so one byte a minute would hold a pull for ever. Here a thread watches
 the socket, and shuts it down.
@@ -9,14 +9,20 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
 
+CONNECT_SECONDS = 15.0
+"""To connect to any address of a server; their number is chosen by whoever answers for its name."""
+HELLO_SECONDS = 30.0
+"""For a proxy's answer to CONNECT and for TLS, together."""
 HEADER_SECONDS = 60.0
 RATE_SECONDS, LEAST_RATE = 60.0, 1024
 """A body must bring LEAST_RATE bytes a second, on average over each RATE_SECONDS of waiting for it."""
@@ -34,26 +40,84 @@ def _shut_down(wire: socket.socket) -> None:
         socket.socket.shutdown(wire, socket.SHUT_RDWR)
 
 
+@contextlib.contextmanager
+def _deadline(seconds: float, give_up: Callable[[], None], what: str) -> Iterator[None]:
+    """Call `give_up` in a thread when the block takes longer. Raises: TooSlow: it did, whatever else came of it."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        give_up()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():  # headers that end with the connection look whole
+        raise TooSlow(f"{what} in {seconds:.0f} s")
+
+
 class _Deadline(HTTPConnection):
-    def getresponse(self) -> Any:
-        wire, late = self.sock, threading.Event()
+    _raw: socket.socket | None = None
+    """A duplicate of the socket while connect() works on it: TLS takes the socket's own descriptor away."""
+    _late = False
 
-        def give_up() -> None:
-            late.set()
-            _shut_down(wire)
-
-        timer = threading.Timer(HEADER_SECONDS, give_up)
-        timer.daemon = True
-        timer.start()
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address that answers. urllib3 gives each address the whole time."""
         try:
-            response = super().getresponse()
-        except Exception:
-            if not late.is_set():
-                raise
+            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as e:
+            raise NameResolutionError(self.host, self, socket.gaierror(str(e))) from e
+        problem, end = OSError("the name has no address"), time.monotonic() + CONNECT_SECONDS
+        for family, kind, protocol, _, address in found:
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            wire = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    wire.setsockopt(*option)
+                wire.settimeout(left)
+                wire.connect(address)
+                wire.settimeout(CONNECT_SECONDS + HELLO_SECONDS)  # connect() watches over all of it
+                self._raw = wire.dup()
+                if self._late:  # the name servers took all the time
+                    _shut_down(self._raw)
+                return wire
+            except OSError as e:
+                wire.close()
+                problem = e
+        if isinstance(problem, TimeoutError):
+            raise ConnectTimeoutError(self, str(problem)) from problem
+        raise NewConnectionError(self, str(problem)) from problem
+
+    def connect(self) -> None:
+        self._late = False
+        try:
+            with _deadline(CONNECT_SECONDS + HELLO_SECONDS, self._give_up, "no connection"):
+                super().connect()
         finally:
-            timer.cancel()
-        if late.is_set():  # headers that end with the connection look whole
-            raise TooSlow(f"no whole answer in {HEADER_SECONDS:.0f} s")
+            raw, self._raw = self._raw, None
+            if raw:
+                raw.close()
+
+    def _give_up(self) -> None:
+        self._late = True
+        raw = self._raw
+        if raw:
+            _shut_down(raw)
+
+    def getresponse(self) -> Any:
+        wire = self.sock
+        wire = getattr(wire, "socket", wire)  # of an SSLTransport: TLS in TLS, through a proxy
+        with _deadline(HEADER_SECONDS, lambda: _shut_down(wire), "no whole answer"):
+            response = super().getresponse()
         response.wire = wire  # type: ignore[attr-defined]
         return response
 
