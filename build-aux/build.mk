@@ -11,9 +11,13 @@ build/venv/bin/python: build/venv/stele-installed
 INIT_FLAGS = -std=gnu11 -Os -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pie \
 	-nostdlib -static -no-pie -Wl,--build-id=none -Wl,-s
 init: build/lib/init
-build/lib/init: $(sort $(wildcard cshim/init/*.[ch] cshim/plan.h))
+build/lib/init: $(sort $(wildcard cshim/init/*.[ch] cshim/plan.h cshim/steps.h))
 	@mkdir -p $(@D)
 	gcc $(INIT_FLAGS) $(C_WARNINGS) -o $@ $(filter %.c,$^)
+
+# The steps as C sees them. The file is committed; a test compares it.
+cshim/steps.h: build-aux/generate_steps.py runtime/plan/steps.py runtime/plan/wire.py
+	/usr/bin/python3 build-aux/generate_steps.py
 
 # The same C code as a module for build/venv, so that `python -m runtime` works.
 shim: build/lib/_stele_shim.stamp

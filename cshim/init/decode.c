@@ -5,7 +5,7 @@ struct shape {
 	uint16_t known, n_ints, n_strs, list, binary;
 };
 
-#define X(name, number, ints, strs, list, binary) [number] = { 1, ints, strs, list, binary },
+#define X(NAME, name, number, ints, strs, list, binary) [number] = { 1, ints, strs, list, binary },
 static const struct shape shapes[STEP_COUNT] = { STEPS(X) };
 #undef X
 

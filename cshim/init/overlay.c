@@ -10,8 +10,6 @@
 #define ST_RDONLY_ 1
 #define MOUNT_DATA_MAX 4096 /* one page, mount(2) */
 
-enum upper { UPPER_NONE, UPPER_TMPFS, UPPER_DIRECTORY }; /* runtime/plan/model.py, LayeredRoot */
-
 static const char *const OPTIONS[][2] = {
 	/* What an image says in its attributes must not lead from one layer's directory to another. */
 	{ "index", "off" }, { "metacopy", "off" }, { "redirect_dir", "nofollow" },

@@ -28,7 +28,8 @@ from runtime.images.store.find import Image, find
 from runtime.images.store.overlay_view import Merged
 from runtime.images.store.store import ImageStore
 from runtime.oci.load import check_config
-from runtime.plan.model import UPPER_DIRECTORY, ErofsFd, ImageRoot
+from runtime.plan.model import ErofsFd, ImageRoot
+from runtime.plan.steps import UPPER_DIRECTORY
 
 if TYPE_CHECKING:
     from runtime.images.archive.load import Imported

@@ -20,8 +20,9 @@ from typing import Any
 
 from runtime.cli.log import Log
 from runtime.host.launch import Child, Report
-from runtime.plan import explain, model, wire
+from runtime.plan import explain, steps, wire
 from runtime.plan.seccomp import ACTIONS, SeccompRules
+from runtime.plan.steps import Step
 from runtime.printable import without_secrets
 
 SPANS = (
@@ -78,7 +79,7 @@ class Tracer:
     """
 
     spans: list[Span] = field(default_factory=list)
-    steps: tuple[model.Step, ...] = ()
+    steps: tuple[Step, ...] = ()
     open: Span | None = None
     silent: bool = False
     _before: list[tuple[Any, str, Any]] = field(default_factory=list)
@@ -121,12 +122,12 @@ class Tracer:
 
         return watching
 
-    def _asking(self, encode: Callable[[Sequence[model.Step]], bytes]) -> Callable[[Sequence[model.Step]], bytes]:
-        def asking(steps: Sequence[model.Step]) -> bytes:
-            asked: list[model.Step] = [model.Trace(True)]
-            for step in steps:
-                if isinstance(step, model.Seccomp) and self.silent:
-                    asked.append(model.Trace(False))
+    def _asking(self, encode: Callable[[Sequence[Step]], bytes]) -> Callable[[Sequence[Step]], bytes]:
+        def asking(planned: Sequence[Step]) -> bytes:
+            asked: list[Step] = [steps.Trace(True)]
+            for step in planned:
+                if isinstance(step, steps.Seccomp) and self.silent:
+                    asked.append(steps.Trace(False))
                 asked.append(step)
             self.steps = tuple(asked)
             return encode(self.steps)
@@ -140,7 +141,7 @@ class Tracer:
                 if report is None and self.open:
                     self.spans.append(Span("init", self.open.name, self.open.begin, time.time_ns()))
                     self.open = None
-                if report is None or wire.KINDS.get(report.step) is not model.Trace:
+                if report is None or steps.KINDS.get(report.step) is not steps.Trace:
                     return report
                 self._tell(report)
 
@@ -148,7 +149,7 @@ class Tracer:
 
     def _tell(self, report: Report) -> None:
         begin, end, number = wire.TIMING.unpack_from(report.detail)
-        kind = wire.KINDS[number]
+        kind = steps.KINDS[number]
         step = self.steps[report.index] if report.index < len(self.steps) else None
         name = explain.words(step) if type(step) is kind and step else explain.spaced(kind.__name__)
         span = Span("init", name.partition(";")[0], begin, end)

@@ -27,7 +27,7 @@ from runtime.host.facts import probe
 from runtime.host.paths import absolute
 from runtime.oci.load import load_config
 from runtime.plan import compile as planning
-from runtime.plan import model, wire
+from runtime.plan import model, steps, wire
 from runtime.plan.seccomp import SeccompRules
 
 
@@ -251,20 +251,20 @@ class Creation:
                 raise self._died()
             if report.error:
                 raise failure.explain(report, self.plan)
-            kind = wire.KINDS[report.step]
-            if kind is model.Ready:
+            kind = steps.KINDS[report.step]
+            if kind is steps.Ready:
                 self.child.reap_forked()
                 if self.plan.cgroup_owner is not None:
                     self.manager.delegate(self.plan.cgroup_owner)
                 return
-            if kind is model.Fork:
+            if kind is steps.Fork:
                 self.child.became(int.from_bytes(report.detail[:4], "little"))
-            elif kind is model.Console and self.request.keep_master:
+            elif kind is steps.Console and self.request.keep_master:
                 self.master = report.fd
                 self.undo.callback(os.close, self.master)
-            elif kind is model.Console:
+            elif kind is steps.Console:
                 send_fd(self.request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
-            elif kind is model.Sync:
+            elif kind is steps.Sync:
                 self._host_part(report.detail[0])
                 self.child.answer()
             elif report.fd >= 0:  # `start` handles seccomp listeners
@@ -272,19 +272,19 @@ class Creation:
 
     def _host_part(self, what: int) -> None:
         child, plan = self.child, self.plan
-        if what == model.SYNC_RESCTRL:
+        if what == steps.SYNC_RESCTRL:
             from runtime.host import resctrl
 
             resctrl.join(self.record.resctrl, child.pid)
-        elif what == model.SYNC_ATTACHED:
+        elif what == steps.SYNC_ATTACHED:
             self.manager.attach(child.pid)
-        elif what == model.SYNC_MAPPED:
+        elif what == steps.SYNC_MAPPED:
             if plan.id_maps:
                 _write_id_maps(child.pid, plan.id_maps)
             set_limits(child.pid, plan.rlimits)
             if plan.oom_score is not None:
                 _set_oom_score(child.pid, plan.oom_score)
-        elif what == model.SYNC_NET_DEVICES:
+        elif what == steps.SYNC_NET_DEVICES:
             if plan.net_devices:
                 from runtime.host.network import move_devices
 
@@ -294,7 +294,7 @@ class Creation:
 
                 veth.make_pair(plan.veth, self.image["veth"], child.pid)
                 self.undo.callback(veth.remove_pair, self.image["veth"])
-        elif what == model.SYNC_HOOKS:
+        elif what == steps.SYNC_HOOKS:
             self._record_pid(phase="creating")
             document = state_document(self.record, "creating", child.pid)
             run_hooks([hook for hook in plan.hooks if hook.kind in ("prestart", "createRuntime")], document)

@@ -23,7 +23,7 @@ from runtime.errors import StateError, SteleError
 from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
 from runtime.host.processes import executed
-from runtime.plan import model, wire
+from runtime.plan import model, steps, wire
 from runtime.plan.compile import compile_exec
 
 
@@ -159,23 +159,23 @@ def _talk(
             return master
         if report.error:
             raise failure.explain(report, plan)
-        kind = wire.KINDS[report.step]
-        if kind is model.Ready:
+        kind = steps.KINDS[report.step]
+        if kind is steps.Ready:
             ready = True
-        elif kind is model.Sync:
-            if report.detail[0] == model.SYNC_RESCTRL:
+        elif kind is steps.Sync:
+            if report.detail[0] == steps.SYNC_RESCTRL:
                 from runtime.host import resctrl
 
                 resctrl.join(record.resctrl, child.pid)
             else:
                 set_limits(child.pid, plan.rlimits)
             child.answer()
-        elif kind is model.Fork:
+        elif kind is steps.Fork:
             child.became(int.from_bytes(report.detail[:4], "little"))
-        elif kind is model.Seccomp:
+        elif kind is steps.Seccomp:
             send_listener(record.config, report.fd, record, "running")
-        elif kind is model.Console and request.console_socket:
+        elif kind is steps.Console and request.console_socket:
             send_fd(request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
-        elif kind is model.Console:
+        elif kind is steps.Console:
             master = report.fd
             failed.callback(os.close, master)

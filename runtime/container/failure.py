@@ -13,7 +13,7 @@ import re
 from runtime.container.limits import refused
 from runtime.errors import HookError, HostError, SteleError
 from runtime.host.launch import Child, Report
-from runtime.plan import model, wire
+from runtime.plan import model, steps
 
 HINTS = {
     errno.ENOSPC: "the limit of mounts is reached (sysctl fs.mount-max); raise it or mount less",
@@ -61,118 +61,118 @@ def explain(report: Report, plan: model.Plan) -> SteleError:
         report: init's failure report.
         plan: the plan that it executed.
     """
-    kind = wire.KINDS.get(report.step)
+    kind = steps.KINDS.get(report.step)
     step = _step_of(report, plan)
     number, detail = report.error, report.text
     if number == errno.EBADMSG and kind is None:
         return HostError("init refused its plan; this is a bug of stele, please report it", number)
-    if isinstance(step, model.Rlimit):
+    if isinstance(step, steps.Rlimit):
         return refused(step, number)
-    error = HookError if kind is model.Hook else HostError
+    error = HookError if kind is steps.Hook else HostError
     return error(_sentence(kind, step, report.index, number, detail), number)
 
 
-def _step_of(report: Report, plan: model.Plan) -> model.Step | None:
-    kind = wire.KINDS.get(report.step)
+def _step_of(report: Report, plan: model.Plan) -> steps.Step | None:
+    kind = steps.KINDS.get(report.step)
     for step in plan.steps:
         if type(step) is kind and step.index == report.index:
-            if isinstance(step, model.Device) and step.path != report.text:
+            if isinstance(step, steps.Device) and step.path != report.text:
                 continue  # default devices have no index of their own
             return step
     return None
 
 
-def _sentence(kind: type[model.Step] | None, step: model.Step | None, index: int, number: int, detail: str) -> str:
-    if kind in (model.Execute, model.FindProgram):
+def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int, number: int, detail: str) -> str:
+    if kind in (steps.Execute, steps.FindProgram):
         return _program(number, detail)
-    why = HINTS.get(number) if kind in (model.BindMount, model.NewMount) else None
+    why = HINTS.get(number) if kind in (steps.BindMount, steps.NewMount) else None
     why = why or words(number)
     match step:
-        case model.BindMount():
+        case steps.BindMount():
             return _bind(step, number, detail, why)
-        case model.NewMount():
+        case steps.NewMount():
             what = f'mounts[{index}] "{step.target}": cannot mount {step.fstype}'
             if detail in (step.target, step.fstype):
                 return f"{what}: {why}; correct mounts[{index}]"
             label = f"linux.mountLabel or mounts[{index}]" if detail.startswith("context=") else f"mounts[{index}]"
             return f"{what}: {detail}: {why}; correct {label}"
-        case model.Rootfs():
+        case steps.Rootfs():
             return f'root.path "{step.path}": cannot use it as the root file system: {why}; correct root.path'
-        case model.Device():
+        case steps.Device():
             return f'device "{step.path}": cannot make it: {why}; correct linux.devices, or what the image has there'
-        case model.Hook():
+        case steps.Hook():
             return _hook(step, index, number, detail)
-        case model.WorkingDirectory() if number == errno.EXDEV:
+        case steps.WorkingDirectory() if number == errno.EXDEV:
             return f'process.cwd "{step.path}": it is outside the container\'s root file system; choose another'
-        case model.WorkingDirectory():
+        case steps.WorkingDirectory():
             return (
                 f'process.cwd "{step.path}": cannot change to it: {why}; create it in the image or correct process.cwd'
             )
-        case model.Sysctl():
+        case steps.Sysctl():
             return f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; correct or remove it'
-        case model.Scheduler():
+        case steps.Scheduler():
             return f"process.scheduler: the kernel refuses it: {why}; correct its numbers, or give stele CAP_SYS_NICE"
-        case model.IoPriority():
+        case steps.IoPriority():
             return (
                 f"process.ioPriority: the kernel refuses it: {why}; choose another class, or give stele CAP_SYS_ADMIN"
             )
-        case model.Affinity():
+        case steps.Affinity():
             return f"process.execCPUAffinity: the kernel refuses it: {why}; name CPUs that this host and linux.resources.cpu.cpus have"
-        case model.MemoryPolicy():
+        case steps.MemoryPolicy():
             return f"linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host has, and flags that fit the mode"
-        case model.OomScore():
+        case steps.OomScore():
             return f"process.oomScoreAdj: cannot set it to {step.score - 1000}: {why}; choose a value not below stele's own, or give stele CAP_SYS_RESOURCE"
-        case model.TimeOffsets():
+        case steps.TimeOffsets():
             return f"linux.timeOffsets: the kernel refuses them: {why}; a clock cannot be set to before 0, nor nanosecs to a second or more"
-        case model.Personality():
+        case steps.Personality():
             return f"linux.personality: the kernel refuses it: {why}; remove it"
-        case model.Hostname():
+        case steps.Hostname():
             return f'hostname "{step.name}": {why}; it can have at most 64 bytes'
-        case model.Domainname():
+        case steps.Domainname():
             return f'domainname "{step.name}": {why}; it can have at most 64 bytes'
-        case model.RootAttributes() | model.Propagation():
+        case steps.RootAttributes() | steps.Propagation():
             return f"linux.rootfsPropagation: {detail + ': ' if detail else ''}{why}"
-        case model.JoinNamespace():
+        case steps.JoinNamespace():
             return f"linux.namespaces[{index}].path: cannot join the namespace: {why}; check that its owner still runs"
-        case model.MaskPath():
+        case steps.MaskPath():
             return f'linux.maskedPaths[{index}] "{step.path}": cannot mask it: {detail}: {why}'
-        case model.ReadonlyPath():
+        case steps.ReadonlyPath():
             return f'linux.readonlyPaths[{index}] "{step.path}": cannot make it read-only: {why}'
-        case model.Console():
+        case steps.Console():
             return f"process.terminal: cannot open a terminal ({detail}): {why}; mounts needs a devpts on /dev/pts"
-        case model.Label():
+        case steps.Label():
             field = "apparmorProfile" if "apparmor" in step.file else "selinuxLabel"
             label = step.label.removeprefix("exec ")  # AppArmor: apply at the next exec
             return f'process.{field} "{label}": cannot apply it: {why}; load it on the host or correct it'
-        case model.Seccomp():
+        case steps.Seccomp():
             return f"linux.seccomp: cannot load the filter: {why}"
-        case model.Fork() if number == errno.EAGAIN:
+        case steps.Fork() if number == errno.EAGAIN:
             return f"cannot start another process: {FULL}"
-        case model.Credentials():
+        case steps.Credentials():
             return f"process.user {step.uid}:{step.gid}: cannot switch to it ({detail}): {why}; with a user namespace, map these ids"
-        case model.LayeredRoot() if number == errno.ESTALE and detail == step.directory:
+        case steps.LayeredRoot() if number == errno.ESTALE and detail == step.directory:
             return f'--upper "{detail}": it was replaced by another directory meanwhile; do not rename it while a container is created'
-        case model.LayeredRoot():
+        case steps.LayeredRoot():
             return f"image root: cannot mount it ({detail}): {why}; `stele image verify` checks its layers"
-        case model.Directory():
+        case steps.Directory():
             return f'process.cwd "{step.path}": cannot make it: {why}; choose another with --workdir'
-        case model.EnterRoot() if number == errno.ESTALE:
+        case steps.EnterRoot() if number == errno.ESTALE:
             return (
                 f"{detail}: another mount or directory has replaced the one from mounts; hooks may mount only below {detail}, "
                 "and nobody else may write to the root file system while a container is created"
             )
-        case model.EnterRoot() if step.how == model.MOVE and number == errno.EBUSY:
+        case steps.EnterRoot() if step.how == steps.MOVE and number == errno.EBUSY:
             return (
                 f'--no-pivot: cannot hide the host\'s procfs or sysfs on "{detail}" from the container: another mount '
                 "covers its path; unmount one of the two, or omit --no-pivot"
             )
-        case model.PrivateLayer():
+        case steps.PrivateLayer():
             return f"root: cannot put a private layer over the read-only root ({detail}): {why}; add the missing mount points to the image"
     name = kind.__name__ if kind else "start"
     return f"{name}: {detail + ': ' if detail else ''}{why}"
 
 
-def _bind(step: model.BindMount, number: int, detail: str, why: str) -> str:
+def _bind(step: steps.BindMount, number: int, detail: str, why: str) -> str:
     what = f'mounts[{step.index}].destination "{step.target}": cannot bind "{step.source}" there'
     if detail == step.source:
         return f"{what}: {why}; create it, or correct mounts[{step.index}].source"
@@ -181,7 +181,7 @@ def _bind(step: model.BindMount, number: int, detail: str, why: str) -> str:
     return f"{what}: {why}; correct mounts[{step.index}].destination"
 
 
-def _hook(step: model.Hook, index: int, number: int, detail: str) -> str:
+def _hook(step: steps.Hook, index: int, number: int, detail: str) -> str:
     what, said = f"hook {step.path} (index {index})", detail.strip()
     if number == errno.ETIME:
         ended = f"{what} did not end within its timeout of {step.timeout} s and was killed"

@@ -14,7 +14,7 @@ from runtime.container.state import Store, is_alive
 from runtime.errors import HostError, SteleError
 from runtime.host.files import write_all
 from runtime.host.interrupt import waiting
-from runtime.plan.model import UPPER_DIRECTORY
+from runtime.plan.steps import UPPER_DIRECTORY
 
 BUNDLE, FILES, ROOTFS = "bundle", "files", "rootfs"
 

@@ -8,12 +8,12 @@ import resource
 
 from runtime.errors import HostError
 from runtime.oci.constants import RLIMITS
-from runtime.plan import model
+from runtime.plan import steps
 
 INFINITY = (1 << 64) - 1
 
 
-def set_limits(pid: int, limits: tuple[model.Rlimit, ...]) -> None:
+def set_limits(pid: int, limits: tuple[steps.Rlimit, ...]) -> None:
     """Set the limits of a process that lost the right to raise them when it entered a user namespace.
 
     Raises:
@@ -29,7 +29,7 @@ def set_limits(pid: int, limits: tuple[model.Rlimit, ...]) -> None:
             raise refused(limit, getattr(e, "errno", None) or errno.EPERM) from None
 
 
-def refused(limit: model.Rlimit, number: int) -> HostError:
+def refused(limit: steps.Rlimit, number: int) -> HostError:
     """Return the error for a limit that the kernel refused. number: errno."""
     name = next(name for name, known in RLIMITS.items() if known == limit.resource)
     soft, hard = ("infinity" if v == INFINITY else v for v in (limit.soft, limit.hard))

@@ -20,7 +20,7 @@ from runtime.host.facts import probe
 from runtime.host.launch import Child
 from runtime.host.processes import executed
 from runtime.oci import OCI_VERSION
-from runtime.plan import model, wire
+from runtime.plan import model, steps
 from runtime.plan.hooks import host_hooks
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _talk(record: Record, talk: socket.socket) -> None:
     while (report := child.receive()) is not None:
         if report.error:
             raise failure.explain(report, _plan(record))
-        if wire.KINDS[report.step] is model.Seccomp:
+        if steps.KINDS[report.step] is steps.Seccomp:
             send_listener(record.config, report.fd, record, "created")
         elif report.fd >= 0:  # `create` handles terminals
             os.close(report.fd)

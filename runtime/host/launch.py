@@ -20,12 +20,12 @@ from runtime.host.files import write_all
 from runtime.host.interrupt import check, waiting
 from runtime.host.processes import INIT, signal_name
 from runtime.host.shim import ffi, lib
-from runtime.plan import model, wire
+from runtime.plan import steps, wire
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 MFD_EXEC = 0x10
 MFD_NOEXEC_SEAL = 0x08
-WITH_FD = (model.Console, model.Seccomp)
+WITH_FD = (steps.Console, steps.Seccomp)
 """The steps whose report carries an fd."""
 
 
@@ -103,7 +103,7 @@ class Child:
             return None
         if len(data) == wire.REPORT.size:
             step, index, error, detail = wire.REPORT.unpack(data)
-            told = wire.KINDS.get(step)
+            told = steps.KINDS.get(step)
             gives = not error and told in WITH_FD and told not in self.given
             if len(fds) == gives and (error or gives or (told and told not in WITH_FD)):
                 if gives:

@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.errors import ConfigError
 from runtime.oci.constants import NAMESPACES, PROPAGATION
-from runtime.plan import device_rules, model, namespaces
+from runtime.plan import device_rules, model, namespaces, steps
 from runtime.plan.devices import plan_devices
 from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
 from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, plan_mounts
@@ -68,7 +68,7 @@ def compile_create(
         attach=request.attach,
         drop_groups=can_set_groups,
         time_offsets=linux.get("timeOffsets") or {},
-        first_slot=model.LISTENER_SLOT + 1,
+        first_slot=steps.LISTENER_SLOT + 1,
     )
     planned = plan_process(
         process,
@@ -84,18 +84,18 @@ def compile_create(
     net_devices = _net_devices(linux, spaces)
     root = _root(config, linux, request, facts, spaces, fds, labels=planned.labels)
     resctrl = plan_resctrl(linux.get("intelRdt") or {}, request.container_id)
-    steps = (
+    ordered = (
         *_grouped(resctrl),
         *planned.first,
         *entry.steps,
         *plan_key_label(process, new_keyring=not request.no_new_keyring),
-        model.Session(not request.no_new_keyring),
-        *((model.LoopbackUp(),) if "network" in spaces.new else ()),
-        *((model.Sync(model.SYNC_NET_DEVICES),) if net_devices or request.veth else ()),
+        steps.Session(not request.no_new_keyring),
+        *((steps.LoopbackUp(),) if "network" in spaces.new else ()),
+        *((steps.Sync(steps.SYNC_NET_DEVICES),) if net_devices or request.veth else ()),
         *_names(config, spaces),
         *root,
         *planned.early,
-        model.Ready(True),
+        steps.Ready(True),
         *planned.late,
         # These run programs of the image, so they are confined like its process.
         *(container_hooks(config, "startContainer", request.state) if process else ()),
@@ -106,7 +106,7 @@ def compile_create(
     # An ordinary user may not attach a program to a cgroup.
     rules = () if request.rootless else device_rules.explain(resources.get("devices") or ())
     return model.Plan(
-        steps=steps,
+        steps=ordered,
         clone_flags=entry.clone_flags,
         fds=tuple(fds),
         id_maps=maps,
@@ -175,30 +175,30 @@ def compile_exec(
     )
     kinds = {kind for kind in NAMESPACES if spaces.has(kind)}
     on_host = "user" in kinds and not rootless
-    limits = tuple(step for step in planned.late if on_host and isinstance(step, model.Rlimit))
+    limits = tuple(step for step in planned.late if on_host and isinstance(step, steps.Rlimit))
     resctrl = plan_resctrl(linux.get("intelRdt") or {}, container_id)
-    steps: tuple[model.Step, ...] = (
+    ordered: tuple[steps.Step, ...] = (
         *_grouped(resctrl),
         # A fork passes on what these set, and from the join on we are in the container.
         *planned.first,
         *plan_key_label(process, new_keyring=new_keyring),
         *planned.labels,
         *_initial_affinity(process),
-        *((model.Rootfs(1, False, "/"),) if "mount" not in kinds else ()),
-        model.JoinNamespace(0, namespaces.clone_flags(kinds)),
-        *((model.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
-        *((model.EnterRoot(model.CHROOT),) if "mount" not in kinds else ()),
-        model.Fork(),
-        *((model.Sync(model.SYNC_MAPPED),) if limits else ()),
-        model.Session(new_keyring),
+        *((steps.Rootfs(1, False, "/"),) if "mount" not in kinds else ()),
+        steps.JoinNamespace(0, namespaces.clone_flags(kinds)),
+        *((steps.BecomeRoot(can_set_groups),) if "user" in kinds else ()),
+        *((steps.EnterRoot(steps.CHROOT),) if "mount" not in kinds else ()),
+        steps.Fork(),
+        *((steps.Sync(steps.SYNC_MAPPED),) if limits else ()),
+        steps.Session(new_keyring),
         *(_console(process, mount=False) if process.get("terminal") else ()),
         *planned.early,
-        model.Ready(False),
+        steps.Ready(False),
         *(step for step in planned.late if step not in limits),
         *planned.execute,
     )
     return model.Plan(
-        steps=steps,
+        steps=ordered,
         fds=(model.PidFd(),) if "mount" in kinds else (model.PidFd(), model.RootFd()),
         rlimits=limits,
         resctrl=resctrl,
@@ -207,33 +207,33 @@ def compile_exec(
     )
 
 
-def _grouped(resctrl: model.Resctrl | None) -> tuple[model.Step, ...]:
+def _grouped(resctrl: model.Resctrl | None) -> tuple[steps.Step, ...]:
     """Join the resctrl group before anything else, because children inherit it."""
-    return (model.Sync(model.SYNC_RESCTRL),) if resctrl else ()
+    return (steps.Sync(steps.SYNC_RESCTRL),) if resctrl else ()
 
 
-def _initial_affinity(process: Mapping[str, Any]) -> tuple[model.Step, ...]:
+def _initial_affinity(process: Mapping[str, Any]) -> tuple[steps.Step, ...]:
     from runtime.plan.process import cpu_mask
 
     cpus = (process.get("execCPUAffinity") or {}).get("initial")
-    return (model.Affinity(cpu_mask(cpus, "process.execCPUAffinity.initial")),) if cpus else ()
+    return (steps.Affinity(cpu_mask(cpus, "process.execCPUAffinity.initial")),) if cpus else ()
 
 
-def _names(config: Mapping[str, Any], spaces: namespaces.Namespaces) -> tuple[model.Step, ...]:
-    steps: list[model.Step] = []
-    for field, kind in (("hostname", model.Hostname), ("domainname", model.Domainname)):
+def _names(config: Mapping[str, Any], spaces: namespaces.Namespaces) -> tuple[steps.Step, ...]:
+    planned: list[steps.Step] = []
+    for field, kind in (("hostname", steps.Hostname), ("domainname", steps.Domainname)):
         name = config.get(field)
         if name:
             if not spaces.has("uts"):
                 raise ConfigError(field, 'needs a uts namespace; add {"type": "uts"} to linux.namespaces or remove it')
-            steps.append(kind(name))
-    return tuple(steps)
+            planned.append(kind(name))
+    return tuple(planned)
 
 
-def _console(process: Mapping[str, Any], *, mount: bool) -> tuple[model.Step, ...]:
+def _console(process: Mapping[str, Any], *, mount: bool) -> tuple[steps.Step, ...]:
     size = process.get("consoleSize") or {}
     uid = (process.get("user") or {}).get("uid", 0)
-    return (model.Console(mount, size.get("width", 0), size.get("height", 0), uid),)
+    return (steps.Console(mount, size.get("width", 0), size.get("height", 0), uid),)
 
 
 def _root(
@@ -244,29 +244,29 @@ def _root(
     spaces: namespaces.Namespaces,
     fds: list[model.FdSource],
     *,
-    labels: tuple[model.Step, ...],
-) -> tuple[model.Step, ...]:
+    labels: tuple[steps.Step, ...],
+) -> tuple[steps.Step, ...]:
     """The root file system: mounts, devices, masks, and the way in, before which come `labels`. May add to `fds`."""
     root = config["root"]
     path = posixpath.normpath(posixpath.join(request.bundle, root["path"]))
     process = config.get("process") or {}
     hooks = config.get("hooks") or {}
-    sync_hooks = (model.Sync(model.SYNC_HOOKS),) if hooks.get("prestart") or hooks.get("createRuntime") else ()
+    sync_hooks = (steps.Sync(steps.SYNC_HOOKS),) if hooks.get("prestart") or hooks.get("createRuntime") else ()
     sysctls = tuple(
-        model.Sysctl(key if "/" in key else key.replace(".", "/"), value)
+        steps.Sysctl(key if "/" in key else key.replace(".", "/"), value)
         for key, value in (linux.get("sysctl") or {}).items()
     )
     if not spaces.has("mount"):
         _without_mounts(config, linux)
         return (
-            model.Rootfs(model.NO_SLOT, False, path),
+            steps.Rootfs(steps.NO_SLOT, False, path),
             *sync_hooks,
             *sysctls,
             *_create_hooks(config, request),
             *labels,
-            model.EnterRoot(model.CHROOT),
+            steps.EnterRoot(steps.CHROOT),
         )
-    slot = model.NO_SLOT
+    slot = steps.NO_SLOT
     if spaces.has("user") and facts.euid == 0:
         slot = len(fds)
         fds.append(model.TreeFd(path, True, None, False, "root.path"))
@@ -281,11 +281,11 @@ def _root(
     )
     fds.extend(mounts.fds)
     make = _working_directory(process, mounts.targets)
-    base: model.Step = model.Rootfs(slot, True, path)
+    base: steps.Step = steps.Rootfs(slot, True, path)
     if request.image:
         make = tuple(d for d in request.image.make if d not in mounts.targets)
         base = _image_root(request.image, path, facts, fds)
-    own_dev = not any(isinstance(s, model.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
+    own_dev = not any(isinstance(s, steps.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
     devices = (
         plan_devices(
             linux.get("devices") or (),
@@ -296,37 +296,37 @@ def _root(
         else ()
     )
     dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
-    in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, model.Device))
+    in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, steps.Device))
     below = tuple(d for d in make if not any(d.startswith(f"{posixpath.normpath(t)}/") for t in mounts.targets))
     targets = (*mounts.targets, *in_root, *below)
     # Missing mount points are created in the upper layer; without one, in a private layer.
-    private = not request.image or request.image.upper == model.UPPER_NONE
+    private = not request.image or request.image.upper == steps.UPPER_NONE
     label = linux.get("mountLabel")
     mask = ("mode=0755", *((f"context={label}",) if label else ()))
     return (
-        model.Propagation(MS_SLAVE | MS_REC),
+        steps.Propagation(MS_SLAVE | MS_REC),
         base,
-        *((model.PrivateLayer(bool(root.get("readonly")), targets),) if targets and private else ()),
+        *((steps.PrivateLayer(bool(root.get("readonly")), targets),) if targets and private else ()),
         *mounts.steps,
-        *(model.Directory(path) for path in make),
+        *(steps.Directory(path) for path in make),
         *devices,
         *(_console(process, mount=True) if process.get("terminal") else ()),
         *sync_hooks,
         *sysctls,
         *_create_hooks(config, request),
         *mounts.late,
-        *(model.ReadonlyPath(p, i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
-        *(model.MaskPath(p, mask, i) for i, p in enumerate(linux.get("maskedPaths") or ())),
+        *(steps.ReadonlyPath(p, index=i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
+        *(steps.MaskPath(p, mask, index=i) for i, p in enumerate(linux.get("maskedPaths") or ())),
         *labels,
-        model.EnterRoot(model.MOVE if request.no_pivot else model.PIVOT),
-        model.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
+        steps.EnterRoot(steps.MOVE if request.no_pivot else steps.PIVOT),
+        steps.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
     )
 
 
-def _create_hooks(config: Mapping[str, Any], request: Request) -> tuple[model.Step, ...]:
+def _create_hooks(config: Mapping[str, Any], request: Request) -> tuple[steps.Step, ...]:
     """The createContainer hooks, run with the usual umask; init's own is 0."""
     hooks = container_hooks(config, "createContainer", request.state)
-    return (model.Umask(0o022), *hooks, model.Umask(0)) if hooks else ()
+    return (steps.Umask(0o022), *hooks, steps.Umask(0)) if hooks else ()
 
 
 def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
@@ -358,13 +358,13 @@ def _working_directory(process: Mapping[str, Any], mounted: Sequence[str]) -> tu
 LOWERDIR_APPEND = (6, 5)  # Linux: overlayfs takes its layers one by one
 
 
-def _image_root(image: model.ImageRoot, place: str, facts: model.Facts, fds: list[model.FdSource]) -> model.LayeredRoot:
+def _image_root(image: model.ImageRoot, place: str, facts: model.Facts, fds: list[model.FdSource]) -> steps.LayeredRoot:
     """An image's root, with nodev: the container's devices are in /dev, which is a separate mount."""
-    slot = model.NO_SLOT
+    slot = steps.NO_SLOT
     if image.erofs:
         slot = len(fds)
         fds.append(image.erofs)
-    return model.LayeredRoot(
+    return steps.LayeredRoot(
         slot=slot,
         append=facts.kernel >= LOWERDIR_APPEND,
         upper=image.upper,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.errors import ConfigError
-from runtime.plan import model
+from runtime.plan import steps
 
 DEFAULT_DEVICES = (
     ("/dev/null", 1, 3),
@@ -30,7 +30,7 @@ TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IF
 
 def plan_devices(
     devices: Sequence[Mapping[str, Any]], *, bind: bool, taken: Sequence[str] = ()
-) -> tuple[model.Step, ...]:
+) -> tuple[steps.Step, ...]:
     """Plan the default devices and linux.devices; later entries for a path override earlier ones.
 
     Args:
@@ -40,18 +40,18 @@ def plan_devices(
     Raises:
         ConfigError: the type is unknown, or a required device number is missing.
     """
-    nodes: dict[str, model.Device] = {
-        path: model.Device(stat.S_IFCHR | 0o666, major, minor, 0, 0, bind, path)
+    nodes: dict[str, steps.Device] = {
+        path: steps.Device(stat.S_IFCHR | 0o666, major, minor, 0, 0, bind, path)
         for path, major, minor in DEFAULT_DEVICES
     }
     for i, device in enumerate(devices):
         nodes[device["path"]] = _device(device, i, bind=bind)
     for path in taken:
         nodes.pop(posixpath.normpath(path), None)
-    return (*nodes.values(), *(model.Symlink(content, path) for content, path in LINKS))
+    return (*nodes.values(), *(steps.Symlink(content, path) for content, path in LINKS))
 
 
-def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> model.Device:
+def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> steps.Device:
     field = f"linux.devices[{index}]"
     kind, path = device["type"], device["path"]
     if kind not in TYPES:
@@ -63,7 +63,7 @@ def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> model.Devic
     major, minor = device.get("major", 0), device.get("minor", 0)
     if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
         raise ConfigError(field, f"{major}:{minor} is no device number; major is below 4096, minor below 1048576")
-    return model.Device(
+    return steps.Device(
         TYPES[kind] | (device.get("fileMode", 0o666) & 0o7777),
         major,
         minor,
@@ -71,5 +71,5 @@ def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> model.Devic
         device.get("gid", 0),
         bind and kind != "p",
         path,
-        index,
+        index=index,
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runtime.oci.constants import CAPABILITIES, NAMESPACES, RLIMITS
-from runtime.plan import model, wire
+from runtime.plan import model, steps, wire
 from runtime.plan.disassembly import disassemble
 
 ATTRIBUTES = {0x1: "ro", 0x2: "nosuid", 0x4: "nodev", 0x8: "noexec", 0x10: "noatime", 0x20: "strictatime",
@@ -43,86 +43,86 @@ def _id_map(lines: tuple[model.IdMapping, ...]) -> str:
     return ", ".join(f"{m.container_id}->{m.host_id} x{m.size}" for m in lines)
 
 
-def words(step: model.Step) -> str:
+def words(step: steps.Step) -> str:
     """One line that says what a step does."""
     match step:
-        case model.Sync():
-            return f"wait for the host side: {model.SYNC_NAMES.get(step.what, step.what)}"
-        case model.Ready():
+        case steps.Sync():
+            return f"wait for the host side: {steps.SYNC_NAMES.get(step.what, step.what)}"
+        case steps.Ready():
             return "report ready" + ("; wait for start" if step.listen else "")
-        case model.JoinNamespace():
+        case steps.JoinNamespace():
             return f"join namespaces: {_namespaces(step.flags)} (fd {step.slot})"
-        case model.Unshare():
+        case steps.Unshare():
             return f"new namespaces: {_namespaces(step.flags)}"
-        case model.Fork():
+        case steps.Fork():
             return "go on in a child, which has these namespaces"
-        case model.TimeOffsets():
+        case steps.TimeOffsets():
             return f"clock offsets: {'; '.join(step.offsets.splitlines())}"
-        case model.BindMount():
+        case steps.BindMount():
             return f"bind {step.source} on {step.target}" + _options(
                 "recursive" if step.recursive else "",
                 _bits(step.attr_set, ATTRIBUTES),
                 f"whole tree: {_bits(step.rec_set, ATTRIBUTES)}" if step.rec_set else "",
                 _propagation(step.propagation),
-                f"from fd {step.slot}" if step.slot != model.NO_SLOT else "",
+                f"from fd {step.slot}" if step.slot != steps.NO_SLOT else "",
             )
-        case model.NewMount():
+        case steps.NewMount():
             return f"mount {step.fstype} on {step.target}" + _options(
                 _bits(step.attr_set | step.rec_set, ATTRIBUTES),
                 *step.options,
                 "copy up" if step.copy_up else "the mode of what is there" if step.copy_mode else "",
             )
-        case model.Device():
+        case steps.Device():
             kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(step.mode), "p")
             how = "bind the host's device" if step.bind else "device"
             return f"{how} {step.path} {kind} {step.major}:{step.minor} mode {step.mode & 0o7777:04o} owner {step.uid}:{step.gid}"
-        case model.Propagation():
+        case steps.Propagation():
             return f"every mount of the host that we see becomes {_propagation(step.flags)}"
-        case model.FindProgram():
+        case steps.FindProgram():
             return f"look for {step.program} in {step.path}"
-        case model.Symlink():
+        case steps.Symlink():
             return f"link {step.path} -> {step.content}"
-        case model.Rootfs():
+        case steps.Rootfs():
             return f"root file system {step.path}"
-        case model.LayeredRoot():
-            made_of = f"fd {step.slot}" if step.slot != model.NO_SLOT else f"{len(step.layers)} layers"
+        case steps.LayeredRoot():
+            made_of = f"fd {step.slot}" if step.slot != steps.NO_SLOT else f"{len(step.layers)} layers"
             above = {
-                model.UPPER_TMPFS: f"written to a tmpfs{f' of {step.size}' if step.size else ''}",
-                model.UPPER_DIRECTORY: f"written to {step.directory}",
+                steps.UPPER_TMPFS: f"written to a tmpfs{f' of {step.size}' if step.size else ''}",
+                steps.UPPER_DIRECTORY: f"written to {step.directory}",
             }.get(step.upper, "never written")
             lines = [f"image root of {made_of}, {above}{_options(_bits(step.attributes, ATTRIBUTES))}"]
             return "; ".join((*lines, *(f"layer {path}" for path in step.layers)))
-        case model.Directory():
+        case steps.Directory():
             return f"make the directory {step.path} where it is missing"
-        case model.PrivateLayer():
+        case steps.PrivateLayer():
             when = "read-only root" if step.readonly else "root on a read-only file system"
             return f"{when}: mount points that are missing come from a private layer"
-        case model.MaskPath():
+        case steps.MaskPath():
             return f"mask {step.path}"
-        case model.ReadonlyPath():
+        case steps.ReadonlyPath():
             return f"make {step.path} read-only"
-        case model.MountAttributes():
+        case steps.MountAttributes():
             return f"set {_bits(step.attr_set, ATTRIBUTES)} on {step.path}"
-        case model.EnterRoot():
-            return f"enter the root: {model.ENTER_NAMES.get(step.how, step.how)}"
-        case model.RootAttributes():
+        case steps.EnterRoot():
+            return f"enter the root: {steps.ENTER_NAMES.get(step.how, step.how)}"
+        case steps.RootAttributes():
             return "root" + _options("read-only" if step.readonly else "writable", _propagation(step.propagation))
-        case model.Hook():
+        case steps.Hook():
             return f"run hook {' '.join((step.path, *step.words[1 : step.n_args]))}"
-        case model.Rlimit():
+        case steps.Rlimit():
             name = next((n for n, number in RLIMITS.items() if number == step.resource), str(step.resource))
             return f"limit {name} soft {step.soft} hard {step.hard}"
-        case model.OomScore():
+        case steps.OomScore():
             return f"oom_score_adj {step.score - 1000}"
-        case model.Umask():
+        case steps.Umask():
             return f"umask {step.umask:04o}"
-        case model.Streams():
+        case steps.Streams():
             return f"standard streams: pipes, sockets and output files belong to uid {step.uid}"
-        case model.Seccomp():
+        case steps.Seccomp():
             return f"load a seccomp filter of {len(step.program) // 8} instructions" + (
                 " with a listener" if step.notify else ""
             )
-        case model.Credentials():
+        case steps.Credentials():
             gids = [int.from_bytes(step.gids[i : i + 4], "little") for i in range(0, len(step.gids), 4)]
             return (
                 f"become uid {step.uid} gid {step.gid}"
@@ -130,16 +130,16 @@ def words(step: model.Step) -> str:
                 + f"; capabilities: bounding {_capabilities(step.bounding)}; effective {_capabilities(step.effective)}"
                 + (f"; ambient {_capabilities(step.ambient)}" if step.ambient else "")
             )
-        case model.Affinity():
+        case steps.Affinity():
             every = set(step.mask) == {0xFF}
             return "CPU affinity: " + (
                 "every CPU the cgroup allows" if every else f"mask {step.mask[::-1].hex().lstrip('0')}"
             )
-        case model.WorkingDirectory():
+        case steps.WorkingDirectory():
             return f"working directory {step.path}" + (" (as the user, if it is not yet)" if step.last else "")
-        case model.Trace():
+        case steps.Trace():
             return f"from here on, tell {'the' if step.on else 'no'} time of each step"
-        case model.Execute():
+        case steps.Execute():
             return f"execute {json.dumps(list(step.words[: step.n_args]))} with {len(step.words) - step.n_args} environment entries"
     return _generic(step)
 
@@ -149,14 +149,17 @@ def spaced(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
-def _generic(step: model.Step) -> str:
+def _generic(step: steps.Step) -> str:
     name = spaced(type(step).__name__)
     values = [f"{k} {v}" for k, v in _fields(step).items() if k != "index" and v not in ("", False)]
     return name + (": " + ", ".join(values) if values else "")
 
 
-def _fields(step: model.Step) -> dict[str, Any]:
-    return {f.name: getattr(step, f.name) for f in dataclasses.fields(step)}  # type: ignore[arg-type]
+def _fields(step: steps.Step) -> dict[str, Any]:
+    """The step's own fields, then its index."""
+    return {f.name: getattr(step, f.name) for f in dataclasses.fields(step) if f.name != "index"} | {
+        "index": step.index
+    }
 
 
 def _cgroup_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
@@ -212,16 +215,16 @@ def render(plan: model.Plan, encoded: bytes, cgroup: str, *, filters: bool = Fal
         cgroup: where the container's cgroup would be, in words.
         filters: with each instruction of seccomp's programs.
     """
-    steps = wire.decode(encoded)
+    decoded = wire.decode(encoded)
     lines = [
         "The host side:",
         *(f"  {line}" for line in _host_lines(plan, cgroup)),
         f"init, {len(encoded)} bytes of plan:",
     ]
-    width = len(str(len(steps)))
-    for i, step in enumerate(steps, 1):
+    width = len(str(len(decoded)))
+    for i, step in enumerate(decoded, 1):
         lines.append(f"  {i:>{width}}  {words(step)}")
-        if filters and isinstance(step, model.Seccomp):
+        if filters and isinstance(step, steps.Seccomp):
             lines += [f"  {'':>{width}}    {line}" for line in disassemble(step.program)]
     return "\n".join(lines) + "\n"
 

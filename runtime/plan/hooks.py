@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from runtime.plan import model
+from runtime.plan import model, steps
 
 HostKind = Literal["prestart", "createRuntime", "poststart", "poststop"]
 HOST_KINDS: tuple[HostKind, ...] = ("prestart", "createRuntime", "poststart", "poststop")
@@ -36,7 +36,7 @@ def host_hooks(config: Mapping[str, Any], *kinds: HostKind) -> tuple[model.HostH
 
 def container_hooks(
     config: Mapping[str, Any], kind: Literal["createContainer", "startContainer"], state: Mapping[str, Any]
-) -> tuple[model.Hook, ...]:
+) -> tuple[steps.Hook, ...]:
     """The hooks that init runs; their state document has the matching status."""
     status = "creating" if kind == "createContainer" else "created"
     head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
@@ -44,5 +44,5 @@ def container_hooks(
     for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
         args = tuple(hook.get("args") or (hook["path"],))
         words = (*args, *(hook.get("env") or ()))
-        hooks.append(model.Hook(hook.get("timeout") or 0, len(args), hook["path"], head, tail, words, i))
+        hooks.append(steps.Hook(hook.get("timeout") or 0, len(args), hook["path"], head, tail, words, index=i))
     return tuple(hooks)

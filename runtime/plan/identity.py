@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime.errors import ConfigError
 from runtime.oci.constants import CAPABILITIES
-from runtime.plan import model
+from runtime.plan import model, steps
 
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 MAX_ID = 0xFFFF_FFFE
@@ -25,7 +25,7 @@ def capability_mask(names: Sequence[str]) -> int:
 
 def plan_credentials(
     process: Mapping[str, Any], facts: model.Facts, *, in_user: bool, can_set_groups: bool
-) -> tuple[model.Credentials, tuple[str, ...]]:
+) -> tuple[steps.Credentials, tuple[str, ...]]:
     """Plan process.user and process.capabilities. An absent object or set grants nothing.
 
     Args:
@@ -70,7 +70,7 @@ def plan_credentials(
             if missing >> bit & 1
         ),
     )
-    step = model.Credentials(
+    step = steps.Credentials(
         uid=uid,
         gid=gid,
         bounding=masks["bounding"],

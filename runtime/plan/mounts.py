@@ -9,8 +9,9 @@ from typing import Any
 
 from runtime.errors import ConfigError
 from runtime.oci.constants import MOUNT_ATTRS, MOUNT_ATTRS_RECURSIVE, PROPAGATION
-from runtime.plan import model
+from runtime.plan import model, steps
 from runtime.plan.namespaces import Namespaces, mappings
+from runtime.plan.steps import Step
 
 MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
@@ -83,8 +84,8 @@ class MountPlan:
     fds: their slots start at the caller's first_slot. targets: mount points in the root file system itself.
     """
 
-    steps: tuple[model.Step, ...]
-    late: tuple[model.Step, ...]
+    steps: tuple[Step, ...]
+    late: tuple[Step, ...]
     fds: tuple[model.FdSource, ...]
     targets: tuple[str, ...]
 
@@ -107,8 +108,8 @@ def plan_mounts(
     Raises:
         ConfigError: an entry is invalid.
     """
-    steps: list[model.Step] = []
-    late: list[model.Step] = []
+    planned: list[Step] = []
+    late: list[Step] = []
     fds: list[model.FdSource] = []
     targets: list[str] = []
     for i, mount in enumerate(mounts):
@@ -120,16 +121,16 @@ def plan_mounts(
         _check_proc(target, kind, options, i)
         if kind == "cgroup" and not namespaces.has("cgroup"):
             # A new mount would show the same hierarchy, and cost an RCU grace period.
-            steps.append(_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i, extra=options))
+            planned.append(_bind(_CGROUP_BIND, facts.cgroup_mount, target, steps.NO_SLOT, i, extra=options))
         elif options.bind or kind == "bind":
-            steps.append(_plan_bind(mount, options, target, bundle, namespaces, facts, fds, first_slot, i, id_maps))
+            planned.append(_plan_bind(mount, options, target, bundle, namespaces, facts, fds, first_slot, i, id_maps))
         else:
             new = _plan_new(mount, options, "cgroup2" if kind == "cgroup" else kind, target, mount_label, i)
             if kind == "tmpfs" and new.attr_set & MOUNT_ATTR_RDONLY:
-                late.append(model.MountAttributes(MOUNT_ATTR_RDONLY, target, i))
+                late.append(steps.MountAttributes(MOUNT_ATTR_RDONLY, target, index=i))
                 new = replace(new, attr_set=new.attr_set & ~MOUNT_ATTR_RDONLY)
-            steps.append(new)
-    return MountPlan(tuple(steps), tuple(late), tuple(fds), tuple(targets))
+            planned.append(new)
+    return MountPlan(tuple(planned), tuple(late), tuple(fds), tuple(targets))
 
 
 _CGROUP_BIND = Options(bind=True, recursive=True, propagation=MS_SLAVE | MS_REC)
@@ -163,9 +164,9 @@ def _check_proc(target: str, kind: str, options: Options, index: int) -> None:
 
 def _bind(
     o: Options, source: str, target: str, slot: int, index: int, *, extra: Options | None = None
-) -> model.BindMount:
+) -> steps.BindMount:
     e = extra or Options()
-    return model.BindMount(
+    return steps.BindMount(
         slot=slot,
         recursive=o.recursive,
         nofollow=o.nofollow,
@@ -191,7 +192,7 @@ def _plan_bind(
     first_slot: int,
     index: int,
     own_maps: model.IdMaps | None,
-) -> model.BindMount:
+) -> steps.BindMount:
     if not mount.get("source"):
         raise ConfigError(f"mounts[{index}].source", "is missing; a bind mount needs the host path to bind")
     unknown = [option for option in options.data if option not in SUPERBLOCK]
@@ -205,7 +206,7 @@ def _plan_bind(
     # Create it on the host if the container cannot: id maps need the host's rights, a user namespace may not reach
     # the path, and only a copy of the host's own mount propagates back to it.
     on_host = bool(id_maps) or (namespaces.has("user") and facts.euid == 0) or bool(options.propagation & MS_SHARED)
-    slot = model.NO_SLOT
+    slot = steps.NO_SLOT
     if on_host:
         slot = first_slot + len(fds)
         fds.append(
@@ -232,7 +233,7 @@ def _mount_id_maps(
 
 def _plan_new(
     mount: Mapping[str, Any], options: Options, kind: str, target: str, mount_label: str, index: int
-) -> model.NewMount:
+) -> steps.NewMount:
     if kind == "none":
         raise ConfigError(f"mounts[{index}].type", "is missing; name a file system, or add the option bind")
     if mount.get("uidMappings") or mount.get("gidMappings"):
@@ -240,7 +241,7 @@ def _plan_new(
     data = list(options.data)
     if mount_label and kind in ("tmpfs", "devpts", "overlay"):
         data.append(f"context={mount_label}")
-    return model.NewMount(
+    return steps.NewMount(
         attr_set=options.set,
         rec_set=options.rec_set,
         propagation=options.propagation,

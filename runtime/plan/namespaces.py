@@ -13,7 +13,8 @@ from typing import Any
 
 from runtime.errors import ConfigError
 from runtime.oci.constants import NAMESPACES
-from runtime.plan import model
+from runtime.plan import model, steps
+from runtime.plan.steps import Step
 
 CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWUSER = 0x0200_0000, 0x4000_0000, 0x1000_0000
 STAGED_JOINS = ("user", "pid", "time")
@@ -94,7 +95,7 @@ class Entry:
     """How to enter: flags of the first clone3(2), the steps, and the fds that they use (from `first_slot` on)."""
 
     clone_flags: int
-    steps: tuple[model.Step, ...]
+    steps: tuple[Step, ...]
     fds: tuple[model.FdSource, ...]
 
 
@@ -112,12 +113,13 @@ def enter(
     # user first: it grants the right to join the namespaces that it owns.
     order = sorted(range(len(fds)), key=lambda i: (namespaces.joined[i][0] != "user", i))
     joins = tuple(
-        model.JoinNamespace(first_slot + i, NAMESPACES[namespaces.joined[i][0]], namespaces.joined[i][2]) for i in order
+        steps.JoinNamespace(first_slot + i, NAMESPACES[namespaces.joined[i][0]], index=namespaces.joined[i][2])
+        for i in order
     )
     new_user = "user" in namespaces.new
-    mapped = (model.Sync(model.SYNC_MAPPED), model.BecomeRoot(drop_groups)) if new_user else ()
-    attached = (model.Sync(model.SYNC_ATTACHED),) if attach else ()
-    cgroup = (model.Unshare(CLONE_NEWCGROUP),) if "cgroup" in namespaces.new else ()
+    mapped = (steps.Sync(steps.SYNC_MAPPED), steps.BecomeRoot(drop_groups)) if new_user else ()
+    attached = (steps.Sync(steps.SYNC_ATTACHED),) if attach else ()
+    cgroup = (steps.Unshare(CLONE_NEWCGROUP),) if "cgroup" in namespaces.new else ()
     at_clone = namespaces.new - {"cgroup"}
     staged = (
         any(kind in STAGED_JOINS for kind, _, _ in namespaces.joined)
@@ -128,21 +130,21 @@ def enter(
         return Entry(clone_flags(at_clone), (*attached, *mapped, *joins, *cgroup), fds)
     rest = clone_flags(at_clone - {"user"})
     joins_user = namespaces.has("user") and not new_user
-    steps = (
+    entry = (
         *attached,
-        *((model.Sync(model.SYNC_MAPPED),) if joins_user else ()),
+        *((steps.Sync(steps.SYNC_MAPPED),) if joins_user else ()),
         *joins,
-        *((model.Unshare(CLONE_NEWUSER), *mapped) if new_user else ()),
-        *((model.BecomeRoot(drop_groups),) if joins_user else ()),
-        *((model.Unshare(rest),) if rest else ()),
+        *((steps.Unshare(CLONE_NEWUSER), *mapped) if new_user else ()),
+        *((steps.BecomeRoot(drop_groups),) if joins_user else ()),
+        *((steps.Unshare(rest),) if rest else ()),
         *offsets(namespaces, time_offsets),
-        model.Fork(),
+        steps.Fork(),
         *cgroup,
     )
-    return Entry(0, steps, fds)
+    return Entry(0, entry, fds)
 
 
-def offsets(namespaces: Namespaces, time_offsets: Mapping[str, Any]) -> tuple[model.TimeOffsets, ...]:
+def offsets(namespaces: Namespaces, time_offsets: Mapping[str, Any]) -> tuple[steps.TimeOffsets, ...]:
     """linux.timeOffsets for a new time namespace; a joined one keeps its own."""
     if not time_offsets or "time" not in namespaces.new:
         return ()
@@ -150,4 +152,4 @@ def offsets(namespaces: Namespaces, time_offsets: Mapping[str, Any]) -> tuple[mo
         if clock not in CLOCKS:
             raise ConfigError(f"linux.timeOffsets.{clock}", f"no such clock; use {CLOCKS}")
     lines = [f"{clock} {o.get('secs', 0)} {o.get('nanosecs', 0)}\n" for clock, o in time_offsets.items()]
-    return (model.TimeOffsets("".join(lines)),)
+    return (steps.TimeOffsets("".join(lines)),)

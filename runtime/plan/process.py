@@ -17,7 +17,7 @@ from runtime.oci.constants import (
     SCHEDULER_FLAGS,
 )
 from runtime.oci.numbers import decimal
-from runtime.plan import model
+from runtime.plan import model, steps
 from runtime.plan.identity import plan_credentials
 from runtime.plan.seccomp import SeccompRules, plan_seccomp
 
@@ -36,12 +36,12 @@ class ProcessPlan:
     rlimits, oom_score: for the host side (see `model.Plan`).
     """
 
-    first: tuple[model.Step, ...]
-    labels: tuple[model.Step, ...]
-    early: tuple[model.Step, ...]
-    late: tuple[model.Step, ...]
-    execute: tuple[model.Execute, ...]
-    rlimits: tuple[model.Rlimit, ...]
+    first: tuple[steps.Step, ...]
+    labels: tuple[steps.Step, ...]
+    early: tuple[steps.Step, ...]
+    late: tuple[steps.Step, ...]
+    execute: tuple[steps.Execute, ...]
+    rlimits: tuple[steps.Rlimit, ...]
     oom_score: int | None
     notes: tuple[str, ...]
 
@@ -82,31 +82,31 @@ def plan_process(
     score = process.get("oomScoreAdj")
     no_new_privs = bool(process.get("noNewPrivileges"))
     rules = plan_seccomp(linux.get("seccomp"))
-    filters = (model.Seccomp(rules.flags, rules.notify, compile_seccomp(rules)),) if rules else ()
+    filters = (steps.Seccomp(rules.flags, rules.notify, compile_seccomp(rules)),) if rules else ()
     notes = (*notes, *(rules.notes if rules else ()))
     on_host = in_user and not rootless
     # While we are still dumpable: afterwards root owns the file (proc(5)).
-    first = (model.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()
+    first = (steps.OomScore(score + 1000, rootless),) if score is not None and not on_host else ()
     early = (
-        model.WorkingDirectory(False, cwd),
-        model.FindProgram(home, credentials.uid, args[0], path),
+        steps.WorkingDirectory(False, cwd),
+        steps.FindProgram(home, credentials.uid, args[0], path),
     )
     late = (
         *(() if on_host else limits),
         *_scheduling(process, affinity_field),
         *_memory_policy(linux.get("memoryPolicy")),
         *_personality(linux.get("personality")),
-        model.Umask((process.get("user") or {}).get("umask", 0o022)),
-        model.Streams(credentials.uid),
+        steps.Umask((process.get("user") or {}).get("umask", 0o022)),
+        steps.Streams(credentials.uid),
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that is still there now (seccomp(2)).
         *(filters if not no_new_privs else ()),
-        model.WorkingDirectory(False, cwd),
+        steps.WorkingDirectory(False, cwd),
         credentials,
-        *((model.NoNewPrivs(),) if no_new_privs else ()),
-        model.WorkingDirectory(True, cwd),
+        *((steps.NoNewPrivs(),) if no_new_privs else ()),
+        steps.WorkingDirectory(True, cwd),
         *(filters if no_new_privs else ()),
     )
-    execute = (model.Execute(len(args), keep_fds, path, (*args, *env)),)
+    execute = (steps.Execute(len(args), keep_fds, path, (*args, *env)),)
     return ProcessPlan(
         first,
         _labels(process, facts),
@@ -119,10 +119,10 @@ def plan_process(
     )
 
 
-def plan_key_label(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[model.Step, ...]:
-    """The label of the keyring that model.Session makes: the process may use it. A fork passes it on."""
+def plan_key_label(process: Mapping[str, Any], *, new_keyring: bool) -> tuple[steps.Step, ...]:
+    """The label of the keyring that steps.Session makes: the process may use it. A fork passes it on."""
     label = process.get("selinuxLabel")
-    return (model.Label("keycreate", label),) if label and new_keyring else ()
+    return (steps.Label("keycreate", label),) if label and new_keyring else ()
 
 
 def _environment(env: Sequence[str]) -> tuple[str, ...]:
@@ -137,20 +137,20 @@ def _environment(env: Sequence[str]) -> tuple[str, ...]:
     return tuple(last.values())
 
 
-def _rlimits(rlimits: Sequence[Mapping[str, Any]]) -> tuple[model.Rlimit, ...]:
-    steps: dict[int, model.Rlimit] = {}
+def _rlimits(rlimits: Sequence[Mapping[str, Any]]) -> tuple[steps.Rlimit, ...]:
+    limits: dict[int, steps.Rlimit] = {}
     for i, limit in enumerate(rlimits):
         field = f"process.rlimits[{i}]"
         if limit["type"] not in RLIMITS:
             raise ConfigError(f"{field}.type", f"{limit['type']!r} is no limit; names look like RLIMIT_NOFILE")
         number = RLIMITS[limit["type"]]
-        if number in steps:
+        if number in limits:
             raise ConfigError(f"{field}.type", f"{limit['type']} is there twice; remove one")
         soft, hard = limit["soft"], limit["hard"]
         if soft > hard:
             raise ConfigError(field, f"soft {soft} is above hard {hard}; lower soft")
-        steps[number] = model.Rlimit(number, min(soft, RLIM_MAX), min(hard, RLIM_MAX), i)
-    return tuple(steps.values())
+        limits[number] = steps.Rlimit(number, min(soft, RLIM_MAX), min(hard, RLIM_MAX), index=i)
+    return tuple(limits.values())
 
 
 def cpu_mask(cpus: str, field: str) -> bytes:
@@ -166,12 +166,12 @@ def cpu_mask(cpus: str, field: str) -> bytes:
     return mask.to_bytes((mask.bit_length() + 63) // 64 * 8 or 8, "little")
 
 
-def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.Step, ...]:
-    steps: list[model.Step] = []
+def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[steps.Step, ...]:
+    planned: list[steps.Step] = []
     affinity = (process.get("execCPUAffinity") or {}).get(affinity_field)
     # By default, all CPUs that the cgroup allows, instead of the caller's affinity.
-    steps.append(
-        model.Affinity(cpu_mask(affinity, f"process.execCPUAffinity.{affinity_field}") if affinity else ALL_CPUS)
+    planned.append(
+        steps.Affinity(cpu_mask(affinity, f"process.execCPUAffinity.{affinity_field}") if affinity else ALL_CPUS)
     )
     scheduler = process.get("scheduler")
     if scheduler:
@@ -187,8 +187,8 @@ def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.
         nice = scheduler.get("nice", 0)
         if not -20 <= nice <= 19:
             raise ConfigError("process.scheduler.nice", f"{nice} is out of range; use -20 to 19")
-        steps.append(
-            model.Scheduler(
+        planned.append(
+            steps.Scheduler(
                 POLICIES[scheduler["policy"]],
                 nice + 20,
                 scheduler.get("priority", 0),
@@ -207,11 +207,11 @@ def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[model.
         level = io_priority.get("priority", 0)
         if not 0 <= level <= 7:
             raise ConfigError("process.ioPriority.priority", f"{level} is out of range; use 0 to 7")
-        steps.append(model.IoPriority(IO_CLASSES[io_priority["class"]] << 13 | level))
-    return tuple(steps)
+        planned.append(steps.IoPriority(IO_CLASSES[io_priority["class"]] << 13 | level))
+    return tuple(planned)
 
 
-def _memory_policy(policy: Mapping[str, Any] | None) -> tuple[model.Step, ...]:
+def _memory_policy(policy: Mapping[str, Any] | None) -> tuple[steps.Step, ...]:
     if not policy:
         return ()
     if policy["mode"] not in MEMORY_MODES:
@@ -226,33 +226,33 @@ def _memory_policy(policy: Mapping[str, Any] | None) -> tuple[model.Step, ...]:
             )
         mode |= MEMORY_FLAGS[name]
     nodes = policy.get("nodes") or ""
-    return (model.MemoryPolicy(mode, cpu_mask(nodes, "linux.memoryPolicy.nodes") if nodes else b""),)
+    return (steps.MemoryPolicy(mode, cpu_mask(nodes, "linux.memoryPolicy.nodes") if nodes else b""),)
 
 
-def _personality(personality: Mapping[str, Any] | None) -> tuple[model.Step, ...]:
+def _personality(personality: Mapping[str, Any] | None) -> tuple[steps.Step, ...]:
     if not personality:
         return ()
     if personality["domain"] not in PERSONALITIES:
         raise ConfigError("linux.personality.domain", f"{personality['domain']!r} is not known; use LINUX or LINUX32")
     if personality.get("flags"):
         raise ConfigError("linux.personality.flags", "no flag is defined by the specification; remove them")
-    return (model.Personality(PERSONALITIES[personality["domain"]]),)
+    return (steps.Personality(PERSONALITIES[personality["domain"]]),)
 
 
-def _labels(process: Mapping[str, Any], facts: model.Facts) -> tuple[model.Step, ...]:
+def _labels(process: Mapping[str, Any], facts: model.Facts) -> tuple[steps.Step, ...]:
     """What execve(2) will turn us into; a fork passes it on."""
-    steps: list[model.Step] = []
+    planned: list[steps.Step] = []
     profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
     if profile:
         if not facts.apparmor:
             raise ConfigError(
                 "process.apparmorProfile", f"{profile!r} cannot be applied: AppArmor is off on this host; remove it"
             )
-        steps.append(model.Label("apparmor/exec", f"exec {profile}"))
+        planned.append(steps.Label("apparmor/exec", f"exec {profile}"))
     if label:
         if not facts.selinux:
             raise ConfigError(
                 "process.selinuxLabel", f"{label!r} cannot be applied: SELinux is off on this host; remove it"
             )
-        steps.append(model.Label("exec", label))
-    return tuple(steps)
+        planned.append(steps.Label("exec", label))
+    return tuple(planned)

@@ -1,6 +1,6 @@
 """Encode plans as bytes for init, and decode them for `stele plan`.
 
-Layout, little-endian, everything aligned to 8 bytes (cshim/plan.h is the other end):
+Layout, little-endian, everything aligned to 8 bytes (cshim/init/decode.c is the other end):
 
     header  u32 magic "STEL", u32 ABI, u32 total length, u32 number of steps
     step    u16 kind, u16 number of integers, u32 number of strings, u32 index, u32 length of the step
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import SteleError
-from runtime.plan import model
+from runtime.plan import steps
 
 MAGIC = 0x4C455453
 ABI = 1
@@ -30,60 +30,7 @@ report's index is the step's position in the plan, from 0."""
 MAX_PLAN = 8 << 20
 """Bytes; init refuses larger plans."""
 
-# The numbers are part of the ABI: cshim/plan.h has the same list, and a test compares the two.
-KINDS: dict[int, type[model.Step]] = dict(
-    enumerate(
-        (
-            model.Sync,
-            model.Ready,
-            model.JoinNamespace,
-            model.Unshare,
-            model.Fork,
-            model.TimeOffsets,
-            model.BecomeRoot,
-            model.Session,
-            model.LoopbackUp,
-            model.Hostname,
-            model.Domainname,
-            model.Sysctl,
-            model.Propagation,
-            model.Rootfs,
-            model.PrivateLayer,
-            model.BindMount,
-            model.NewMount,
-            model.Device,
-            model.Symlink,
-            model.Console,
-            model.MaskPath,
-            model.ReadonlyPath,
-            model.Hook,
-            model.EnterRoot,
-            model.RootAttributes,
-            model.FindProgram,
-            model.Rlimit,
-            model.OomScore,
-            model.Scheduler,
-            model.IoPriority,
-            model.Affinity,
-            model.MemoryPolicy,
-            model.Personality,
-            model.Umask,
-            model.Label,
-            model.NoNewPrivs,
-            model.Seccomp,
-            model.Credentials,
-            model.WorkingDirectory,
-            model.Execute,
-            model.MountAttributes,
-            model.Trace,
-            model.LayeredRoot,
-            model.Directory,
-            model.Streams,
-        ),
-        start=1,
-    )
-)
-NUMBERS = {kind: number for number, kind in KINDS.items()}
+NUMBERS = {kind: number for number, kind in steps.KINDS.items()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,11 +42,11 @@ class Shape:
     rest: str | None
 
 
-def _shape(kind: type[model.Step]) -> Shape:
+def _shape(kind: type[steps.Step]) -> Shape:
     integers: list[tuple[str, bool]] = []
     strings: list[tuple[str, bool]] = []
     rest = None
-    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for f in dataclasses.fields(kind):
         if f.name == "index":
             continue
         if f.type in ("int", "bool"):
@@ -125,14 +72,14 @@ def _text(value: str) -> bytes:
     return data
 
 
-def encode(steps: Sequence[model.Step]) -> bytes:
+def encode(planned: Sequence[steps.Step]) -> bytes:
     """Encode the steps of a plan.
 
     Raises:
         SteleError: a string contains a NUL, or the plan is larger than MAX_PLAN.
     """
     parts = [b""]
-    for step in steps:
+    for step in planned:
         kind = type(step)
         shape = SHAPES[kind]
         body = b"".join(
@@ -149,11 +96,11 @@ def encode(steps: Sequence[model.Step]) -> bytes:
     total = HEADER.size + sum(map(len, parts))
     if total > MAX_PLAN:
         raise SteleError(f"the plan is {total} bytes, more than {MAX_PLAN}; shorten args, env or mounts")
-    parts[0] = HEADER.pack(MAGIC, ABI, total, len(steps))
+    parts[0] = HEADER.pack(MAGIC, ABI, total, len(planned))
     return b"".join(parts)
 
 
-def decode(data: bytes) -> tuple[model.Step, ...]:
+def decode(data: bytes) -> tuple[steps.Step, ...]:
     """Decode the result of `encode`.
 
     Raises:
@@ -162,19 +109,19 @@ def decode(data: bytes) -> tuple[model.Step, ...]:
     magic, abi, total, count = HEADER.unpack_from(data)
     if (magic, abi, total) != (MAGIC, ABI, len(data)):
         raise ValueError("not a plan of this version")
-    steps = []
+    decoded = []
     offset = HEADER.size
     for _ in range(count):
         step, offset = _decode_step(data, offset)
-        steps.append(step)
+        decoded.append(step)
     if offset != total:
         raise ValueError("bytes behind the last step")
-    return tuple(steps)
+    return tuple(decoded)
 
 
-def _decode_step(data: bytes, offset: int) -> tuple[model.Step, int]:
+def _decode_step(data: bytes, offset: int) -> tuple[steps.Step, int]:
     number, n_integers, n_strings, index, length = STEP.unpack_from(data, offset)
-    kind = KINDS[number]
+    kind = steps.KINDS[number]
     shape = SHAPES[kind]
     end = offset + length
     at = offset + STEP.size

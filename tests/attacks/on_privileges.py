@@ -165,7 +165,7 @@ def caller_groups(arena: Arena) -> Outcome:
     "the cgroup mount is writable though asked for read-only, without a cgroup namespace",
     Patch(
         "runtime/plan/mounts.py",
-        "_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i, extra=options)",
+        "_bind(_CGROUP_BIND, facts.cgroup_mount, target, steps.NO_SLOT, i, extra=options)",
         "_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i)",
     ),
 )

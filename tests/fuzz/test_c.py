@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.plan import model, wire
+from runtime.plan import steps, wire
 from tests.fuzz import LONG, SECONDS
 from tests.harness.runtime import REPO
 
@@ -64,17 +64,17 @@ def build(target: str, folder: Path, fault: tuple[str, str, str] | None = None) 
 def seeds(folder: Path) -> Path:
     """Inputs to start from: plans, a passwd, an ELF head, a script."""
     folder.mkdir(parents=True, exist_ok=True)
-    steps: tuple[model.Step, ...] = (
-        model.Sync(1),
-        model.Hostname("name"),
-        model.PrivateLayer(True, ("/a", "/proc")),
-        model.NewMount(1, 2, 3, False, True, True, "tmpfs", "source", "/t", "label", ("size=1", "mode=7")),
-        model.Seccomp(0, False, b"\6\0\0\0\0\0\377\177"),
-        model.Execute(1, 0, "/bin", ("sh", "A=b")),
+    planned: tuple[steps.Step, ...] = (
+        steps.Sync(1),
+        steps.Hostname("name"),
+        steps.PrivateLayer(True, ("/a", "/proc")),
+        steps.NewMount(1, 2, 3, False, True, True, "tmpfs", "source", "/t", "label", ("size=1", "mode=7")),
+        steps.Seccomp(0, False, b"\6\0\0\0\0\0\377\177"),
+        steps.Execute(1, 0, "/bin", ("sh", "A=b")),
     )
-    for i, step in enumerate(steps):
+    for i, step in enumerate(planned):
         (folder / f"plan{i}").write_bytes(wire.encode((step,)))
-    (folder / "plan").write_bytes(wire.encode(steps))
+    (folder / "plan").write_bytes(wire.encode(planned))
     (folder / "passwd").write_bytes(b"\1root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     # A home as long as PATH_MAX: what random growth would take hours to reach.
     (folder / "long").write_bytes(b"\1u:x:1000:1:g:/" + b"h" * 4090 + b":/bin/sh\n")

@@ -13,7 +13,7 @@ from runtime.errors import SteleError
 from runtime.oci.load import check_config, parse_document
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
-from runtime.plan import explain, model, wire
+from runtime.plan import explain, model, steps, wire
 from tests.fuzz import LONG, SECONDS
 from tests.fuzz.mutate import SLOW, search
 
@@ -39,13 +39,13 @@ def plan(text: bytes) -> model.Plan | None:
         return None
     assert wire.decode(encoded) == made.steps
     for step in made.steps:  # the invariants that no document may break
-        if isinstance(step, model.Credentials):
+        if isinstance(step, steps.Credentials):
             assert 0 <= step.uid < 2**32 - 1 and 0 <= step.gid < 2**32 - 1
             assert (
                 step.effective | step.permitted == step.permitted
                 and step.ambient | step.inheritable == step.inheritable
             )
-        if isinstance(step, model.BindMount | model.NewMount):
+        if isinstance(step, steps.BindMount | steps.NewMount):
             assert step.target.startswith("/") and "\0" not in step.target
     assert explain.render(made, encoded, "c")
     return made

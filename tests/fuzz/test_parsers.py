@@ -24,7 +24,7 @@ from runtime.images.run import user as accounts
 from runtime.oci.load import check_config
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
-from runtime.plan import model, mounts
+from runtime.plan import model, mounts, steps
 from tests.fuzz import LONG, SECONDS, going_on
 
 PIECES = [
@@ -163,7 +163,7 @@ def a_sysctl(given: str) -> None:
     request = planning.Request(bundle="/b", container_id="c", state={"id": "c"})
     plan = planning.compile_create(config, request, model.Facts(), lambda rules: b"")
     for step in plan.steps:
-        assert not isinstance(step, model.Sysctl) or not {"", ".", ".."} & set(step.key.split("/")), step
+        assert not isinstance(step, steps.Sysctl) or not {"", ".", ".."} & set(step.key.split("/")), step
 
 
 PARSERS: dict[str, Callable[[str], None]] = {

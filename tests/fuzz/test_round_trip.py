@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.plan import model, wire
+from runtime.plan import steps, wire
 from tests.fuzz import EXAMPLES
 from tests.harness.runtime import REPO
 from tests.unit.test_wire import STEPS
@@ -54,10 +54,10 @@ def by_c(c: ctypes.CDLL, data: bytes) -> list[tuple[int, int, list[int], list[by
     return read
 
 
-def by_python(steps: tuple[model.Step, ...]) -> list[tuple[int, int, list[int], list[bytes]]]:
-    """The same of the steps themselves."""
+def by_python(planned: tuple[steps.Step, ...]) -> list[tuple[int, int, list[int], list[bytes]]]:
+    """The same of the planned themselves."""
     read = []
-    for step in steps:
+    for step in planned:
         shape = wire.SHAPES[type(step)]
         strings: list[object] = [getattr(step, name) for name, _ in shape.strings]
         if shape.rest:
@@ -75,20 +75,20 @@ def by_python(steps: tuple[model.Step, ...]) -> list[tuple[int, int, list[int], 
 
 @given(st.lists(STEPS, max_size=6).map(tuple))
 @settings(max_examples=EXAMPLES)
-def test_c_reads_what_python_wrote(decoder: ctypes.CDLL, steps: tuple[model.Step, ...]) -> None:
-    assert by_c(decoder, wire.encode(steps)) == by_python(steps)
+def test_c_reads_what_python_wrote(decoder: ctypes.CDLL, planned: tuple[steps.Step, ...]) -> None:
+    assert by_c(decoder, wire.encode(planned)) == by_python(planned)
 
 
-def bend(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None:
+def bend(decoder: ctypes.CDLL, planned: tuple[steps.Step, ...], seed: int) -> None:
     """Cut, or with one bit changed: C refuses it, or Python reads the same of it."""
-    encoded = wire.encode(steps)
+    encoded = wire.encode(planned)
     rng = random.Random(seed)
     assert by_c(decoder, encoded[: rng.randrange(len(encoded))]) is None
     bent = bytearray(encoded)
     bent[rng.randrange(len(bent))] ^= 1 << rng.randrange(8)
     read = by_c(decoder, bytes(bent))
     if read is not None:
-        booleans = [[is_bool for _, is_bool in wire.SHAPES[wire.KINDS[kind]].integers] for kind, *_ in read]
+        booleans = [[is_bool for _, is_bool in wire.SHAPES[steps.KINDS[kind]].integers] for kind, *_ in read]
         plain = [
             (k, i, [int(bool(v)) if b else v for v, b in zip(ints, flags, strict=True)], s)
             for (k, i, ints, s), flags in zip(read, booleans, strict=True)
@@ -98,17 +98,17 @@ def bend(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None
 
 @given(st.lists(STEPS, min_size=1, max_size=3).map(tuple), st.integers(0, 1 << 30))
 @settings(max_examples=EXAMPLES)
-def test_a_bent_plan(decoder: ctypes.CDLL, steps: tuple[model.Step, ...], seed: int) -> None:
-    bend(decoder, steps, seed)
+def test_a_bent_plan(decoder: ctypes.CDLL, planned: tuple[steps.Step, ...], seed: int) -> None:
+    bend(decoder, planned, seed)
 
 
 def test_a_bent_decoder_is_seen(decoder: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's, blind to what has changed: the comparison must tell."""
-    steps = (model.Sysctl("net/a", "1"),)
-    monkeypatch.setattr(wire, "decode", lambda data: steps)
+    planned = (steps.Sysctl("net/a", "1"),)
+    monkeypatch.setattr(wire, "decode", lambda data: planned)
     with pytest.raises(AssertionError):
         for seed in range(5000):
-            bend(decoder, steps, seed)
+            bend(decoder, planned, seed)
 
 
 def test_a_bent_encoder_is_seen(decoder: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +116,8 @@ def test_a_bent_encoder_is_seen(decoder: ctypes.CDLL, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         wire, "_string", lambda data: struct.pack("<I", len(data)) + data + b"\0" * (-(4 + len(data)) % 8)
     )
-    steps = (model.Hostname("abcd"), model.Hostname("abc"))
-    assert by_c(decoder, wire.encode(steps)) != by_python(steps)
+    planned = (steps.Hostname("abcd"), steps.Hostname("abc"))
+    assert by_c(decoder, wire.encode(planned)) != by_python(planned)
 
 
 def test_decoder_is_the_one_that_is_shipped() -> None:

@@ -25,7 +25,7 @@ from runtime.container import console, create, exec, notify, start
 from runtime.container.state import START_SOCKET
 from runtime.errors import SteleError
 from runtime.host import launch
-from runtime.plan import wire
+from runtime.plan import steps, wire
 from tests.fuzz import LONG, SECONDS
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
@@ -293,7 +293,7 @@ def takes_two(self: launch.Child) -> launch.Report | None:
     """As if of two fds the second could not be there."""
     data, ancillary, _, _ = self.talk.recvmsg(wire.REPORT.size, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
     fds = [int.from_bytes(content[:4], "little") for _, _, content in ancillary]
-    known = len(data) == wire.REPORT.size and wire.KINDS.get(wire.REPORT.unpack(data)[0])
+    known = len(data) == wire.REPORT.size and steps.KINDS.get(wire.REPORT.unpack(data)[0])
     return launch.Report(*wire.REPORT.unpack(data), *fds) if known else None
 
 

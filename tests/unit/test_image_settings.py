@@ -21,7 +21,7 @@ from runtime.images.run.options import Overrides, Upper, Volume
 from runtime.images.run.seccomp_default import default_profile
 from runtime.images.run.user import Identity, identity
 from runtime.oci.load import check_config
-from runtime.plan import model
+from runtime.plan import model, steps
 from runtime.plan.seccomp import plan_seccomp
 
 
@@ -271,7 +271,7 @@ def test_what_the_command_line_limits_and_opens() -> None:
         cpus=150_000,
         pids=9,
         network="host",
-        upper=Upper(model.UPPER_TMPFS, "1m"),
+        upper=Upper(steps.UPPER_TMPFS, "1m"),
         hostname="h",
         new_privileges=True,
     )
@@ -284,7 +284,7 @@ def test_what_the_command_line_limits_and_opens() -> None:
     )
     assert "network" not in {n["type"] for n in made["linux"]["namespaces"]}
     assert made["root"]["readonly"] is False
-    assert config({}, Overrides(upper=Upper(model.UPPER_TMPFS), readonly=True))["root"]["readonly"] is True
+    assert config({}, Overrides(upper=Upper(steps.UPPER_TMPFS), readonly=True))["root"]["readonly"] is True
     assert made["hostname"] == "h"
     assert made["process"]["noNewPrivileges"] is False
 
@@ -387,9 +387,9 @@ def test_mounts_that_cannot_be_meant(text: str) -> None:
     ("text", "found"),
     [
         ("none", Upper()),
-        ("tmpfs", Upper(model.UPPER_TMPFS)),
-        ("tmpfs:64m", Upper(model.UPPER_TMPFS, "64m")),
-        ("/var/x/", Upper(model.UPPER_DIRECTORY, directory="/var/x")),
+        ("tmpfs", Upper(steps.UPPER_TMPFS)),
+        ("tmpfs:64m", Upper(steps.UPPER_TMPFS, "64m")),
+        ("/var/x/", Upper(steps.UPPER_DIRECTORY, directory="/var/x")),
     ],
 )
 def test_uppers(text: str, found: Upper) -> None:

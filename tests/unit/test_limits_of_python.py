@@ -16,7 +16,8 @@ from runtime.container.hooks import run_hooks
 from runtime.container.limits import set_limits
 from runtime.errors import HostError
 from runtime.host.launch import Child
-from runtime.plan.model import HostHook, Rlimit
+from runtime.plan.model import HostHook
+from runtime.plan.steps import Rlimit
 from tests.harness.runtime import REPO
 
 

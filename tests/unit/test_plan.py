@@ -11,13 +11,13 @@ import pytest
 from runtime.errors import ConfigError
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
-from runtime.plan import explain, model, wire
+from runtime.plan import explain, model, steps, wire
 from runtime.plan.identity import capability_mask
 from runtime.plan.mounts import parse_options
 from runtime.plan.process import cpu_mask
 
 FACTS = model.Facts()
-NO_SLOT = model.NO_SLOT
+NO_SLOT = steps.NO_SLOT
 
 
 FACTS_OF_LSMS = model.Facts(apparmor=True, selinux=True)
@@ -42,7 +42,7 @@ def plan(document: dict[str, Any], facts: model.Facts = FACTS, **request: Any) -
     return planning.compile_create(document, made, facts, lambda rules: b"\6\0\0\0\0\0\377\177")
 
 
-def only(made: model.Plan, kind: type[model.Step]) -> list[Any]:
+def only(made: model.Plan, kind: type[steps.Step]) -> list[Any]:
     return [step for step in made.steps if type(step) is kind]
 
 
@@ -59,7 +59,7 @@ def test_a_container_without_a_process_waits_and_executes_nothing() -> None:
     document = config(hooks=hooks)
     del document["process"]
     steps = plan(document, environment=("A=B",)).steps
-    assert steps[-1] == model.Ready(True)
+    assert steps[-1] == steps.Ready(True)
 
 
 def mount(**fields: Any) -> dict[str, Any]:
@@ -71,75 +71,75 @@ def mount(**fields: Any) -> dict[str, Any]:
     [
         pytest.param(
             mount(source="/s", options=["bind", "ro"]),
-            model.BindMount(NO_SLOT, False, False, 1, 0, 0, 0, 0, "/s", "/d"),
+            steps.BindMount(NO_SLOT, False, False, 1, 0, 0, 0, 0, "/s", "/d"),
             id="ro-bind",
         ),
         pytest.param(
             mount(source="/s", options=["bind", "sync", "dirsync", "mand", "lazytime", "acl", "iversion"]),
-            model.BindMount(NO_SLOT, False, False, 0, 0, 0, 0, 0, "/s", "/d"),
+            steps.BindMount(NO_SLOT, False, False, 0, 0, 0, 0, 0, "/s", "/d"),
             id="a-bind-has-its-sources-superblock",
         ),
         pytest.param(
             mount(source="s", options=["rbind", "rro", "rslave"], type="none"),
-            model.BindMount(NO_SLOT, True, False, 0, 0, 1, 0, 0x84000, "/b/s", "/d"),
+            steps.BindMount(NO_SLOT, True, False, 0, 0, 1, 0, 0x84000, "/b/s", "/d"),
             id="relative-source-recursive-ro",
         ),
         pytest.param(
             mount(source="/s", options=["bind", "ro", "rw", "nosuid", "suid"]),
-            model.BindMount(NO_SLOT, False, False, 0, 3, 0, 0, 0, "/s", "/d"),
+            steps.BindMount(NO_SLOT, False, False, 0, 3, 0, 0, 0, "/s", "/d"),
             id="the-later-option-wins",
         ),
         pytest.param(
             mount(type="bind", source="/s"),
-            model.BindMount(NO_SLOT, False, False, 0, 0, 0, 0, 0, "/s", "/d"),
+            steps.BindMount(NO_SLOT, False, False, 0, 0, 0, 0, 0, "/s", "/d"),
             id="bind-by-its-type",
         ),
         pytest.param(
             mount(source="/s", options=["bind", "src-nofollow", "noatime"]),
-            model.BindMount(NO_SLOT, False, True, 0x10, 0x70, 0, 0, 0, "/s", "/d"),
+            steps.BindMount(NO_SLOT, False, True, 0x10, 0x70, 0, 0, 0, "/s", "/d"),
             id="nofollow-and-atime-clears-the-field",
         ),
         pytest.param(
             mount(type="tmpfs", source="tmpfs", options=["nosuid", "size=1m", "mode=700"]),
-            model.NewMount(2, 0, 0, False, False, False, "tmpfs", "tmpfs", "/d", "", ("size=1m", "mode=700")),
+            steps.NewMount(2, 0, 0, False, False, False, "tmpfs", "tmpfs", "/d", "", ("size=1m", "mode=700")),
             id="tmpfs",
         ),
         pytest.param(
             mount(type="tmpfs", source="tmpfs", options=["sync", "acl", "noacl", "iversion", "noiversion", "lazytime"]),
-            model.NewMount(0, 0, 0, False, False, True, "tmpfs", "tmpfs", "/d", "", ("sync", "lazytime")),
+            steps.NewMount(0, 0, 0, False, False, True, "tmpfs", "tmpfs", "/d", "", ("sync", "lazytime")),
             id="flags-that-nobody-decides-any-more",
         ),
         pytest.param(
             mount(type="tmpfs", options=["tmpcopyup"]),
-            model.NewMount(0, 0, 0, False, True, False, "tmpfs", "tmpfs", "/d", "", ()),
+            steps.NewMount(0, 0, 0, False, True, False, "tmpfs", "tmpfs", "/d", "", ()),
             id="tmpcopyup",
         ),
         pytest.param(
             mount(type="overlay", source="o", options=["lowerdir=/a:/b"]),
-            model.NewMount(0, 0, 0, False, False, False, "overlay", "o", "/d", "", ("lowerdir=/a:/b",)),
+            steps.NewMount(0, 0, 0, False, False, False, "overlay", "o", "/d", "", ("lowerdir=/a:/b",)),
             id="overlay",
         ),
         pytest.param(
             mount(type="sysfs", source="sysfs", options=["ro"]),
-            model.NewMount(1, 0, 0, True, False, False, "sysfs", "sysfs", "/d", "", ()),
+            steps.NewMount(1, 0, 0, True, False, False, "sysfs", "sysfs", "/d", "", ()),
             id="sysfs-is-strict",
         ),
         pytest.param(
             mount(type="cgroup", source="cgroup", options=["ro"]),
-            model.NewMount(1, 0, 0, False, False, False, "cgroup2", "cgroup", "/d", "", ()),
+            steps.NewMount(1, 0, 0, False, False, False, "cgroup2", "cgroup", "/d", "", ()),
             id="cgroup-with-its-namespace",
         ),
     ],
 )
-def test_a_mount_becomes_a_step(entry: dict[str, Any], step: model.Step) -> None:
+def test_a_mount_becomes_a_step(entry: dict[str, Any], step: steps.Step) -> None:
     made = plan(config(mounts=[entry]))
-    assert [s for s in made.steps if isinstance(s, (model.BindMount, model.NewMount))] == [step]
+    assert [s for s in made.steps if isinstance(s, (steps.BindMount, steps.NewMount))] == [step]
 
 
 @pytest.mark.parametrize("written", ["data", "/data", "//data/"])
 def test_a_destination_counts_from_the_root(written: str) -> None:
     made = plan(config(mounts=[{"destination": written, "type": "tmpfs"}]))
-    assert only(made, model.NewMount)[0].target == "/data"
+    assert only(made, steps.NewMount)[0].target == "/data"
 
 
 def test_a_read_only_tmpfs_is_made_read_only_after_its_mount_points() -> None:
@@ -151,20 +151,20 @@ def test_a_read_only_tmpfs_is_made_read_only_after_its_mount_points() -> None:
             ]
         )
     )
-    order = [type(s) for s in made.steps if isinstance(s, (model.NewMount, model.BindMount, model.MountAttributes))]
-    assert order == [model.NewMount, model.BindMount, model.MountAttributes]
-    assert only(made, model.NewMount)[0].attr_set == 0
+    order = [type(s) for s in made.steps if isinstance(s, (steps.NewMount, steps.BindMount, steps.MountAttributes))]
+    assert order == [steps.NewMount, steps.BindMount, steps.MountAttributes]
+    assert only(made, steps.NewMount)[0].attr_set == 0
 
 
 def test_without_a_cgroup_namespace_the_hosts_hierarchy_is_bound() -> None:
     namespaces = [{"type": "mount"}, {"type": "uts"}]
     made = plan(config(mounts=[mount(type="cgroup", options=["ro"])], linux__namespaces=namespaces))
-    (bind,) = only(made, model.BindMount)
+    (bind,) = only(made, steps.BindMount)
     assert (bind.source, bind.recursive, bind.attr_set) == ("/sys/fs/cgroup", True, 1)
 
 
 def test_private_layer_lists_mount_points_of_the_root_only() -> None:
-    (layer,) = only(plan(config()), model.PrivateLayer)
+    (layer,) = only(plan(config()), steps.PrivateLayer)
     assert layer.readonly
     assert layer.targets == ("/proc", "/dev", "/sys")
 
@@ -172,7 +172,7 @@ def test_private_layer_lists_mount_points_of_the_root_only() -> None:
 def test_id_mapped_and_shared_binds_are_made_on_the_host_side() -> None:
     maps = [{"containerID": 0, "hostID": 1000, "size": 10}]
     made = plan(config(mounts=[mount(source="/s", options=["bind", "idmap"], uidMappings=maps, gidMappings=maps)]))
-    (bind,) = only(made, model.BindMount)
+    (bind,) = only(made, steps.BindMount)
     assert bind.slot == 1
     line = model.IdMapping(0, 1000, 10)
     assert made.fds == (
@@ -185,15 +185,15 @@ def test_id_mapped_and_shared_binds_are_made_on_the_host_side() -> None:
     ("namespaces", "flags", "kinds"),
     [
         pytest.param(["pid", "mount", "ipc"], 0x28020000, [], id="all-at-once"),
-        pytest.param(["mount", "cgroup"], 0x20000, [model.Unshare], id="cgroup-from-inside"),
-        pytest.param(["mount", ("network", "/n")], 0x20000, [model.JoinNamespace], id="joins-need-no-stage"),
+        pytest.param(["mount", "cgroup"], 0x20000, [steps.Unshare], id="cgroup-from-inside"),
+        pytest.param(["mount", ("network", "/n")], 0x20000, [steps.JoinNamespace], id="joins-need-no-stage"),
         pytest.param(
             ["mount", ("pid", "/p")],
             0,
-            [model.JoinNamespace, model.Unshare, model.Fork],
+            [steps.JoinNamespace, steps.Unshare, steps.Fork],
             id="a-pid-namespace-needs-a-child",
         ),
-        pytest.param(["mount", "time"], 0, [model.Unshare, model.TimeOffsets, model.Fork], id="time"),
+        pytest.param(["mount", "time"], 0, [steps.Unshare, steps.TimeOffsets, steps.Fork], id="time"),
     ],
 )
 def test_the_way_into_namespaces(namespaces: list[Any], flags: int, kinds: list[type]) -> None:
@@ -203,13 +203,13 @@ def test_the_way_into_namespaces(namespaces: list[Any], flags: int, kinds: list[
         document["linux"]["timeOffsets"] = {"boottime": {"secs": 5}}
     made = plan(document)
     assert made.clone_flags == (flags | 0x4000000 if flags else 0)
-    ways = (model.JoinNamespace, model.Unshare, model.Fork, model.TimeOffsets)
+    ways = (steps.JoinNamespace, steps.Unshare, steps.Fork, steps.TimeOffsets)
     assert [type(s) for s in made.steps if isinstance(s, ways)] == kinds
 
 
 def test_a_namespace_that_is_entered_late_has_exactly_its_own_flag() -> None:
     made = plan(config(linux__namespaces=[{"type": "mount"}, {"type": "cgroup"}, {"type": "uts"}]))
-    assert [step.flags for step in only(made, model.Unshare)] == [0x0200_0000]
+    assert [step.flags for step in only(made, steps.Unshare)] == [0x0200_0000]
 
 
 def test_a_user_namespace_is_mapped_before_anything_else() -> None:
@@ -217,22 +217,22 @@ def test_a_user_namespace_is_mapped_before_anything_else() -> None:
     document = config(linux__uidMappings=maps, linux__gidMappings=maps)
     document["linux"]["namespaces"].append({"type": "user"})
     made = plan(document)
-    assert made.steps[:2] == (model.Sync(model.SYNC_MAPPED), model.BecomeRoot(True))
+    assert made.steps[:2] == (steps.Sync(steps.SYNC_MAPPED), steps.BecomeRoot(True))
     assert made.id_maps == model.IdMaps((model.IdMapping(0, 100000, 65536),), (model.IdMapping(0, 100000, 65536),))
-    assert all(device.bind for device in only(made, model.Device)), "no node can be made in a user namespace"
-    assert made.rlimits and not only(made, model.Rlimit), "limits are raised from the host side"
+    assert all(device.bind for device in only(made, steps.Device)), "no node can be made in a user namespace"
+    assert made.rlimits and not only(made, steps.Rlimit), "limits are raised from the host side"
 
 
 def test_what_is_absent_is_denied() -> None:
     document = config()
     del document["process"]["capabilities"]
-    (credentials,) = only(plan(document), model.Credentials)
+    (credentials,) = only(plan(document), steps.Credentials)
     sets = ("bounding", "permitted", "effective", "inheritable", "ambient")
     assert [getattr(credentials, name) for name in sets] == [0] * 5
 
 
 def test_inheritable_and_ambient_only_if_asked() -> None:
-    (credentials,) = only(plan(config()), model.Credentials)
+    (credentials,) = only(plan(config()), steps.Credentials)
     assert credentials.inheritable == credentials.ambient == 0
     assert credentials.bounding == capability_mask(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"])
 
@@ -247,7 +247,7 @@ def test_ambient_is_limited_by_permitted_and_inheritable(
 ) -> None:
     """The kernel raises no other (capabilities(7), "Ambient")."""
     asked = {"bounding": ["CAP_KILL"], "permitted": permitted, "inheritable": inheritable, "ambient": ["CAP_KILL"]}
-    (credentials,) = only(plan(config(process__capabilities=asked)), model.Credentials)
+    (credentials,) = only(plan(config(process__capabilities=asked)), steps.Credentials)
     assert credentials.ambient == capability_mask(ambient)
 
 
@@ -264,7 +264,7 @@ def test_a_sysctl_with_slashes_keeps_its_dots(key: str, path: str) -> None:
     made = plan(
         config(linux__sysctl={key: "1"}, linux__namespaces=[{"type": "mount"}, {"type": "network"}, {"type": "uts"}])
     )
-    assert only(made, model.Sysctl) == [model.Sysctl(path, "1")]
+    assert only(made, steps.Sysctl) == [steps.Sysctl(path, "1")]
 
 
 @pytest.mark.parametrize(
@@ -282,8 +282,8 @@ def test_devices_are_made_in_a_dev_of_the_containers_own(
     """Nothing is made in a /dev that is bound from the host; without a mount the nodes are in the root itself."""
     mounts = [{"destination": written, **mount_of_dev}] if mount_of_dev else []
     made = plan(config(mounts=mounts, root__readonly=True))
-    assert bool(only(made, model.Device)) == devices
-    layers = only(made, model.PrivateLayer)
+    assert bool(only(made, steps.Device)) == devices
+    layers = only(made, steps.PrivateLayer)
     assert ("/dev/null" in (layers[0].targets if layers else ())) == in_root
 
 
@@ -294,21 +294,21 @@ def test_an_exec_has_its_initial_affinity_before_it_joins() -> None:
         process, config()["linux"], FACTS, lambda rules: b"", container_id="c", rootless=False, keep_fds=0
     )
     kinds = [type(step) for step in made.steps]
-    masks = [step.mask for step in only(made, model.Affinity)]
+    masks = [step.mask for step in only(made, steps.Affinity)]
     assert masks == [cpu_mask("0", "initial"), cpu_mask("1", "final")]
-    assert kinds.index(model.Affinity) < kinds.index(model.JoinNamespace)
+    assert kinds.index(steps.Affinity) < kinds.index(steps.JoinNamespace)
 
 
 def test_a_capability_the_host_lacks_is_left_out_and_told() -> None:
     made = plan(config(), model.Facts(capabilities=0))
-    assert only(made, model.Credentials)[0].bounding == 0
+    assert only(made, steps.Credentials)[0].bounding == 0
     assert "process.capabilities: CAP_KILL is not given: stele does not have it itself" in made.notes
 
 
 def test_a_capability_that_nobody_knows_is_told_and_no_failure() -> None:
     """config.md: a runtime should not fail for one that cannot be granted; newer callers name newer ones."""
     made = plan(config(process__capabilities={"bounding": ["CAP_FLY", "CAP_KILL"], "permitted": ["CAP_FLY"]}))
-    assert only(made, model.Credentials)[0].bounding == capability_mask(["CAP_KILL"])
+    assert only(made, steps.Credentials)[0].bounding == capability_mask(["CAP_KILL"])
     assert made.notes == ("process.capabilities: 'CAP_FLY' is not given: stele knows no such capability",)
 
 
@@ -353,10 +353,10 @@ def test_a_user_namespace_that_is_joined_is_one_too() -> None:
     document["mounts"].append({"destination": "/d", "source": "/s", "options": ["bind"]})
     made = plan(document)
     assert made.id_maps is None
-    assert made.steps[0] == model.Sync(model.SYNC_MAPPED)
+    assert made.steps[0] == steps.Sync(steps.SYNC_MAPPED)
     assert (made.oom_score, made.rlimits != ()) == (-5, True)
-    assert only(made, model.OomScore) == only(made, model.Rlimit) == []
-    assert all(device.bind for device in only(made, model.Device))
+    assert only(made, steps.OomScore) == only(made, steps.Rlimit) == []
+    assert all(device.bind for device in only(made, steps.Device))
     assert {fd.path for fd in made.fds if isinstance(fd, model.TreeFd)} == {"/r", "/s"}
 
 
@@ -384,7 +384,7 @@ def test_root_in_a_user_namespace_needs_no_other_one() -> None:
 
 
 def test_groups_are_left_alone_where_they_cannot_be_set() -> None:
-    (credentials,) = only(plan(config(), model.Facts(setgroups=False)), model.Credentials)
+    (credentials,) = only(plan(config(), model.Facts(setgroups=False)), steps.Credentials)
     assert not credentials.groups
 
 
@@ -409,7 +409,7 @@ def test_an_exec_sets_groups_only_where_it_may(rootless: bool, facts: model.Fact
         rootless=rootless,
         keep_fds=0,
     )
-    (credentials,) = only(made, model.Credentials)
+    (credentials,) = only(made, steps.Credentials)
     assert credentials.groups == groups
 
 
@@ -418,17 +418,17 @@ def test_a_device_has_the_mode_that_is_written_or_0666(mode: dict[str, int], pla
     """config-linux.md "Devices" leaves it open; 0666 is what callers know of runc."""
     device = {"type": "c", "path": "/dev/x", "major": 1, "minor": 3, **mode}
     made = plan(config(linux__devices=[device]))
-    assert [step.mode for step in only(made, model.Device) if step.path == "/dev/x"] == [planned]
+    assert [step.mode for step in only(made, steps.Device) if step.path == "/dev/x"] == [planned]
 
 
 def test_seccomp_comes_last_with_no_new_privs_and_before_credentials_without() -> None:
     profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
     for no_new_privs, order in (
-        (True, [model.Credentials, model.Seccomp]),
-        (False, [model.Seccomp, model.Credentials]),
+        (True, [steps.Credentials, steps.Seccomp]),
+        (False, [steps.Seccomp, steps.Credentials]),
     ):
         made = plan(config(linux__seccomp=profile, process__noNewPrivileges=no_new_privs))
-        assert [type(s) for s in made.steps if isinstance(s, (model.Credentials, model.Seccomp))] == order
+        assert [type(s) for s in made.steps if isinstance(s, (steps.Credentials, steps.Seccomp))] == order
 
 
 def test_hooks_get_the_state_with_room_for_the_pid() -> None:
@@ -436,7 +436,7 @@ def test_hooks_get_the_state_with_room_for_the_pid() -> None:
         "createContainer": [{"path": "/h", "args": ["h", "a"], "env": ["X=1"], "timeout": 3}],
         "startContainer": [{"path": "/i"}],
     }
-    first, second = only(plan(config(hooks=hooks)), model.Hook)
+    first, second = only(plan(config(hooks=hooks)), steps.Hook)
     assert (first.timeout, first.n_args, first.words) == (3, 2, ("h", "a", "X=1"))
     assert json.loads(first.state_head + "42" + first.state_tail) == {"id": "c", "status": "creating", "pid": 42}
     assert json.loads(second.state_head + "1" + second.state_tail)["status"] == "created"
@@ -445,7 +445,7 @@ def test_hooks_get_the_state_with_room_for_the_pid() -> None:
 
 def test_the_last_environment_entry_for_a_name_wins() -> None:
     made = plan(config(process__env=["A=1", "PATH=/x", "A=2"]))
-    (execute,) = only(made, model.Execute)
+    (execute,) = only(made, steps.Execute)
     assert execute.words[execute.n_args :] == ("PATH=/x", "A=2")
     assert execute.path == "/x"
 
@@ -544,9 +544,9 @@ def test_exec_joins_all_namespaces_at_once_through_a_pidfd() -> None:
         document["process"], document["linux"], FACTS, lambda rules: b"", container_id="c", rootless=False, keep_fds=0
     )
     assert made.fds == (model.PidFd(),)
-    (join,) = only(made, model.JoinNamespace)
+    (join,) = only(made, steps.JoinNamespace)
     assert join.flags == 0x6E020000
-    assert [type(s) for s in made.steps][:2] == [model.JoinNamespace, model.Fork]
+    assert [type(s) for s in made.steps][:2] == [steps.JoinNamespace, steps.Fork]
 
 
 def test_exec_without_a_mount_namespace_goes_into_the_root_of_init() -> None:
@@ -557,15 +557,15 @@ def test_exec_without_a_mount_namespace_goes_into_the_root_of_init() -> None:
     )
     assert made.fds == (model.PidFd(), model.RootFd())
     assert made.steps[:4] == (
-        model.Rootfs(1, False, "/"),
-        model.JoinNamespace(0, 0x20000000),
-        model.EnterRoot(model.CHROOT),
-        model.Fork(),
+        steps.Rootfs(1, False, "/"),
+        steps.JoinNamespace(0, 0x20000000),
+        steps.EnterRoot(steps.CHROOT),
+        steps.Fork(),
     )
 
 
 LABELS = {"process__apparmorProfile": "p", "process__selinuxLabel": "l", "process__oomScoreAdj": 1}
-WRITERS = (model.OomScore, model.Label, model.TimeOffsets, model.Sysctl)
+WRITERS = (steps.OomScore, steps.Label, steps.TimeOffsets, steps.Sysctl)
 
 
 @pytest.mark.parametrize("namespaces", [["mount", "pid", "ipc", "uts"], ["pid", "ipc"]], ids=["mount", "chroot"])
@@ -579,12 +579,12 @@ def test_the_hosts_procfs_is_written_before_the_root_is_entered(namespaces: list
         document["linux"] = {key: document["linux"][key] for key in ("namespaces", "sysctl")}
     made = plan(document, FACTS_OF_LSMS)
     kinds = [type(step) for step in made.steps]
-    entered = kinds.index(model.EnterRoot)
+    entered = kinds.index(steps.EnterRoot)
     written = [i for i, kind in enumerate(kinds) if kind in WRITERS]
     assert len(written) == 5
     assert max(written) < entered
-    first, second = (i for i, kind in enumerate(kinds) if kind is model.Hook)
-    program = [i for i, step in enumerate(made.steps) if isinstance(step, model.Label) and step.file != "keycreate"]
+    first, second = (i for i, kind in enumerate(kinds) if kind is steps.Hook)
+    program = [i for i, step in enumerate(made.steps) if isinstance(step, steps.Label) and step.file != "keycreate"]
     assert len(program) == 2
     assert first < min(program) < entered < second
 
@@ -604,7 +604,7 @@ def test_exec_writes_to_the_hosts_procfs_before_it_joins() -> None:
     kinds = [type(step) for step in made.steps]
     written = [i for i, kind in enumerate(kinds) if kind in WRITERS]
     assert len(written) == 4
-    assert max(written) < kinds.index(model.JoinNamespace)
+    assert max(written) < kinds.index(steps.JoinNamespace)
 
 
 LAYERED = model.ImageRoot(("/s/2", "/s/1"), make=("/w",))
@@ -612,54 +612,54 @@ LAYERED = model.ImageRoot(("/s/2", "/s/1"), make=("/w",))
 
 def test_an_images_root_is_a_step_and_mounts_nothing_on_the_host() -> None:
     made = plan(config(), model.Facts(kernel=(6, 6)), image=LAYERED)
-    assert only(made, model.Rootfs) == []
-    [root] = only(made, model.LayeredRoot)
-    assert root == model.LayeredRoot(NO_SLOT, True, model.UPPER_NONE, 4, 0, 0, "/b/rootfs", "", "", ("/s/2", "/s/1"))
-    [private] = only(made, model.PrivateLayer)
+    assert only(made, steps.Rootfs) == []
+    [root] = only(made, steps.LayeredRoot)
+    assert root == steps.LayeredRoot(NO_SLOT, True, steps.UPPER_NONE, 4, 0, 0, "/b/rootfs", "", "", ("/s/2", "/s/1"))
+    [private] = only(made, steps.PrivateLayer)
     assert "/w" in private.targets
     kinds = [type(step) for step in made.steps]
-    assert kinds.index(model.LayeredRoot) < kinds.index(model.PrivateLayer) < kinds.index(model.NewMount)
-    assert kinds.index(model.NewMount) < kinds.index(model.Directory) < kinds.index(model.EnterRoot)
+    assert kinds.index(steps.LayeredRoot) < kinds.index(steps.PrivateLayer) < kinds.index(steps.NewMount)
+    assert kinds.index(steps.NewMount) < kinds.index(steps.Directory) < kinds.index(steps.EnterRoot)
 
 
 @pytest.mark.parametrize(("kernel", "append"), [((5, 15), False), ((6, 4), False), ((6, 5), True), ((7, 0), True)])
 def test_layers_are_told_one_by_one_where_the_kernel_takes_them_so(kernel: tuple[int, int], append: bool) -> None:
-    [root] = only(plan(config(), model.Facts(kernel=kernel), image=LAYERED), model.LayeredRoot)
+    [root] = only(plan(config(), model.Facts(kernel=kernel), image=LAYERED), steps.LayeredRoot)
     assert root.append is append
 
 
 @pytest.mark.parametrize(
-    ("upper", "size", "directory"), [(model.UPPER_TMPFS, "1m", ""), (model.UPPER_DIRECTORY, "", "/up")]
+    ("upper", "size", "directory"), [(steps.UPPER_TMPFS, "1m", ""), (steps.UPPER_DIRECTORY, "", "/up")]
 )
 def test_an_upper_layer_takes_the_mount_points(upper: int, size: str, directory: str) -> None:
     """A private layer over it would hide what was written."""
     made = plan(config(), image=model.ImageRoot(("/s/1",), upper=upper, size=size, directory=directory))
-    assert only(made, model.PrivateLayer) == []
-    [root] = only(made, model.LayeredRoot)
+    assert only(made, steps.PrivateLayer) == []
+    [root] = only(made, steps.LayeredRoot)
     assert (root.upper, root.size, root.directory) == (upper, size, directory)
 
 
 def test_an_erofs_image_is_handed_over_as_a_mount() -> None:
     whole = model.ErofsFd("/s/x.erofs", "sha256:1")
     made = plan(config(), image=model.ImageRoot(("/s/1",), whole))
-    [root] = only(made, model.LayeredRoot)
+    [root] = only(made, steps.LayeredRoot)
     assert made.fds[root.slot] == whole
     assert root.layers == ()
 
 
 def test_a_working_directory_that_is_a_mount_point_is_not_made_twice() -> None:
     entries = [{"destination": "/w", "type": "tmpfs", "source": "tmpfs"}]
-    assert only(plan(config(mounts=entries), image=LAYERED), model.Directory) == []
+    assert only(plan(config(mounts=entries), image=LAYERED), steps.Directory) == []
 
 
 def test_a_veth_pair_is_made_when_the_namespace_is_there() -> None:
     made = plan(config(), veth=(model.Veth("10.0.0.2", "10.0.0.1"),))
-    assert model.Sync(model.SYNC_NET_DEVICES) in made.steps
+    assert steps.Sync(steps.SYNC_NET_DEVICES) in made.steps
     assert made.veth == (model.Veth("10.0.0.2", "10.0.0.1"),)
 
 
 def test_the_words_for_an_images_root() -> None:
-    text = explain.words(model.LayeredRoot(NO_SLOT, True, model.UPPER_TMPFS, 4, 0, 0, "/p", "1m", "", ("/a", "/b")))
+    text = explain.words(steps.LayeredRoot(NO_SLOT, True, steps.UPPER_TMPFS, 4, 0, 0, "/p", "1m", "", ("/a", "/b")))
     assert text == "image root of 2 layers, written to a tmpfs of 1m (nodev); layer /a; layer /b"
-    assert "fd 3, never written" in explain.words(model.LayeredRoot(3, True, 0, 4, 0, 0, "/p", "", "", ()))
-    assert explain.words(model.Directory("/w")) == "make the directory /w where it is missing"
+    assert "fd 3, never written" in explain.words(steps.LayeredRoot(3, True, 0, 4, 0, 0, "/p", "", "", ()))
+    assert explain.words(steps.Directory("/w")) == "make the directory /w where it is missing"

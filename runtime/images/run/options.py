@@ -12,7 +12,8 @@ from typing import Any, Literal
 from runtime.errors import UsageError
 from runtime.oci.constants import CAPABILITIES, MOUNT_ATTRS, PROPAGATION
 from runtime.oci.numbers import ascii_upper
-from runtime.plan.model import UPPER_DIRECTORY, UPPER_NONE, UPPER_TMPFS, Veth
+from runtime.plan.model import Veth
+from runtime.plan.steps import UPPER_DIRECTORY, UPPER_NONE, UPPER_TMPFS
 
 Network = Literal["none", "host", "veth"]
 VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)

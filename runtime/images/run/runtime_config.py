@@ -17,7 +17,7 @@ from runtime.images.run.options import PERIOD, Overrides, Volume
 from runtime.images.run.seccomp_default import default_profile
 from runtime.images.run.user import Identity
 from runtime.oci import OCI_VERSION
-from runtime.plan.model import UPPER_NONE
+from runtime.plan.steps import UPPER_NONE
 
 HOSTNAME_MAX = 64
 ANNOTATION = "org.stele.image."
