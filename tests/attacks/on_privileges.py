@@ -166,7 +166,7 @@ def caller_groups(arena: Arena) -> Outcome:
     Patch(
         "runtime/plan/mounts.py",
         "_bind(_CGROUP_BIND, facts.cgroup_mount, target, steps.NO_SLOT, i, extra=options)",
-        "_bind(_CGROUP_BIND, facts.cgroup_mount, target, model.NO_SLOT, i)",
+        "_bind(_CGROUP_BIND, facts.cgroup_mount, target, steps.NO_SLOT, i)",
     ),
 )
 def writable_cgroups(arena: Arena) -> Outcome:

@@ -58,8 +58,8 @@ def test_a_container_without_a_process_waits_and_executes_nothing() -> None:
     hooks = {"startContainer": [{"path": "/h"}]}
     document = config(hooks=hooks)
     del document["process"]
-    steps = plan(document, environment=("A=B",)).steps
-    assert steps[-1] == steps.Ready(True)
+    planned = plan(document, environment=("A=B",)).steps
+    assert planned[-1] == steps.Ready(True)
 
 
 def mount(**fields: Any) -> dict[str, Any]:
