@@ -16,9 +16,9 @@
 #define SOCK_CLOEXEC_ 02000000
 
 /* Say that it is the stele process's turn and wait for its one byte; its end ends us. */
-static void do_sync(const struct init *in, const struct step *s)
+static void meet(const struct init *in, char what)
 {
-	char what = (char)s->ints[0], answer;
+	char answer;
 	tell(in, &what, 1, -1);
 	long n;
 	while ((n = SYS(__NR_read, in->report_fd, &answer, 1)) == -EINTR)
@@ -153,14 +153,12 @@ static void do_step(struct init *in, const struct step *s)
 	uint32_t n;
 	const char *text;
 	switch ((enum step_kind)s->kind) {
-	case STEP_SYNC: do_sync(in, s); break;
+	case STEP_SYNC: meet(in, (char)s->ints[0]); break;
 	case STEP_READY: do_ready(in, s); break;
 	case STEP_JOIN_NAMESPACE: do_join_namespace(in, s); break;
 	case STEP_UNSHARE: must(in, SYS(__NR_unshare, s->ints[0]), ""); break;
 	case STEP_FORK: do_fork(in); break;
-	case STEP_TIME_OFFSETS:
-		must(in, write_proc("self/timens_offsets", step_string(s, 0, NULL)), step_string(s, 0, NULL));
-		break;
+	case STEP_TIME_OFFSETS: meet(in, 0); break;
 	case STEP_BECOME_ROOT: do_become_root(in, s); break;
 	case STEP_SESSION: do_session(in, s); break;
 	case STEP_LOOPBACK_UP: do_loopback_up(in); break;

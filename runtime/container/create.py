@@ -264,6 +264,9 @@ class Creation:
                 self.undo.callback(os.close, self.master)
             elif kind is steps.Console:
                 send_fd(self.request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
+            elif kind is steps.TimeOffsets:
+                _write_time_offsets(self.child.pid, self.plan)
+                self.child.answer()
             elif kind is steps.Sync:
                 self._host_part(report.detail[0])
                 self.child.answer()
@@ -329,6 +332,14 @@ def _write_id_maps(pid: int, maps: model.IdMaps) -> None:
             "map only ids that the caller may use",
             e.errno or 0,
         ) from e
+
+
+def _write_time_offsets(pid: int, plan: model.Plan) -> None:
+    (offsets,) = (step.offsets for step in plan.steps if isinstance(step, steps.TimeOffsets))
+    try:
+        prepare.write(f"/proc/{pid}/timens_offsets", offsets.encode())
+    except OSError as e:
+        raise failure.time_offsets(e) from e
 
 
 def _set_oom_score(pid: int, score: int) -> None:

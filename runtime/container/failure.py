@@ -54,6 +54,18 @@ def died(child: Child, when: str) -> HostError:
     return HostError(f"init {child.ending()} before {when}; the kernel's log (dmesg) may say why")
 
 
+def time_offsets(e: OSError) -> HostError:
+    """Return the error for linux.timeOffsets that could not be written."""
+    number = e.errno or 0
+    if number in (errno.EACCES, errno.EPERM):
+        advice = (
+            "in a user namespace that is joined by path only root of the host may set them; join a time namespace, too"
+        )
+    else:
+        advice = "a clock cannot be set to before 0, nor nanosecs to a second or more"
+    return HostError(f"linux.timeOffsets: the kernel refuses them: {words(number)}; {advice}", number)
+
+
 def explain(report: Report, plan: model.Plan) -> SteleError:
     """Return the error for a failed step.
 
@@ -122,8 +134,6 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
             return f"linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host has, and flags that fit the mode"
         case steps.OomScore():
             return f"process.oomScoreAdj: cannot set it to {step.score - 1000}: {why}; choose a value not below stele's own, or give stele CAP_SYS_RESOURCE"
-        case steps.TimeOffsets():
-            return f"linux.timeOffsets: the kernel refuses them: {why}; a clock cannot be set to before 0, nor nanosecs to a second or more"
         case steps.Personality():
             return f"linux.personality: the kernel refuses it: {why}; remove it"
         case steps.Hostname():

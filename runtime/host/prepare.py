@@ -100,11 +100,15 @@ def _tree(source: model.TreeFd) -> int:
         tree = shim.open_tree(source.path, recursive=source.recursive)
     except OSError as e:
         raise _refused(source.field, source.path, e, "create it, or correct the source") from e
-    if source.id_maps is None:
+    if source.id_maps is None and not source.id_namespace:
         return tree
     try:
         with contextlib.ExitStack() as cleanup:
-            userns = user_namespace(source.id_maps, cleanup)
+            if source.id_maps is None:
+                userns = os.open(source.id_namespace, os.O_RDONLY | os.O_CLOEXEC)
+                cleanup.callback(os.close, userns)
+            else:
+                userns = user_namespace(source.id_maps, cleanup)
             shim.idmap_tree(tree, userns, recursive=source.recursive_map, what=source.path)
     except OSError as e:
         os.close(tree)
@@ -137,7 +141,8 @@ def _lines(lines: Sequence[model.IdMapping]) -> bytes:
     return "".join(f"{m.container_id} {m.host_id} {m.size}\n" for m in lines).encode()
 
 
-def _write(path: str, content: bytes) -> None:
+def write(path: str, content: bytes) -> None:
+    """Write a file of procfs, all at once."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, content)
@@ -155,13 +160,13 @@ def write_id_maps(pid: int, maps: model.IdMaps) -> None:
         OSError: the kernel or a helper refused the maps.
     """
     if os.geteuid() == 0:
-        _write(f"/proc/{pid}/gid_map", _lines(maps.gids))
-        _write(f"/proc/{pid}/uid_map", _lines(maps.uids))
+        write(f"/proc/{pid}/gid_map", _lines(maps.gids))
+        write(f"/proc/{pid}/uid_map", _lines(maps.uids))
         return
     if _only_self(maps.uids, os.geteuid()) and _only_self(maps.gids, os.getegid()):
-        _write(f"/proc/{pid}/setgroups", b"deny")
-        _write(f"/proc/{pid}/gid_map", _lines(maps.gids))
-        _write(f"/proc/{pid}/uid_map", _lines(maps.uids))
+        write(f"/proc/{pid}/setgroups", b"deny")
+        write(f"/proc/{pid}/gid_map", _lines(maps.gids))
+        write(f"/proc/{pid}/uid_map", _lines(maps.uids))
         return
     _run_helper("/usr/bin/newgidmap", pid, maps.gids)
     _run_helper("/usr/bin/newuidmap", pid, maps.uids)

@@ -65,6 +65,7 @@ def compile_create(
     maps = namespaces.id_maps(linux) if "user" in spaces.new else None
     entry = namespaces.enter(
         spaces,
+        capabilities=facts.capabilities,
         attach=request.attach,
         drop_groups=can_set_groups,
         time_offsets=linux.get("timeOffsets") or {},

@@ -39,6 +39,12 @@ def _propagation(flags: int) -> str:
     return ("r" if flags & 0x4000 else "") + _bits(flags, PROPAGATIONS) if flags else ""
 
 
+def _id_mapped(fd: model.TreeFd) -> str:
+    if fd.id_namespace:
+        return f" id-mapped as the user namespace {fd.id_namespace}"
+    return " id-mapped" if fd.id_maps else ""
+
+
 def _id_map(lines: tuple[model.IdMapping, ...]) -> str:
     return ", ".join(f"{m.container_id}->{m.host_id} x{m.size}" for m in lines)
 
@@ -57,7 +63,7 @@ def words(step: steps.Step) -> str:
         case steps.Fork():
             return "go on in a child, which has these namespaces"
         case steps.TimeOffsets():
-            return f"clock offsets: {'; '.join(step.offsets.splitlines())}"
+            return f"wait for the host side: clock offsets {'; '.join(step.offsets.splitlines())}"
         case steps.BindMount():
             return f"bind {step.source} on {step.target}" + _options(
                 "recursive" if step.recursive else "",
@@ -186,7 +192,7 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
             case model.RootFd():
                 yield f"fd {i}: the root directory of the container's init"
             case model.TreeFd():
-                yield f"fd {i}: the mounts at {fd.path}" + (" id-mapped" if fd.id_maps else "")
+                yield f"fd {i}: the mounts at {fd.path}" + _id_mapped(fd)
             case model.ErofsFd():
                 yield f"fd {i}: the erofs image {fd.path}" + (f" with fs-verity {fd.verity}" if fd.verity else "")
     if plan.id_maps:

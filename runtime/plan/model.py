@@ -86,7 +86,8 @@ class RootFd:
 class TreeFd:
     """A detached copy of the mounts at `path`, made on the host because the new user namespace lacks the rights.
 
-    id_maps: id-map the copy; recursive_map: its whole tree. field: the path's field in config.json.
+    id_maps: id-map the copy, or with the maps of the user namespace at the path `id_namespace`; recursive_map: its whole tree.
+    field: the path's field in config.json.
     """
 
     path: str
@@ -94,6 +95,7 @@ class TreeFd:
     id_maps: IdMaps | None
     recursive_map: bool
     field: str
+    id_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

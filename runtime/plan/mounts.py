@@ -202,18 +202,37 @@ def _plan_bind(
             f"{unknown[0]!r} is an option of a file system; a bind mount takes none, remove it",
         )
     source = posixpath.join(bundle, mount["source"])
-    id_maps = _mount_id_maps(mount, options, index, own_maps)
+    id_namespace = _id_namespace(mount, options, namespaces)
+    id_maps = None if id_namespace else _mount_id_maps(mount, options, index, own_maps)
     # Create it on the host if the container cannot: id maps need the host's rights, a user namespace may not reach
     # the path, and only a copy of the host's own mount propagates back to it.
-    on_host = bool(id_maps) or (namespaces.has("user") and facts.euid == 0) or bool(options.propagation & MS_SHARED)
+    on_host = (
+        bool(id_maps or id_namespace)
+        or (namespaces.has("user") and facts.euid == 0)
+        or bool(options.propagation & MS_SHARED)
+    )
     slot = steps.NO_SLOT
     if on_host:
         slot = first_slot + len(fds)
         fds.append(
-            model.TreeFd(source, options.recursive, id_maps, options.idmap == "ridmap", f"mounts[{index}].source")
+            model.TreeFd(
+                source,
+                options.recursive,
+                id_maps,
+                options.idmap == "ridmap",
+                f"mounts[{index}].source",
+                id_namespace,
+            )
         )
         options.propagation = options.propagation or MS_SLAVE | MS_REC
     return _bind(options, source, target, slot, index)
+
+
+def _id_namespace(mount: Mapping[str, Any], options: Options, namespaces: Namespaces) -> str:
+    """The user namespace that the container joins, if the mount has idmap but no mappings: its maps are used; or ""."""
+    if not options.idmap or mount.get("uidMappings") or mount.get("gidMappings"):
+        return ""
+    return next((path for kind, path, _ in namespaces.joined if kind == "user"), "")
 
 
 def _mount_id_maps(

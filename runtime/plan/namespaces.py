@@ -16,7 +16,8 @@ from runtime.oci.constants import NAMESPACES
 from runtime.plan import model, steps
 from runtime.plan.steps import Step
 
-CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWUSER = 0x0200_0000, 0x4000_0000, 0x1000_0000
+CLONE_NEWCGROUP = 0x0200_0000
+CAP_SYS_ADMIN = 1 << 21
 STAGED_JOINS = ("user", "pid", "time")
 CLOCKS = ("monotonic", "boottime")
 
@@ -100,24 +101,34 @@ class Entry:
 
 
 def enter(
-    namespaces: Namespaces, *, attach: bool, drop_groups: bool, time_offsets: Mapping[str, Any], first_slot: int
+    namespaces: Namespaces,
+    *,
+    capabilities: int,
+    attach: bool,
+    drop_groups: bool,
+    time_offsets: Mapping[str, Any],
+    first_slot: int,
 ) -> Entry:
     """Plan how to enter the namespaces.
 
     Args:
+        capabilities: the stele process's own.
         attach: the stele process must move init to its cgroup before the cgroup namespace is created (systemd).
         drop_groups: setgroups(2) is allowed in the new user namespace.
         time_offsets: linux.timeOffsets.
     """
     fds = tuple(model.NamespaceFd(path, kind, f"linux.namespaces[{i}].path") for kind, path, i in namespaces.joined)
-    # user first: it grants the right to join the namespaces that it owns.
-    order = sorted(range(len(fds)), key=lambda i: (namespaces.joined[i][0] != "user", i))
+    # With CAP_SYS_ADMIN any namespace of ours or of a descendant can be joined, but no longer from inside the container's user
+    # namespace, unless that owns it: so user last. Without it, user first: it grants the right to join those that it owns.
+    last = bool(capabilities & CAP_SYS_ADMIN)
+    order = sorted(range(len(fds)), key=lambda i: ((namespaces.joined[i][0] == "user") == last, i))
     joins = tuple(
         steps.JoinNamespace(first_slot + i, NAMESPACES[namespaces.joined[i][0]], index=namespaces.joined[i][2])
         for i in order
     )
     new_user = "user" in namespaces.new
-    mapped = (steps.Sync(steps.SYNC_MAPPED), steps.BecomeRoot(drop_groups)) if new_user else ()
+    synced = (steps.Sync(steps.SYNC_MAPPED),) if namespaces.has("user") else ()
+    root = (steps.BecomeRoot(drop_groups),) if namespaces.has("user") else ()
     attached = (steps.Sync(steps.SYNC_ATTACHED),) if attach else ()
     cgroup = (steps.Unshare(CLONE_NEWCGROUP),) if "cgroup" in namespaces.new else ()
     at_clone = namespaces.new - {"cgroup"}
@@ -127,17 +138,19 @@ def enter(
         or (new_user and bool(joins))
     )
     if not staged:
-        return Entry(clone_flags(at_clone), (*attached, *mapped, *joins, *cgroup), fds)
-    rest = clone_flags(at_clone - {"user"})
-    joins_user = namespaces.has("user") and not new_user
+        return Entry(clone_flags(at_clone), (*attached, *synced, *root, *joins, *cgroup), fds)
+    clocks = offsets(namespaces, time_offsets)
+    # The stele process may write the offsets only while our ids are still its own: so before we become root.
+    first = at_clone & {"user", "time"} if new_user and clocks else at_clone & {"user"}
+    rest = clone_flags(at_clone - first)
     entry = (
         *attached,
-        *((steps.Sync(steps.SYNC_MAPPED),) if joins_user else ()),
+        *(() if new_user else synced),
         *joins,
-        *((steps.Unshare(CLONE_NEWUSER), *mapped) if new_user else ()),
-        *((steps.BecomeRoot(drop_groups),) if joins_user else ()),
+        *((steps.Unshare(clone_flags(first)), *synced, *clocks) if new_user else ()),
+        *root,
         *((steps.Unshare(rest),) if rest else ()),
-        *offsets(namespaces, time_offsets),
+        *(() if new_user else clocks),
         steps.Fork(),
         *cgroup,
     )

@@ -96,7 +96,10 @@ class Fork(Step):
 
 @step(6)
 class TimeOffsets(Step):
-    """Write /proc/self/timens_offsets, lines of "clock secs nanosecs" (time_namespaces(7))."""
+    """Ask the stele process to write `offsets` to our /proc/PID/timens_offsets, and wait for its answer.
+
+    Lines of "clock secs nanosecs" (time_namespaces(7)). A process that has changed its ids may not write the file itself.
+    """
 
     offsets: str
 

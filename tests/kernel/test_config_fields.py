@@ -197,6 +197,32 @@ def test_a_pod_in_a_user_namespace(stele: Runtime, bundle: BundleFactory, tmp_pa
     stele.ok("delete", "-f", first)
 
 
+def test_a_user_namespace_and_one_that_it_does_not_own(
+    stele: Runtime, bundle: BundleFactory, own_network: None
+) -> None:
+    """Both are joined by path: the network namespace is the host's. exec joins them as well."""
+    maps = [{"containerID": 0, "hostID": 100_000, "size": 65536}]
+    mapped = {"linux": {"uidMappings": maps, "gidMappings": maps}}
+    first = stele.detached(
+        bundle(["sleep", "1000"], mapped, edit=lambda c: c["linux"]["namespaces"].append({"type": "user"}))
+    )
+    pid = stele.state(first)["pid"]
+    places = {"user": f"/proc/{pid}/ns/user", "network": f"/proc/{os.getpid()}/ns/net"}
+
+    def joined(config: dict[str, Any]) -> None:
+        kept = [n for n in config["linux"]["namespaces"] if n["type"] != "network"]
+        config["linux"]["namespaces"] = [*kept, *({"type": kind, "path": path} for kind, path in places.items())]
+        config["mounts"] = [m for m in config["mounts"] if not m["destination"].startswith("/sys")]
+
+    script = "readlink /proc/self/ns/user; readlink /proc/self/ns/net"
+    spaces = [os.readlink(path) for path in places.values()]
+    second = stele.detached(bundle(["sleep", "1000"], edit=joined))
+    assert stele.ok("exec", second, *say(script)).split() == spaces
+    assert stele.ok("run", "-b", bundle(say(script), edit=joined), stele.id()).split() == spaces
+    for name in (second, first):
+        stele.ok("delete", "-f", name)
+
+
 def test_capabilities_that_nobody_knows_are_told(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     """config.md: what cannot be mapped to a capability of the kernel "MUST be logged as a warning"; so of `exec`."""
     sets = {"bounding": ["cap_kill", "CAP_KILL"], "permitted": ["cap kill"]}

@@ -269,6 +269,30 @@ def test_an_id_mapped_mount_in_a_user_namespace(stele: Runtime, bundle: BundleFa
     assert (tree / "made").stat().st_uid == 0
 
 
+def test_an_id_mapped_mount_in_a_user_namespace_that_is_joined(
+    stele: Runtime, bundle: BundleFactory, tree: Path
+) -> None:
+    """idmap takes the maps of that namespace, which config.json need not repeat."""
+
+    def own(config: dict[str, Any]) -> None:
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"] |= {"uidMappings": IDS, "gidMappings": IDS}
+
+    first = stele.detached(bundle(["sleep", "1000"], edit=own))
+    path = f"/proc/{stele.state(first)['pid']}/ns/user"
+
+    def joined(config: dict[str, Any]) -> None:
+        config["linux"]["namespaces"].append({"type": "user", "path": path})
+        add({"destination": "/m", "source": str(tree), "options": ["bind", "idmap"]})(config)
+
+    folder = bundle(say("stat -c %u:%g /m/file; echo new > /m/made"), edit=joined)
+    (folder / "rootfs/m").mkdir()
+    out = stele.ok("run", "-b", folder, stele.id())
+    assert out.split() == ["0:0"]
+    assert (tree / "made").stat().st_uid == 0
+    stele.ok("delete", "-f", first)
+
+
 def test_a_source_that_is_a_link(stele: Runtime, bundle: BundleFactory, tree: Path) -> None:
     """It is followed on the host, where it counts; with src-nofollow (crun's word) the link itself is bound."""
     (tree / "link").symlink_to("file")

@@ -240,6 +240,36 @@ def test_time_offsets(inside: Inside) -> None:
     assert float(inside("cat /proc/uptime", {}, linux, edit=edit).split()[0]) > 86_400_000
 
 
+@pytest.mark.parametrize("joined", [False, True], ids=["new", "joined"])
+def test_time_offsets_with_a_user_namespace(stele: Runtime, bundle: BundleFactory, joined: bool) -> None:
+    """They are written from outside: a process that has changed its ids may not open the file."""
+
+    def shifted(config: dict[str, Any]) -> None:
+        in_user_namespace(config)
+        for field in ("uidMappings", "gidMappings"):
+            config["linux"][field][0]["hostID"] = 100_000
+
+    first = stele.detached(bundle(SLEEP, edit=shifted))
+
+    def edit(config: dict[str, Any]) -> None:
+        shifted(config)
+        config["linux"]["namespaces"].append({"type": "time"})
+        if joined:
+            config["linux"]["namespaces"][-2]["path"] = f"/proc/{stele.state(first)['pid']}/ns/user"
+
+    changes = {"linux": {"timeOffsets": {"boottime": {"secs": 86_400_000}}}}
+    out = stele.ok("run", "-b", bundle(say("cat /proc/uptime"), changes, edit=edit), stele.id())
+    assert float(out.split()[0]) > 86_400_000
+    stele.ok("delete", "-f", first)
+
+
+def test_time_offsets_that_cannot_be(stele: Runtime, bundle: BundleFactory) -> None:
+    edit: Any = lambda config: config["linux"]["namespaces"].append({"type": "time"})  # noqa: E731
+    folder = bundle(["true"], {"linux": {"timeOffsets": {"monotonic": {"secs": -(1 << 40)}}}}, edit=edit)
+    done = stele("run", "-b", folder, stele.id())
+    assert (done.returncode, "linux.timeOffsets: the kernel refuses them" in done.stderr) == (1, True), done.stderr
+
+
 def test_sysctls_by_both_separators(inside: Inside) -> None:
     linux = {"sysctl": {"net/ipv4/ip_forward": "1", "net.ipv4.ping_group_range": "0 5", "kernel.msgmax": "9000"}}
     out = inside("cd /proc/sys; cat net/ipv4/ip_forward net/ipv4/ping_group_range kernel/msgmax", {}, linux)

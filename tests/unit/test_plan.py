@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import ConfigError
+from runtime.oci.constants import NAMESPACES
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
 from runtime.plan import explain, model, steps, wire
@@ -179,6 +180,54 @@ def test_id_mapped_and_shared_binds_are_made_on_the_host_side() -> None:
         model.ListenerFd(),
         model.TreeFd("/s", False, model.IdMaps((line,), (line,)), False, "mounts[0].source"),
     )
+
+
+def test_idmap_without_mappings_takes_those_of_the_joined_user_namespace() -> None:
+    """Also where config.json repeats them."""
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    document = config(mounts=[mount(source="/s", options=["bind", "idmap"])])
+    document["linux"]["namespaces"].append({"type": "user", "path": "/u"})
+    for document["linux"]["uidMappings"] in (maps, []):
+        document["linux"]["gidMappings"] = document["linux"]["uidMappings"]
+        fds = plan(document).fds
+        assert fds[-1] == model.TreeFd("/s", False, None, False, "mounts[0].source", "/u")
+
+
+USER = 0x1000_0000
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "order"),
+    [((1 << 41) - 1, ["network", "pid", "user"]), (0, ["user", "network", "pid"])],
+    ids=["root", "without rights"],
+)
+def test_the_order_of_joining_follows_who_owns_what(capabilities: int, order: list[str]) -> None:
+    """Inside the user namespace one can join only what that owns; without rights outside, only from inside."""
+    document = config(
+        linux__namespaces=[
+            {"type": "mount"},
+            *({"type": kind, "path": f"/{kind}"} for kind in ("network", "user", "pid")),
+        ],
+        hostname="",
+    )
+    joins = only(plan(document, model.Facts(capabilities=capabilities)), steps.JoinNamespace)
+    assert [step.flags for step in joins] == [NAMESPACES[kind] for kind in order]
+
+
+def test_clock_offsets_are_written_while_the_new_user_namespace_has_no_ids_yet() -> None:
+    """Afterwards /proc/PID belongs to the host's root, also for an ordinary user who calls us."""
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    document = config(linux__uidMappings=maps, linux__gidMappings=maps, linux__timeOffsets={"boottime": {"secs": 5}})
+    document["linux"]["namespaces"] += [{"type": "user"}, {"type": "time"}]
+    made = plan(document)
+    assert made.steps[:4] == (
+        steps.Unshare(USER | NAMESPACES["time"]),
+        steps.Sync(steps.SYNC_MAPPED),
+        steps.TimeOffsets("boottime 5 0\n"),
+        steps.BecomeRoot(True),
+    )
+    later = [step.flags for step in only(made, steps.Unshare)][1:]
+    assert all(not flags & NAMESPACES["time"] for flags in later)
 
 
 @pytest.mark.parametrize(
