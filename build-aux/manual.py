@@ -15,48 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from runtime import VERSION
 from runtime.cli.clicked import completion_source
 from runtime.cli.declare import Command, Option
+from runtime.cli.examples import EXAMPLES
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
 
 RELEASED = "2026-12-01"
 """The date on the pages: that of the version, as the build's would differ from build to build."""
-EXAMPLES = {
-    "create": ("stele create --bundle /srv/redis cache", "stele create --image redis --upper tmpfs:64m cache"),
-    "start": ("stele start cache",),
-    "run": (
-        "stele run --bundle /srv/redis cache",
-        "stele run --image debian:12 --pull missing --tty shell bash",
-        "stele run --image redis --memory 512m --net veth:10.88.0.2/24 --volume data:/data --detach cache",
-    ),
-    "exec": ("stele exec cache redis-cli ping", "stele exec --tty --user 1000:1000 cache sh"),
-    "state": ("stele state cache",),
-    "kill": ("stele kill cache", "stele kill cache HUP"),
-    "delete": ("stele delete cache", "stele delete --force cache"),
-    "list": ("stele list", "stele list --format json"),
-    "ps": ("stele ps cache", "stele ps cache -o pid,rss,args"),
-    "pause": ("stele pause cache",),
-    "resume": ("stele resume cache",),
-    "update": ("stele update --memory 1g --pids-limit 200 cache",),
-    "events": ("stele events --stats cache", "stele events --interval 10s cache"),
-    "wait": ("stele wait cache",),
-    "spec": ("stele spec --bundle /srv/new",),
-    "features": ("stele features",),
-    "plan": ("stele plan --bundle /srv/redis", "stele plan --image redis --seccomp"),
-    "trace": ("stele --trace launch.json run --bundle /srv/redis cache", "stele trace launch.json >launch.svg"),
-    "validate": ("stele validate config.json",),
-    "completion": ('eval "$(stele completion bash)"',),
-    "unpack": ("stele unpack redis /srv/redis",),
-    "image pull": ("stele image pull debian:12", "stele image pull --platform linux/arm64 debian:12"),
-    "image import": ("stele image import oci:build/images/redis redis", "stele image import docker-archive:app.tar"),
-    "image export": ("stele image export redis oci-archive:redis.tar",),
-    "image inspect": ("stele image inspect --format table redis",),
-    "image list": ("stele image list",),
-    "image verify": ("stele image verify", "stele image verify --deep redis"),
-    "image tag": ("stele image tag redis cache:stable",),
-    "image rm": ("stele image rm redis",),
-    "image gc": ("stele image gc --grace-period 24h",),
-    "volume list": ("stele volume list",),
-    "volume rm": ("stele volume rm data",),
-}
 FILES = {
     "stele-bundle": (
         "the bundle of a container",
@@ -112,9 +75,7 @@ def examples(lines: Iterable[str]) -> str:
 
 
 def command_page(command: Command) -> str:
-    arguments = " ".join(
-        f"[{a.name}]" if not a.required and not a.name.startswith("[") else a.name for a in command.record.arguments
-    )
+    arguments = " ".join(argument.name for argument in command.record.arguments)
     synopsis = f"\\fBstele\\fR [GLOBAL OPTIONS] \\fB{escaped(command.name)}\\fR [OPTIONS] {escaped(arguments)}\n"
     description = f"{command.help[0].upper()}{command.help[1:]}."
     status = f"0 on success, {command.failure} if stele fails."

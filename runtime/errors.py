@@ -7,11 +7,24 @@ Only `runtime.cli` prints it. The exit codes are runc's, which go-runc and conmo
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class SteleError(Exception):
-    """A failure reported to the user in one sentence; the process exits with `exit_code`."""
+    """A failure reported to the user in one sentence; the process exits with `exit_code`.
+
+    Args:
+        given: the word that was not understood, if `choices` are the words that would be.
+    """
 
     exit_code = 1
+
+    def __init__(self, problem: str, *, given: str = "", choices: Iterable[str] = ()) -> None:
+        super().__init__(problem)
+        self.given = given
+        self.choices = choices
 
 
 class UsageError(SteleError):

@@ -19,7 +19,14 @@ ROOT = "/proc/self/exe"
 # Not imported by the application when it loads, but wanted by commands that should be quick.
 WARM = ("jeepney", "jeepney.io.blocking")
 # Loaded when it is wanted: what draws in a large package, for commands of which nobody expects speed.
-COLD = ("runtime.cli.clicked", "runtime.cli.images", "runtime.cli.volumes", "runtime.images")
+COLD = (
+    "runtime.cli.clicked",
+    "runtime.cli.complete",
+    "runtime.cli.examples",
+    "runtime.cli.images",
+    "runtime.cli.volumes",
+    "runtime.images",
+)
 # Modules with a state that is of one process: seeds, keys, what was found in the environment.
 NEVER = ("_hashlib", "_ssl", "multiprocessing", "random", "ssl", "tempfile", "uuid")
 OPENSSL = ("_hashlib", "_ssl")

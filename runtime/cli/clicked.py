@@ -1,23 +1,18 @@
-"""click definitions generated from the command table: help, usage and shell completion."""
+"""click definitions generated from the command table, for help; and the shell code that enables completion."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, ShellComplete, get_completion_class, shell_complete
+from click.shell_completion import ShellComplete, get_completion_class
 
+from runtime.cli.complete import BASH, COMPLETE
 from runtime.cli.declare import Argument, Command, Option
+from runtime.cli.examples import EXAMPLES
+from runtime.cli.suggest import OTHER_NAMES
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
-from runtime.errors import SteleError, UsageError
-
-if TYPE_CHECKING:
-    from runtime.images.store.store import ImageStore
-
-COMPLETE = "_STELE_COMPLETE"
-"""Set by the shell code that `completion` prints; makes stele answer a completion request."""
+from runtime.errors import UsageError
 
 
 def _option(option: Option) -> click.Option:
@@ -36,8 +31,6 @@ def _option(option: Option) -> click.Option:
             kind = click.Path(file_okay=False)
         case _:
             kind = click.Choice(option.choices) if option.choices else click.STRING
-    if option.key == "image":
-        kwargs["shell_complete"] = _images
     return click.Option(names, type=kind, default=option.default or None, show_default=bool(option.default), **kwargs)
 
 
@@ -45,58 +38,12 @@ def _argument(argument: Argument) -> click.Argument:
     name = argument.name.strip("[].")
     kinds: dict[str, Any] = {"FILE": click.Path(dir_okay=False), "SHELL": click.Choice(("bash", "zsh", "fish"))}
     return click.Argument(
-        [name],
+        [f"argument_{argument.key}"],  # apart from the options
         type=kinds.get(name),
         nargs=-1 if argument.repeated else 1,
         required=argument.required,
-        shell_complete=_COMPLETIONS.get(name),
         metavar=argument.name,
     )
-
-
-def _ids(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Complete container IDs below the command line's --root."""
-    from runtime.cli.context import default_root
-    from runtime.container.state import Store
-
-    if context.command.name in ("create", "run"):
-        return []
-    try:
-        ids = Store(context.find_root().params.get("root") or default_root()).ids()
-    except OSError:
-        return []  # a message would garble the line being typed
-    return [CompletionItem(name) for name in ids if name.startswith(begun)]
-
-
-def _images(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Complete images in the command line's --store; `pull` names images not yet there."""
-    if context.command.name == "pull":
-        return []
-    return [CompletionItem(name) for name in _stored(context, lambda store: store.names()) if name.startswith(begun)]
-
-
-def _volumes(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    if context.parent is None or context.parent.info_name != "volume":
-        return []
-    from runtime.images.store.volumes import kept
-
-    found = _stored(context, lambda store: [volume.name for volume in kept(store)])
-    return [CompletionItem(name) for name in found if name.startswith(begun)]
-
-
-def _stored(context: click.Context, ask: Callable[[ImageStore], Iterable[str]]) -> list[str]:
-    """Query the store; [] if it is missing (it is not created) or damaged."""
-    from runtime.cli.context import default_images
-    from runtime.images.store.store import ImageStore
-
-    path = context.find_root().params.get("store") or default_images()
-    try:
-        return sorted(ask(ImageStore(path))) if os.path.isdir(path) else []
-    except (OSError, SteleError):
-        return []
-
-
-_COMPLETIONS = {"ID": _ids, "IMAGE": _images, "NAME": _volumes}
 
 
 def _command(command: Command) -> click.Command:
@@ -104,7 +51,8 @@ def _command(command: Command) -> click.Command:
     params += [_argument(argument) for argument in command.record.arguments]
     # `exec ID ls -l`: options after the ID belong to the program.
     settings = {"allow_interspersed_args": not command.stop}
-    return click.Command(
+    return Grouped(
+        command,
         command.name.rpartition(" ")[2],
         params=params,
         help=command.help,
@@ -114,12 +62,40 @@ def _command(command: Command) -> click.Command:
     )
 
 
+class Grouped(click.Command):
+    """A command whose help lists its options under their headings, and examples at its end."""
+
+    def __init__(self, declared: Command, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.declared = declared
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"": []}
+        params = {param.name: param for param in self.get_params(ctx)}
+        keys = {option.names[0]: option.group for option in self.declared.record.options}
+        for param in params.values():
+            record = param.get_help_record(ctx)
+            if record and isinstance(param, click.Option):
+                group = next((keys[name] for name in param.opts if name in keys), "")
+                groups.setdefault(group, []).append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title or "Options"):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for example in EXAMPLES.get(self.declared.name, ()):
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
 def group() -> click.Group:
     """Return the click group of all commands."""
     top = click.Group(
         "stele",
         params=[_option(o) for o in GLOBALS],
         help="An OCI container runtime for hosts whose root file system is read-only.",
+        epilog=f"Docker's words work too: {', '.join(word for word in OTHER_NAMES if ' ' not in word)}.",
     )
     groups = {name: click.Group(name, help=text, short_help=text) for name, text in GROUPS.items()}
     for command in COMMANDS.values():
@@ -153,10 +129,7 @@ def completion_source(shell: str) -> str:
     kind = get_completion_class(shell)
     if kind is None:
         raise UsageError(f'no completion for "{shell}"; use bash, zsh or fish')
+    if shell == "bash":
+        return BASH
     # Not the class's own `source`: for bash it runs the host's bash to check its version.
     return ShellComplete.source(kind(group(), {}, "stele", COMPLETE))
-
-
-def complete() -> int:
-    """Answer a completion request: print what can follow the words in COMP_WORDS."""
-    return shell_complete(group(), {}, "stele", COMPLETE, os.environ[COMPLETE])

@@ -22,6 +22,8 @@ class Option:
         kind: "many" may be repeated; "path" and "directory" are text that a shell can complete.
         default: the value of text and "int" options when not given.
         key: the field of the record that receives the value.
+        group: the heading under which help lists it; "" for the first.
+        argument: it stands for the first argument, such as --name for the ID.
     """
 
     names: tuple[str, ...]
@@ -31,6 +33,8 @@ class Option:
     choices: tuple[str, ...] = ()
     hidden: bool = False
     key: str = ""
+    group: str = ""
+    argument: bool = False
 
     @property
     def absent(self) -> Any:
@@ -40,14 +44,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument: "ID", "[SIGNAL]" (optional) or, as the last, "COMMAND..." (any number)."""
+    """One argument: "ID", "[SIGNAL]" (optional) or, as the last, "[COMMAND...]" (any number)."""
 
     name: str
     key: str = ""
 
     @property
     def repeated(self) -> bool:
-        return self.name.endswith("...")
+        return self.name.strip("[]").endswith("...")
 
     @property
     def required(self) -> bool:
@@ -57,6 +61,13 @@ class Argument:
     def absent(self) -> Any:
         """The value when the argument is not given."""
         return [] if self.repeated else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The heading of the options that follow it in a record."""
+
+    title: str
 
 
 # Field specifiers for records. They return Any, so the type checker accepts each as a default of the field's type.
@@ -69,9 +80,10 @@ def text(
     default: str | None = "",
     choices: tuple[str, ...] = (),
     hidden: bool = False,
+    argument: bool = False,
 ) -> Any:
     """Declare an option with a value."""
-    return Option(names, help, kind, default, choices, hidden)
+    return Option(names, help, kind, default, choices, hidden, argument=argument)
 
 
 def number(*names: str, help: str, default: int | None = 0) -> Any:
@@ -105,9 +117,15 @@ class Record:
     arguments: ClassVar[tuple[Argument, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        declared = [
-            replace(value, key=key) for key, value in vars(cls).items() if isinstance(value, (Option, Argument))
-        ]
+        declared: list[Option | Argument] = []
+        group = ""
+        for key, value in vars(cls).items():
+            if isinstance(value, Section):
+                group = value.title
+            elif isinstance(value, Option):
+                declared.append(replace(value, key=key, group=group))
+            elif isinstance(value, Argument):
+                declared.append(replace(value, key=key))
         cls.options = (*cls.options, *(d for d in declared if isinstance(d, Option)))
         cls.arguments = (*cls.arguments, *(d for d in declared if isinstance(d, Argument)))
 

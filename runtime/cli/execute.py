@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runtime.cli.context import Globals
@@ -11,7 +11,7 @@ from runtime.cli.table import Exec
 from runtime.container.exec import execute as execute_in
 from runtime.container.foreground import Forwarding, exit_code, follow
 from runtime.container.requests import ExecRequest, Started
-from runtime.container.state import check_id
+from runtime.container.state import Store, check_id
 from runtime.errors import UsageError
 from runtime.oci.load import check_process, load_document
 from runtime.oci.numbers import ascii_upper, decimal
@@ -26,7 +26,7 @@ def execute(context: Globals, options: Exec) -> int:
     container_id = check_id(options.id)
     cgroups = options.cgroup
     request = ExecRequest(
-        process=lambda own: process_of(own, options),
+        process=lambda own: process_of(own, options, lambda path: _file_of(store, container_id, path)),
         pid_file=options.pid_file,
         console_socket=options.console_socket,
         pidfd_socket=options.pidfd_socket,
@@ -65,11 +65,21 @@ def identity(text: str, what: str) -> int:
     return number
 
 
-def process_of(own: Mapping[str, Any], options: Exec) -> dict[str, Any]:
+def _file_of(store: Store, container_id: str, path: str) -> bytes:
+    from runtime.container import inside
+    from runtime.images.run.user import FILE_MAX
+
+    return inside.read(store.read(container_id), path, FILE_MAX)
+
+
+def process_of(own: Mapping[str, Any], options: Exec, read: Callable[[str], bytes]) -> dict[str, Any]:
     """Return the process object.
 
     With --process, that document, with CONFINEMENT inherited from the container's process; otherwise the container's
     process, changed by the options.
+
+    Args:
+        read: returns the content of a file of the container, in which the user is looked up if given by name.
     """
     if options.process:
         process = load_document(options.process, advice="--process names a file with the process object", pipe=True)
@@ -84,11 +94,29 @@ def process_of(own: Mapping[str, Any], options: Exec) -> dict[str, Any]:
         process.pop("consoleSize", None)
     if options.tty:
         process["terminal"] = True
-    _apply(process, options)
+    _apply(process, options, read)
     return process
 
 
-def _apply(process: dict[str, Any], options: Exec) -> None:
+def _user(text: str, user: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
+    """Return process.user for --user: numbers as they are, names as the container's passwd and group files say."""
+    uid, colon, gid = text.partition(":")
+    if _is_number(uid) and (not colon or _is_number(gid)):
+        user = {**user, "uid": identity(uid, "--user")}
+        user["gid"] = identity(gid, "--user") if colon else user.get("gid", 0)
+        return user
+    from runtime.images.run.user import identity as look_up
+
+    found = look_up(text, read, "container")
+    return {**user, "uid": found.uid, "gid": found.gid, "additionalGids": list(found.groups)}
+
+
+def _is_number(text: str) -> bool:
+    """Whether it begins as a number, which is then never taken for a name (CVE-2016-3697)."""
+    return text[:1].isdigit() or text[:1] in ("+", "-", "")
+
+
+def _apply(process: dict[str, Any], options: Exec, read: Callable[[str], bytes]) -> None:
     if options.process:
         return
     if options.cwd:
@@ -96,9 +124,7 @@ def _apply(process: dict[str, Any], options: Exec) -> None:
     process["env"] = [*(process.get("env") or []), *options.env]
     user = dict(process.get("user") or {})
     if options.user:
-        uid, colon, gid = options.user.partition(":")
-        user = {**user, "uid": identity(uid, "--user")}
-        user["gid"] = identity(gid, "--user") if colon else user.get("gid", 0)
+        user = _user(options.user, user, read)
         if user["uid"] != 0:
             # HOME belongs to the container's own user.
             process["env"] = [e for e in process["env"] if not e.startswith("HOME=") or e in options.env]

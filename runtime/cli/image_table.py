@@ -82,7 +82,7 @@ class Tag(Record):
 @IMAGES.command("image rm", "remove names; gc then removes what nothing uses", "images:remove")
 class RemoveImages(Record):
     image: str = positional("IMAGE")
-    more: list[str] = positional("MORE...")
+    more: list[str] = positional("[MORE...]")
 
 
 @IMAGES.command("image gc", "remove what no name and no container uses", "images:collect")
@@ -100,4 +100,4 @@ class ListVolumes(Record):
 @IMAGES.command("volume rm", "remove volumes that no container uses, with their contents", "volumes:remove")
 class RemoveVolumes(Record):
     name: str = positional("NAME")
-    more: list[str] = positional("MORE...")
+    more: list[str] = positional("[MORE...]")

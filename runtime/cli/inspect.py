@@ -1,4 +1,4 @@
-"""The commands state, list, ps and wait."""
+"""The commands state, inspect, list, ps, wait, info and version."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from runtime import VERSION
 from runtime.cli.context import Globals
-from runtime.cli.table import List, Ps, State, Wait
+from runtime.cli.several import each
+from runtime.cli.table import Info, InspectAny, List, Ps, State, Version, Wait
 from runtime.container import lifecycle
 from runtime.container.state import check_id
-from runtime.errors import HostError, StateError
+from runtime.errors import HostError, NotFound, StateError
 from runtime.host.processes import ask, stat_of
+from runtime.oci import OCI_VERSION
 from runtime.printable import visible
 
 PS = "/usr/bin/ps"
@@ -23,6 +26,68 @@ def state(context: Globals, options: State) -> int:
     store = context.store()
     record = store.read(check_id(options.id))
     sys.stdout.write(json.dumps(lifecycle.state(store, record), indent=2))
+    return 0
+
+
+def inspect(context: Globals, options: InspectAny) -> int:
+    """Print a container's state, or else an image's configuration, whichever has the name."""
+    try:
+        return state(context, State(id=options.name))
+    except (NotFound, StateError) as e:
+        from runtime.cli import image_table, images
+        from runtime.images.model import ImageError
+
+        try:
+            return images.inspect(context, image_table.Inspect(image=options.name))
+        except ImageError as image:
+            if isinstance(e, StateError) and "invalid container ID" not in str(e):
+                raise e from None
+            problem = (
+                f'no container and no image is called "{options.name}"; `stele list` and `stele image list` show them'
+            )
+            known = [*context.store().ids(), *image.choices]
+            raise NotFound(problem, given=image.given, choices=known) from None
+
+
+def info(context: Globals, options: Info) -> int:
+    """Print what a bug report or a newcomer asks for first; `features` has the details."""
+    from runtime.images.store.store import ImageStore
+
+    rows = lifecycle.listing(context.store())
+    running = sum(row["status"] in ("running", "paused") for row in rows)
+    images = len(ImageStore(context.images).names()) if os.path.isdir(context.images) else 0
+    told = {
+        "version": VERSION,
+        "specification": OCI_VERSION,
+        "containers": len(rows),
+        "running": running,
+        "images": images,
+        "root": context.root,
+        "store": context.images,
+        "cgroups": context.cgroup_manager,
+        "kernel": os.uname().release,
+        "machine": os.uname().machine,
+    }
+    if options.format == "json":
+        print(json.dumps(told, indent=2))
+    else:
+        for key, value in told.items():
+            print(visible(f"{key + ':':15}{value}"))
+    return 0
+
+
+def version(context: Globals, options: Version) -> int:
+    return print_version()
+
+
+def print_version() -> int:
+    """Print the versions. Callers parse the line that contains "version", so only stele's own may."""
+    from runtime.built import COMMIT, COMPONENTS
+    from runtime.host.seccomp import libseccomp_version
+
+    commit = [("commit", COMMIT)] if COMMIT else []
+    lines = [*commit, ("spec", OCI_VERSION), ("libseccomp", libseccomp_version()), *COMPONENTS]
+    print("\n".join([f"stele version {VERSION}", *(f"{name}: {value}" for name, value in lines)]))
     return 0
 
 
@@ -107,9 +172,13 @@ def _host_ps(words: list[str], pids: list[int]) -> int:
 
 
 def wait(context: Globals, options: Wait) -> int:
+    each([options.id, *options.more], lambda container_id: _wait(context, container_id))
+    return 0
+
+
+def _wait(context: Globals, container_id: str) -> None:
     from runtime.container.waiting import wait_for_end
 
-    container_id = check_id(options.id)
     info = wait_for_end(context.store(), container_id)
     if info is None:
         raise StateError(
@@ -126,4 +195,3 @@ def wait(context: Globals, options: Wait) -> int:
             }
         )
     )
-    return 0

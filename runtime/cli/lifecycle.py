@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime.cli.context import Globals
+from runtime.cli.several import each
 from runtime.cli.streams import listen_fds
 from runtime.cli.table import IMAGE_ONLY, ContainerOptions, Create, Delete, Kill, Pause, Resume, Run, Start
 from runtime.container import lifecycle
@@ -13,6 +14,7 @@ from runtime.container.requests import CreateRequest
 from runtime.container.start import start as start_container
 from runtime.container.state import check_id
 from runtime.errors import UsageError
+from runtime.host.paths import absolute
 
 
 def request(context: Globals, options: ContainerOptions, *, keep_master: bool = False) -> CreateRequest:
@@ -55,6 +57,13 @@ def _without_image(options: ContainerOptions) -> None:
     Raises:
         UsageError: an image option or a command is given.
     """
+    bundle = absolute(options.bundle, "--bundle")
+    if options.bundle == "." and not os.path.exists(f"{bundle}/config.json"):
+        image = options.command[0] if options.name and options.command else options.id
+        raise UsageError(
+            f"no bundle is here (config.json is missing in {bundle}; `stele spec` writes one), and no image is named; "
+            f"to run an image: --image {image} ID"
+        )
     for option in IMAGE_ONLY:
         if getattr(options, option.key) != option.absent:
             raise UsageError(f"{option.names[0]} needs an image: name one with --image, or edit config.json")
@@ -80,6 +89,9 @@ def run(context: Globals, options: Run) -> int:
     from runtime.container import foreground
 
     container_id = check_id(options.id)
+    if options.rm and (options.detach or options.keep):
+        other = "--detach" if options.detach else "--keep"
+        raise UsageError(f"--rm cannot be used with {other}; delete the container with `stele delete {container_id}`")
     return foreground.run(
         context.store(),
         container_id,
@@ -93,15 +105,31 @@ def run(context: Globals, options: Run) -> int:
 
 
 def kill(context: Globals, options: Kill) -> int:
-    container_id = check_id(options.id)
-    number = lifecycle.signal_number(options.signal or lifecycle.stop_signal(context.store(), container_id))
-    lifecycle.kill(context.store(), container_id, number, everyone=options.all)
+    if options.send:
+        ids = [options.id, *([options.signal] if options.signal else []), *options.more]
+    elif options.more:
+        raise UsageError(
+            f'kill: "kill" requires 1 to 2 argument(s), got {2 + len(options.more)}; for several containers: '
+            "stele kill --signal SIGNAL ID..."
+        )
+    else:
+        ids = [options.id]
+    store, signal = context.store(), options.send or options.signal
+
+    def send(container_id: str) -> None:
+        number = lifecycle.signal_number(signal or lifecycle.stop_signal(store, container_id))
+        lifecycle.kill(store, container_id, number, everyone=options.all)
+
+    each(ids, send)
     return 0
 
 
 def delete(context: Globals, options: Delete) -> int:
-    for warning in lifecycle.delete(context.store(), check_id(options.id), force=options.force):
-        context.log.warning(warning)
+    def remove(container_id: str) -> None:
+        for warning in lifecycle.delete(context.store(), container_id, force=options.force):
+            context.log.warning(warning)
+
+    each([options.id, *options.more], remove)
     return 0
 
 

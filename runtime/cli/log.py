@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -46,9 +47,16 @@ class Log:
                 f'--log "{self.path}": cannot write it: {os.strerror(e.errno or 0)}; correct --log', e.errno or 0
             ) from e
 
-    def error(self, message: str) -> None:
-        """Report why the command failed; called exactly once per failed command."""
+    def error(self, message: str, hint: str = "") -> None:
+        """Report why the command failed; called exactly once per failed command.
+
+        Args:
+            hint: a second line for a person, such as "did you mean ...?"; not printed for a caller, who gives --log.
+        """
         self._write("error", message, also_stderr=True)
+        if hint and not self.path and self.form == "text" and sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                print(visible(hint), file=sys.stderr, flush=True)
 
     def warning(self, message: str) -> None:
         """Report a problem that does not fail the command. With --log only there: Podman takes stderr for errors."""

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
-from runtime import VERSION
 from runtime.cli.context import Globals, settle
 from runtime.cli.declare import Command
 from runtime.cli.log import Log
@@ -19,9 +18,8 @@ from runtime.cli.streams import check_preserved, flush, listen_fds, settle_strea
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS, GlobalOptions
 from runtime.errors import SteleError, UsageError
 from runtime.host.interrupt import interruptible
-from runtime.oci import OCI_VERSION
 
-COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.clicked, which is imported only when needed
+COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.complete, which is imported only when needed
 
 INTERRUPTIBLE = {
     **dict.fromkeys(("create", "run", "exec", "unpack"), "; nothing of it is left"),
@@ -51,9 +49,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     if COMPLETE in os.environ:
-        from runtime.cli.clicked import complete
+        from runtime.cli.complete import answer
 
-        return complete()
+        return answer(os.environ[COMPLETE].removesuffix("_complete"))
     begin = time.time_ns()  # for --trace
     log = Log("", "text", debug=False)
     name = ""
@@ -63,8 +61,14 @@ def _main(argv: Sequence[str]) -> int:
         log = Log(given.log, given.log_format, debug=given.debug)
         name = parsed.rest[0] if parsed.rest else ""
         if given.version:
-            return _version()
+            from runtime.cli.inspect import print_version
+
+            return print_version()
         words = parsed.rest[1:]
+        if name not in COMMANDS and name not in GROUPS:
+            from runtime.cli.suggest import OTHER_NAMES
+
+            name = OTHER_NAMES.get(name, name)
         if name in GROUPS and words and words[0] not in ("--help", "-h", "help"):
             name, words = f"{name} {words[0]}", words[1:]
         command = _find(name, words)
@@ -93,8 +97,9 @@ def _find(name: str, words: Sequence[str]) -> Command:
         raise HelpWanted(name if name in GROUPS else " ".join(words))
     command = COMMANDS.get(name)
     if command is None:
-        group = name.partition(" ")[0]
-        raise UsageError(f'unknown command "{name}"; `stele {f"{group} " if group in GROUPS else ""}--help` lists all')
+        from runtime.cli.suggest import unknown
+
+        raise unknown(name)
     if command.refused:  # even for --help: Podman takes a successful `checkpoint --help` for support
         raise SteleError(command.refused)
     return command
@@ -110,7 +115,7 @@ def _run(command: Command, context: Globals, options: Any) -> int:
             status: int = getattr(import_module(f"runtime.cli.{module}"), function)(context, options)
             return status
     except SteleError as e:
-        log.error(f"{PREFIX.get(name, '')}{e}")
+        _report(e, name, context, options)
     except BrokenPipeError:
         raise
     except OSError as e:
@@ -129,17 +134,6 @@ def _run(command: Command, context: Globals, options: Any) -> int:
     return command.failure
 
 
-def _version() -> int:
-    """Print the versions. Callers parse the line that contains "version", so only stele's own may."""
-    from runtime.built import COMMIT, COMPONENTS
-    from runtime.host.seccomp import libseccomp_version
-
-    commit = [("commit", COMMIT)] if COMMIT else []
-    lines = [*commit, ("spec", OCI_VERSION), ("libseccomp", libseccomp_version()), *COMPONENTS]
-    print("\n".join([f"stele version {VERSION}", *(f"{name}: {value}" for name, value in lines)]))
-    return 0
-
-
 def _help(name: str) -> int:
     from runtime.cli.clicked import help_text
 
@@ -147,13 +141,28 @@ def _help(name: str) -> int:
     return 0
 
 
-def _usage(e: UsageError, name: str, log: Log) -> int:
-    """Like runc, print the misused command's help on stdout, then the error."""
-    from runtime.cli.clicked import help_text
+def _report(e: SteleError, name: str, context: Globals, options: Any) -> None:
+    hint = ""
+    if not context.log.path:  # a person reads it
+        from runtime.cli.suggest import hint_for
 
+        hint = hint_for(e, context, options)
+    context.log.error(f"{PREFIX.get(name, '')}{e}", hint)
+
+
+def _usage(e: UsageError, name: str, log: Log) -> int:
+    """Report a mistake in the command line in two lines; to a caller, who gives --log, with runc's help on stdout."""
     _open_for_error(log)
-    print(f"Incorrect Usage.\n\n{help_text(name)}\n", flush=True)
-    log.error(str(e))
+    hint = ""
+    if log.path:
+        from runtime.cli.clicked import help_text
+
+        print(f"Incorrect Usage.\n\n{help_text(name)}\n", flush=True)
+    else:
+        from runtime.cli.suggest import usage_hint
+
+        hint = usage_hint(e, name)
+    log.error(str(e), hint)
     return 1
 
 

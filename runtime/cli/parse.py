@@ -65,7 +65,7 @@ def parse_options(options: Sequence[Option], words: Sequence[str], *, stop: bool
                 continue
             name, equals, given = word[:2], "=", word[2:]
         if option is None:
-            raise UsageError(f"flag provided but not defined: {name}")
+            raise UsageError(f"flag provided but not defined: {name}", given=name, choices=known)
         if option.kind == "flag":
             values[option.key] = _truth(name, given) if equals else True
             continue
@@ -85,7 +85,7 @@ def _short(
     for at in range(1, len(word)):
         option = known.get(f"-{word[at]}")
         if option is None:
-            raise UsageError(f"flag provided but not defined: {word}")
+            raise UsageError(f"flag provided but not defined: {word}", given=word, choices=known)
         if option.kind != "flag":
             if at == 1:
                 return option, i
@@ -112,7 +112,11 @@ def _store(option: Option, name: str, text: str, values: dict[str, Any]) -> None
     if option.choices and text not in option.choices:
         if option.key == "log_format":
             raise UsageError(f"invalid log-format: {text}")
-        raise UsageError(f'invalid value "{text}" for {name}; use one of {", ".join(option.choices)}')
+        raise UsageError(
+            f'invalid value "{text}" for {name}; use one of {", ".join(option.choices)}',
+            given=text,
+            choices=option.choices,
+        )
     if option.kind == "many":
         values[option.key].append(text)
     elif option.kind == "int":
@@ -132,6 +136,9 @@ def parse_command(command: Command, words: Sequence[str]) -> Any:
     """
     parsed = parse_options(command.record.options, words, stop=command.stop)
     rest, values = parsed.rest, parsed.values
+    for option in command.record.options:
+        if option.argument and values[option.key]:
+            rest = [values[option.key], *rest]
     arguments = command.record.arguments
     least = sum(argument.required for argument in arguments)
     most = None if arguments and arguments[-1].repeated else len(arguments)

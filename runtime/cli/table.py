@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from runtime.cli.declare import Record, Table, flag, many, number, positional, text
+from runtime.cli.declare import Record, Section, Table, flag, many, number, positional, text
 from runtime.cli.image_table import FORMAT, IMAGES, PLATFORM
 from runtime.container.requests import CgroupManager
 
@@ -40,13 +40,18 @@ class GlobalOptions(Record):
 
 GLOBALS = GlobalOptions.options
 
+FOR_BUNDLES = Section("Options for bundles")
+FOR_IMAGES = Section("Options for images")
+FOR_CALLERS = Section("Options for callers such as containerd and Podman")
 NO_SUBREAPER = "do not become the reaper of the container's orphans"
 
 
 class ImageOptions(Record):
     """Options for containers made from an image, and --bundle, its alternative."""
 
+    _bundle = FOR_BUNDLES
     bundle: str = text("--bundle", "-b", help="directory that holds config.json", kind="directory", default=".")
+    _image = FOR_IMAGES
     image: str = text("--image", help="image to make the container from, instead of a bundle")
     pull: str = text("--pull", help="pull the image first", choices=("never", "missing", "always"), default="never")
     signature_policy: str = text(
@@ -95,14 +100,16 @@ IMAGE_ONLY = tuple(option for option in ImageOptions.options if option.key != "b
 class ContainerOptions(ImageOptions):
     """The options of create and run."""
 
+    _callers = FOR_CALLERS
     console_socket: str = text("--console-socket", help="unix socket that receives the terminal's master", kind="path")
     pidfd_socket: str = text("--pidfd-socket", help="unix socket that receives a pidfd of the process", kind="path")
     pid_file: str = text("--pid-file", help="file to write the process ID to", kind="path")
     no_pivot: bool = flag("--no-pivot", help="do not use pivot_root (for a root in a ramdisk)")
     no_new_keyring: bool = flag("--no-new-keyring", help="keep the caller's session keyring")
     preserve_fds: int = number("--preserve-fds", help="pass this many more file descriptors (3, 4, ...)")
+    name: str = text("--name", help="the ID, for those used to Docker", hidden=True, argument=True)
     id: str = positional("ID")
-    command: list[str] = positional("COMMAND...")
+    command: list[str] = positional("[COMMAND...]")
 
 
 @COMMANDS.command("create", "create a container that waits for start", "lifecycle:create", stop="image")
@@ -119,28 +126,32 @@ class Start(Record):
 class Run(ContainerOptions):
     detach: bool = flag("--detach", "-d", help="do not wait for its end")
     keep: bool = flag("--keep", help="do not delete it when it ends")
+    rm: bool = flag("--rm", help="delete it when it ends (the default without --detach)", hidden=True)
+    _callers_too = FOR_CALLERS
     no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)
 
 
 @COMMANDS.command("exec", "run a process in a container", "execute:execute", stop=True, failure=255)
 class Exec(Record):
-    console_socket: str = text("--console-socket", help="unix socket that receives the terminal's master", kind="path")
-    pidfd_socket: str = text("--pidfd-socket", help="unix socket that receives a pidfd of the process", kind="path")
     cwd: str = text("--cwd", help="working directory")
     env: list[str] = many("--env", "-e", help="NAME=VALUE to add to the environment")
     tty: bool = flag("--tty", "-t", help="allocate a terminal")
-    user: str = text("--user", "-u", help="uid[:gid]")
+    interactive: bool = flag("--interactive", "-i", help="keep stdin open (always the case)", hidden=True)
+    user: str = text("--user", "-u", help="user[:group], by number, or by name in the container's /etc/passwd")
     additional_gids: list[str] = many("--additional-gids", "-g", help="additional group")
-    process: str = text("--process", "-p", help="file with the process object", kind="path")
     detach: bool = flag("--detach", "-d", help="do not wait for its end")
-    pid_file: str = text("--pid-file", help="file to write the process ID to", kind="path")
     process_label: str = text("--process-label", help="SELinux label")
     apparmor: str = text("--apparmor", help="AppArmor profile")
     no_new_privs: bool = flag("--no-new-privs", help="it can gain no privileges")
     cap: list[str] = many("--cap", "-c", help="capability to add")
-    preserve_fds: int = number("--preserve-fds", help="pass this many more file descriptors (3, 4, ...)")
     cgroup: list[str] = many("--cgroup", help="cgroup below the container's to run in")
     ignore_paused: bool = flag("--ignore-paused", help="also in a paused container")
+    _callers = FOR_CALLERS
+    process: str = text("--process", "-p", help="file with the process object", kind="path")
+    console_socket: str = text("--console-socket", help="unix socket that receives the terminal's master", kind="path")
+    pidfd_socket: str = text("--pidfd-socket", help="unix socket that receives a pidfd of the process", kind="path")
+    pid_file: str = text("--pid-file", help="file to write the process ID to", kind="path")
+    preserve_fds: int = number("--preserve-fds", help="pass this many more file descriptors (3, 4, ...)")
     no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)
     id: str = positional("ID")
     command: list[str] = positional("COMMAND...")
@@ -156,27 +167,31 @@ class State(Record):
 )
 class Kill(Record):
     all: bool = flag("--all", "-a", help="to all its processes", hidden=True)
+    send: str = text("--signal", "-s", help="the signal; all arguments are then IDs")
     id: str = positional("ID")
     signal: str = positional("[SIGNAL]")
+    more: list[str] = positional("[ID...]")
 
 
 @COMMANDS.command("delete", "remove a container", "lifecycle:delete")
 class Delete(Record):
     force: bool = flag("--force", "-f", help="kill it first if it is running")
     id: str = positional("ID")
+    more: list[str] = positional("[ID...]")
 
 
 @COMMANDS.command("list", "list containers", "inspect:listing")
 class List(Record):
     format: str = text("--format", "-f", **FORMAT)
     quiet: bool = flag("--quiet", "-q", help="only IDs")
+    all: bool = flag("--all", "-a", help="also stopped containers (always the case)", hidden=True)
 
 
 @COMMANDS.command("ps", "list the processes of a container", "inspect:ps", stop=True)
 class Ps(Record):
     format: str = text("--format", "-f", **FORMAT)
     id: str = positional("ID")
-    ps_options: list[str] = positional("PS-OPTIONS...")
+    ps_options: list[str] = positional("[PS-OPTIONS...]")
 
 
 @COMMANDS.command("pause", "stop all processes of a container", "lifecycle:pause")
@@ -228,6 +243,7 @@ class Events(Record):
 @COMMANDS.command("wait", "wait for a container to end and print how it ended", "inspect:wait")
 class Wait(Record):
     id: str = positional("ID")
+    more: list[str] = positional("[ID...]")
 
 
 @COMMANDS.command("spec", "write a config.json to start from", "documents:spec")
@@ -241,17 +257,32 @@ class Features(Record):
     pass
 
 
+@COMMANDS.command("inspect", "print the state of a container, or else an image's configuration", "inspect:inspect")
+class InspectAny(Record):
+    name: str = positional("NAME")
+
+
+@COMMANDS.command("info", "print what this stele uses on this host, and how much", "inspect:info")
+class Info(Record):
+    format: str = text("--format", "-f", **FORMAT)
+
+
+@COMMANDS.command("version", "print the version, like --version", "inspect:version")
+class Version(Record):
+    pass
+
+
 @COMMANDS.command("plan", "print exactly what create would do", "documents:plan", stop=True)
 class Plan(ImageOptions):
     json: bool = flag("--json", help="print the plan as JSON")
     seccomp: bool = flag("--seccomp", help="include every instruction of the filter")
-    command: list[str] = positional("COMMAND...")
+    command: list[str] = positional("[COMMAND...]")
 
 
 @COMMANDS.command("trace", "draw the output of --trace as SVG", "draw:trace")
 class DrawTrace(Record):
     file: str = positional("FILE")
-    files: list[str] = positional("FILES...")
+    files: list[str] = positional("[FILES...]")
 
 
 @COMMANDS.command("validate", "check a config.json, state or features document", "documents:validate")

@@ -66,7 +66,8 @@ def signal_number(text: str) -> int:
         )
         if away is not None:
             return base + sign * away
-    raise StateError(f'unknown signal "{text[:40]}"; use a name such as TERM or a number')
+    names = (known.name.removeprefix("SIG") for known in signal.Signals)
+    raise StateError(f'unknown signal "{text[:40]}"; use a name such as TERM or a number', given=text, choices=names)
 
 
 def stop_signal(store: Store, container_id: str) -> str:

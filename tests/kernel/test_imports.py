@@ -21,7 +21,14 @@ from tests.harness.runtime import REPO, Runtime
 LISTED = REPO / "tests/imports.txt"
 PYTHON = REPO / "build/venv/bin/python"
 HOT = ("create", "start", "state", "exec", "kill", "delete", "run")
-COLD = ("runtime.images", "runtime.cli.clicked", "runtime.cli.images", "runtime.cli.volumes")
+COLD = (
+    "runtime.images",
+    "runtime.cli.clicked",
+    "runtime.cli.complete",
+    "runtime.cli.examples",
+    "runtime.cli.images",
+    "runtime.cli.volumes",
+)
 """Loaded when wanted, see stele_start.py."""
 
 # What main loads, beyond what a bare interpreter has; the names go to the file named first.

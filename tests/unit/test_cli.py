@@ -50,6 +50,12 @@ def run(*args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
          {"env": ["A=1", "B=2,3"], "tty": True, "id": "x", "command": ["ls", "-t", "--", "-u"], "user": ""}),
         ("exec", ["-tu", "5", "x", "--", "ls"], {"tty": True, "user": "5", "command": ["--", "ls"]}),
         ("exec", ["--process=p", "x"], {"process": "p", "command": []}),
+        ("run", ["-it", "--rm", "--name", "c", "--image", "i", "sh", "-c", "x"],
+         {"tty": True, "interactive": True, "rm": True, "id": "c", "image": "i", "command": ["sh", "-c", "x"]}),
+        ("exec", ["-it", "-u", "web", "x", "sh"], {"tty": True, "interactive": True, "user": "web", "command": ["sh"]}),
+        ("kill", ["-s", "TERM", "a", "b", "c"], {"send": "TERM", "id": "a", "signal": "b", "more": ["c"]}),
+        ("delete", ["-f", "a", "b"], {"force": True, "id": "a", "more": ["b"]}),
+        ("list", ["-aq"], {"quiet": True}),
         ("ps", ["-f", "json", "x"], {"format": "json", "ps_options": []}),
         ("ps", ["x", "-ef", "--format", "y"], {"format": "table", "ps_options": ["-ef", "--format", "y"]}),
         ("update", ["--memory-swap=-1", "--cpu-quota", "-1", "x"], {"memory_swap": "-1", "cpu_quota": "-1"}),
@@ -66,7 +72,6 @@ def test_what_words_mean(command: str, words: list[str], expected: dict[str, Any
     [
         ("state", [], 'state: "state" requires exactly 1 argument(s), got 0'),
         ("state", ["a", "b"], 'state: "state" requires exactly 1 argument(s), got 2'),
-        ("kill", ["a", "b", "c"], 'kill: "kill" requires 1 to 2 argument(s), got 3'),
         ("exec", [], 'exec: "exec" requires at least 1 argument(s), got 0'),
         ("create", ["--bundle"], "flag needs an argument: --bundle"),
         ("create", ["--nonsense", "x"], "flag provided but not defined: --nonsense"),
@@ -116,6 +121,7 @@ def test_each_command_is_there_and_has_help(command: Command) -> None:
     from importlib import import_module
 
     from runtime.cli.clicked import help_text
+    from runtime.cli.examples import EXAMPLES
 
     module, _, function = command.run.partition(":")
     assert callable(getattr(import_module(f"runtime.cli.{module}"), function))
@@ -123,6 +129,10 @@ def test_each_command_is_there_and_has_help(command: Command) -> None:
     assert text.startswith(f"Usage: stele {command.name} ")
     for option in command.record.options:
         assert (option.names[0] in text) != option.hidden, option.names
+        assert f"\n{option.group or 'Options'}:\n" in text
+    assert len(EXAMPLES[command.name]) >= 2
+    for example in EXAMPLES[command.name]:
+        assert f"\n  {example}" in text
 
 
 def test_the_ways_to_ask_for_help_agree() -> None:
@@ -163,6 +173,83 @@ def test_version() -> None:
     assert values["spec"] == OCI_VERSION
     assert re.fullmatch(r"\d+\.\d+\.\d+", values["libseccomp"])
     assert run("-v").stdout.splitlines() == lines
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        (["rnu"], 'unknown command "rnu"', 'did you mean "run"?'),
+        (["image", "lsit"], 'unknown command "image lsit"', 'did you mean "image list"?'),
+        (["build", "."], 'unknown command "build"', "stele runs images and does not build them"),
+        (["ps"], "requires at least 1 argument(s), got 0", "`stele list` lists the containers"),
+        (["state"], "requires exactly 1 argument(s), got 0", "usage: stele state [OPTIONS] ID"),
+        (["exec", "--usr", "0", "x"], "flag provided but not defined: --usr", 'did you mean "--user"?'),
+        (["list", "--root", "/x"], "flag provided but not defined: --root", "--root goes before the command"),
+        (["list", "-f", "jsno"], 'invalid value "jsno"', 'did you mean "json"?'),
+        (["kill", "web1", "TREM"], 'unknown signal "TREM"', 'did you mean "TERM"?'),
+        (["state", "wbe1"], 'container "wbe1" does not exist', 'did you mean "web1"?'),
+        (["image", "inspect", "debain:12"], "debain:12", 'did you mean "debian:12"?'),
+        (["inspect", "debain:12"], 'no container and no image is called "debain:12"', 'did you mean "debian:12"?'),
+        (["plan", "--image", "debain:12"], "debain:12", 'did you mean "debian:12"?'),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_answered_in_two_lines(tmp_path: Path, words: list[str], first: str, second: str) -> None:
+    """... with the nearest word that exists, or what to use instead."""
+    (tmp_path / "root/web1").mkdir(parents=True)
+    store = ImageStore(str(tmp_path / "store"))
+    data = b"{}"
+    told = {"mediaType": "application/x-y", "digest": store.add_bytes(data), "size": len(data)}
+    store.tag("docker.io/library/debian:12", told)
+    store.close()
+    done = run("--root", tmp_path / "root", "--store", tmp_path / "store", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert first in lines[0]
+    assert lines[1].startswith(second)
+
+
+def test_nothing_is_suggested_that_is_not_near(tmp_path: Path) -> None:
+    done = run("--root", tmp_path, "state", "qqqqqqqq")
+    assert len(done.stderr.splitlines()) == 1
+    assert run("zzzzzzzz").stderr.splitlines() == ['unknown command "zzzzzzzz"; `stele --help` lists all']
+
+
+def test_an_image_in_the_place_of_an_id(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(REPO)}
+    done = subprocess.run([*STELE, "run", "nginx"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--image nginx" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["images"], ["image", "list"]),
+        (["images", "--help"], ["image", "list", "--help"]),
+        (["pull", "--help"], ["image", "pull", "--help"]),
+        (["rmi", "--help"], ["image", "rm", "--help"]),
+        (["rm", "--help"], ["delete", "--help"]),
+        (["top", "--help"], ["ps", "--help"]),
+        (["version"], ["--version"]),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_dockers_words_work(tmp_path: Path, words: list[str], same: list[str]) -> None:
+    here = ["--root", tmp_path / "root", "--store", tmp_path / "store"]
+    found, expected = run(*here, *words), run(*here, *same)
+    assert (found.returncode, found.stdout, found.stderr) == (0, expected.stdout, "")
+
+
+def test_info(tmp_path: Path) -> None:
+    here = ["--root", tmp_path / "root", "--store", tmp_path / "store"]
+    told = json.loads(run(*here, "info", "-f", "json").stdout)
+    assert (told["containers"], told["images"], told["root"]) == (0, 0, str(tmp_path / "root"))
+    assert f"root:          {tmp_path}/root" in run(*here, "info").stdout
 
 
 # --- the log ------------------------------------------------------------------------------------------------------
@@ -307,6 +394,7 @@ def on_path(tmp_path: Path) -> dict[str, str]:
 def bash_completes(line: str, env: dict[str, str]) -> list[str]:
     """What bash offers at the end of `line`, by the script that `completion bash` prints."""
     script = """
+        compopt() { :; }  # works only while bash completes a line
         eval "$(stele completion bash)"
         complete -p stele >/dev/null || exit 3
         COMP_WORDS=($1) ; [[ $1 == *" " ]] && COMP_WORDS+=("")
@@ -321,6 +409,9 @@ def bash_completes(line: str, env: dict[str, str]) -> list[str]:
 
 def test_bash_completes(on_path: dict[str, str], tmp_path: Path) -> None:
     assert bash_completes("stele st", on_path) == ["start", "state"]
+    assert bash_completes("stele kill x TE", on_path) == ["TERM"]
+    assert bash_completes("stele run --image x --net ", on_path) == ["none", "host", "veth:"]
+    assert bash_completes("stele run --image x --cap-add NET_B", on_path) == ["NET_BIND_SERVICE", "NET_BROADCAST"]
     assert "checkpoint" not in bash_completes("stele ", on_path)
     assert "--console-socket" in bash_completes("stele exec --co", on_path)
     assert bash_completes("stele --log-format ", on_path) == ["text", "json"]
@@ -329,20 +420,39 @@ def test_bash_completes(on_path: dict[str, str], tmp_path: Path) -> None:
         (tmp_path / "state" / name).mkdir(parents=True)
     assert bash_completes(f"stele --root {tmp_path}/state kill w", on_path) == ["web1", "web2"]
     assert bash_completes(f"stele --root {tmp_path}/state create w", on_path) == []
+    assert bash_completes(f"stele --root {tmp_path}/state delete web1 web2 c", on_path) == ["cache"]
     store = ImageStore(str(tmp_path / "store"))
     data = b"{}"
     told = {"mediaType": "application/x-y", "digest": store.add_bytes(data), "size": len(data)}
-    for name in ("web", "db"):
+    for name in ("web", "db", "docker.io/library/debian:12"):
         store.tag(name, told)
     store.directory("volumes")
     store.close()
     (tmp_path / "store/volumes/data").mkdir()
     for line in ("image inspect w", "run --image w", "unpack w"):
         assert bash_completes(f"stele --store {tmp_path}/store {line}", on_path) == ["web"]
+    assert bash_completes(f"stele --store {tmp_path}/store run --image deb", on_path) == ["debian:12"]
     assert bash_completes(f"stele --store {tmp_path}/store image pull w", on_path) == []
     assert bash_completes(f"stele --store {tmp_path}/store volume rm ", on_path) == ["data"]
     assert bash_completes(f"stele --store {tmp_path}/none image rm ", on_path) == []
     assert not (tmp_path / "none").exists()
+
+
+def test_paths_of_images_are_completed(tmp_path: Path) -> None:
+    """bash splits words at a colon and replaces what follows it."""
+    (tmp_path / "images/redis").mkdir(parents=True)
+    (tmp_path / "images/redis/oci-layout").touch()
+    (tmp_path / "images/more").mkdir()
+
+    def answer(*words: str) -> list[str]:
+        env = {**os.environ, "_STELE_COMPLETE": "bash_complete", "COMP_WORDS": "\n".join(words)}
+        return run(env={**env, "COMP_CWORD": str(len(words) - 1)}).stdout.split()
+
+    assert answer("stele", "run", "--image", "oc") == ["part,oci:", "part,oci-archive:"]
+    there = f"{tmp_path}/images/"
+    assert answer("stele", "run", "--image", "oci", ":", there) == [f"part,{there}more/", f"plain,{there}redis"]
+    assert answer("stele", "run", "--image", "=", "oci", ":", f"{there}r") == [f"plain,{there}redis"]
+    assert answer("stele", "image", "import", "oci", ":", f"{there}r") == [f"plain,{there}redis"]
 
 
 @pytest.mark.parametrize(

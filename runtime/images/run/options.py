@@ -201,7 +201,11 @@ def network(text: str) -> tuple[Network, tuple[Veth, ...]]:
     what = f'--net "{text}"'
     kind, colon, rest = text.partition(":")
     if kind != "veth" or not colon or not rest:
-        raise UsageError(f"{what}: use none, host or veth:ADDRESS/PREFIX, as veth:10.88.0.2/24")
+        raise UsageError(
+            f"{what}: use none, host or veth:ADDRESS/PREFIX, as veth:10.88.0.2/24",
+            given=text,
+            choices=("none", "host", "veth:10.88.0.2/24"),
+        )
     addresses, gateways = [], {}
     try:
         for part in rest.split(","):
@@ -258,7 +262,12 @@ def capabilities(add: Sequence[str], drop: Sequence[str], default: Sequence[str]
             elif name in CAPABILITIES:
                 found.add(name)
             else:
-                raise UsageError(f'{flag}: "{word}" is no capability; names look like NET_ADMIN')
+                choices = (known.removeprefix("CAP_") for known in CAPABILITIES)
+                raise UsageError(
+                    f'{flag}: unknown capability "{word}"; names look like NET_ADMIN',
+                    given=word.removeprefix("CAP_"),
+                    choices=choices,
+                )
         return found
 
     added, dropped = names(add, "--cap-add"), names(drop, "--cap-drop")

@@ -32,11 +32,12 @@ class Identity:
         return {"uid": self.uid, "gid": self.gid, "additionalGids": list(self.groups)}
 
 
-def identity(user: str, read: Callable[[str], bytes]) -> Identity:
+def identity(user: str, read: Callable[[str], bytes], whose: str = "image") -> Identity:
     """Find a user.
 
     Args:
         user: "user", "uid", "user:group", "uid:gid" and so on; "" for root.
+        whose: of what the files are, for errors.
         read: gives the content of a file of the image, b"" if it has none. Not called if nothing is to be looked up.
     Raises:
         ImageError: the image does not know the name, or a number is no id.
@@ -49,11 +50,13 @@ def identity(user: str, read: Callable[[str], bytes]) -> Identity:
         raise ImageError(f'user "{user}": a name or number is missing; write user, uid, user:group or uid:gid')
     entry = _user(name, uid, _lines(read(PASSWD), 4))
     if entry is None and uid is None:
-        raise ImageError(f"user {name!a}: the image's {PASSWD} does not have it; use a number, or another with --user")
+        raise ImageError(
+            f"user {name!a}: the {whose}'s {PASSWD} does not have it; use a number, or another with --user"
+        )
     own_uid, own_gid, own_name = entry or (uid or 0, 0, "")
     if colon:
         if gid is None:
-            gid = _group(group, _lines(read(GROUP), 3))
+            gid = _group(group, _lines(read(GROUP), 3), whose)
         return Identity(own_uid, gid, (gid,))
     groups = [own_gid]
     if own_name:
@@ -99,12 +102,12 @@ def _user(name: str, uid: int | None, entries: Iterator[list[str]]) -> tuple[int
     return None
 
 
-def _group(name: str, entries: Iterator[list[str]]) -> int:
+def _group(name: str, entries: Iterator[list[str]], whose: str) -> int:
     for fields in entries:
         gid = _id(fields[2])
         if fields[0] == name and gid is not None:
             return gid
-    raise ImageError(f"group {name!a}: the image's {GROUP} does not have it; use a number, or another with --user")
+    raise ImageError(f"group {name!a}: the {whose}'s {GROUP} does not have it; use a number, or another with --user")
 
 
 def _memberships(name: str, entries: Iterator[list[str]]) -> list[int]:

@@ -41,6 +41,13 @@ def stored_name(names: Mapping[str, Mapping[str, Any]], text: str) -> str:
     return str(registries.load().parse(text))
 
 
+def short_name(name: str) -> str:
+    """Return the shortest form of a full name that means the same: debian:12 for docker.io/library/debian:12."""
+    for prefix in (f"{DOCKER_HUB}/library/", f"{DOCKER_HUB}/"):
+        name = name.removeprefix(prefix)
+    return name.removesuffix(f":{references.DEFAULT_TAG}")
+
+
 def _is_short(name: str, text: str) -> bool:
     registry, _, rest = name.partition("/")
     return rest == text or (registry == DOCKER_HUB and rest == f"library/{text}")

@@ -242,9 +242,13 @@ class ImageStore:
             data = self.read_bytes(name_or_digest)
             kind = model.kind_of(parse_document(data, name_or_digest), "", name_or_digest)
             return {"mediaType": kind, "digest": name_or_digest, "size": len(data)}
+        from runtime.images.store.names import short_name
+
         raise ImageError(
             f'image "{name_or_digest}" is not in the store {self.path}; `stele image list` shows those that are'
-            + ("" if DIGEST.fullmatch(name_or_digest) else f", `stele image pull {name_or_digest}` gets it")
+            + ("" if DIGEST.fullmatch(name_or_digest) else f", `stele image pull {name_or_digest}` gets it"),
+            given=short_name(name_or_digest),
+            choices=map(short_name, known),
         )
 
     def manifest(self, descriptor: Mapping[str, Any]) -> model.Manifest:

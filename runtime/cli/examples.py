@@ -1,0 +1,48 @@
+"""Two or more examples for each command, for its help and its man page."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "create": ("stele create --bundle /srv/redis cache", "stele create --image redis --upper tmpfs:64m cache"),
+    "start": ("stele start cache", "stele --debug start cache"),
+    "run": (
+        "stele run --bundle /srv/redis cache",
+        "stele run --image debian:12 --pull missing --tty shell bash",
+        "stele run --image redis --memory 512m --net veth:10.88.0.2/24 --volume data:/data --detach cache",
+    ),
+    "exec": ("stele exec cache redis-cli ping", "stele exec -it --user redis cache sh"),
+    "state": ("stele state cache", "stele state cache | jq .status"),
+    "kill": ("stele kill cache", "stele kill cache HUP", "stele kill --signal TERM cache web"),
+    "delete": ("stele delete cache", "stele delete --force cache web"),
+    "list": ("stele list", "stele list --format json"),
+    "ps": ("stele ps cache", "stele ps cache -o pid,rss,args"),
+    "pause": ("stele pause cache", "stele pause cache && stele ps cache"),
+    "resume": ("stele resume cache", "stele pause cache && sleep 1 && stele resume cache"),
+    "update": ("stele update --memory 1g --pids-limit 200 cache", "stele update --resources limits.json cache"),
+    "events": ("stele events --stats cache", "stele events --interval 10s cache"),
+    "wait": ("stele wait cache", "stele wait cache web"),
+    "spec": ("stele spec --bundle /srv/new", "stele spec --rootless"),
+    "features": ("stele features", "stele features | jq .linux.seccomp"),
+    "inspect": ("stele inspect cache", "stele inspect debian:12"),
+    "info": ("stele info", "stele info --format json"),
+    "version": ("stele version", "stele version | head -1"),
+    "plan": ("stele plan --bundle /srv/redis", "stele plan --image redis --seccomp"),
+    "trace": ("stele --trace launch.json run --bundle /srv/redis cache", "stele trace launch.json >launch.svg"),
+    "validate": ("stele validate config.json", "stele state cache >state.json && stele validate state.json"),
+    "completion": ('eval "$(stele completion bash)"', "stele completion fish | source"),
+    "unpack": ("stele unpack redis /srv/redis", "stele unpack --platform linux/arm64 debian:12 /srv/debian"),
+    "image pull": ("stele image pull debian:12", "stele image pull --platform linux/arm64 debian:12"),
+    "image import": ("stele image import oci:build/images/redis redis", "stele image import docker-archive:app.tar"),
+    "image export": (
+        "stele image export redis oci-archive:redis.tar",
+        "stele image export redis oci:/srv/images/redis",
+    ),
+    "image inspect": ("stele image inspect redis", "stele image inspect --format table redis"),
+    "image list": ("stele image list", "stele image list --quiet"),
+    "image verify": ("stele image verify", "stele image verify --deep redis"),
+    "image tag": ("stele image tag redis cache:stable", "stele image tag debian:12 base"),
+    "image rm": ("stele image rm redis", "stele image rm debian:11 debian:12"),
+    "image gc": ("stele image gc", "stele image gc --grace-period 24h"),
+    "volume list": ("stele volume list", "stele volume list --format json"),
+    "volume rm": ("stele volume rm data", "stele volume rm data cache"),
+}
