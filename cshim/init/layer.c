@@ -82,11 +82,17 @@ int new_tmpfs(const struct init *in, const char *mode, const char *size)
 	return tree;
 }
 
-static long copy_file(int from_dir, int to_dir, const char *name, const struct statx *st)
+/* A file, by what it is once it is open: a neighbour may have exchanged it since it was looked at. */
+static long copy_file(int from_dir, int to_dir, const char *name)
 {
-	int from = (int)SYS(__NR_openat, from_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	struct statx st;
+	int from = (int)SYS(__NR_openat, from_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	if (from < 0)
 		return from;
+	if (SYS(__NR_statx, from, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0 || !S_ISREG(st.stx_mode)) {
+		SYS(__NR_close, from);
+		return -ESTALE;
+	}
 	int to = (int)SYS(__NR_openat, to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (to < 0)
 		return to;
@@ -94,9 +100,9 @@ static long copy_file(int from_dir, int to_dir, const char *name, const struct s
 	while ((n = SYS(__NR_sendfile, to, from, NULL, 1 << 20)) > 0)
 		;
 	if (n == 0)
-		n = SYS(__NR_fchown, to, st->stx_uid, st->stx_gid);
+		n = SYS(__NR_fchown, to, st.stx_uid, st.stx_gid);
 	if (n == 0)
-		n = SYS(__NR_fchmod, to, st->stx_mode & 07777);
+		n = SYS(__NR_fchmod, to, st.stx_mode & 07777);
 	SYS(__NR_close, from);
 	SYS(__NR_close, to);
 	return n;
@@ -141,7 +147,7 @@ static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
 	if (S_ISLNK(st.stx_mode))
 		return copy_link(from_dir, to_dir, name, &st);
 	if (S_ISREG(st.stx_mode))
-		return copy_file(from_dir, to_dir, name, &st);
+		return copy_file(from_dir, to_dir, name);
 	return 0; /* sockets, fifos and devices of an image are not copied */
 }
 

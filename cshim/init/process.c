@@ -99,17 +99,31 @@ static int take_home(struct init *in, const char *line, const char *end, uint64_
 	return 1;
 }
 
+/* A regular file of the container's, for reading; or -errno. It is looked at before it is opened, since the open itself may
+ * do something: a device may start what it stands for, a FIFO lets a writer go on. And after, since it may be another by
+ * then; so nothing waits, and no terminal becomes ours. */
+static int open_regular(const char *path, struct statx *ret)
+{
+	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	long r = SYS(__NR_statx, AT_FDCWD, path, 0, STATX_BASIC_STATS, ret);
+	if (r < 0 || !S_ISREG(ret->stx_mode))
+		return r < 0 ? (int)r : -EACCES;
+	int fd = (int)SYS(__NR_openat2, AT_FDCWD, path, &how, sizeof(how));
+	if (fd < 0 || (SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, ret) == 0 && S_ISREG(ret->stx_mode)))
+		return fd;
+	SYS(__NR_close, fd);
+	return -EACCES;
+}
+
 /* /etc/passwd is the image's: a regular file of bounded size, or it does not count (CVE-2026-47262). */
 static void find_home(struct init *in, uint64_t uid)
 {
 	append(in->home, in->home + sizeof(in->home), "HOME=/");
-	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
-	int fd = (int)SYS(__NR_openat2, AT_FDCWD, "/etc/passwd", &how, sizeof(how));
 	struct statx st;
+	int fd = open_regular("/etc/passwd", &st);
 	if (fd < 0)
 		return;
-	if (SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) == 0 && S_ISREG(st.stx_mode) &&
-	    st.stx_size > 0 && st.stx_size <= PASSWD_MAX) {
+	if (st.stx_size > 0 && st.stx_size <= PASSWD_MAX) {
 		long memory = SYS(__NR_mmap, NULL, st.stx_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		long n = memory < 0 && memory > -4096 ? 0 : SYS(__NR_read, fd, memory, st.stx_size);
 		const char *line = (const char *)memory, *end = line + (n > 0 ? n : 0);
@@ -262,11 +276,10 @@ static int this_machine(uint16_t machine)
 /* Why a file that exists does not execute: one letter for the stele process, and the name that matters.
  * i: the script's interpreter is missing; c: its line ends in CR; l: the dynamic loader is missing; a: made for another
  * machine; f: no format that the kernel knows. */
-static char diagnose(const char *path, char *ret_name, size_t size)
+static char diagnose(int fd, char *ret_name, size_t size)
 {
 	char head[1024];
 	ret_name[0] = '\0';
-	int fd = (int)SYS(__NR_openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
 	long n = fd < 0 ? 0 : SYS(__NR_read, fd, head, sizeof(head) - 1);
 	if (n <= 2)
 		return 'f';
@@ -306,7 +319,8 @@ __attribute__((noreturn)) static void fail_execution(const struct init *in, long
 	char *end = text + sizeof(text);
 	char *at = append(text, end, e->tried[0] ? e->tried : program);
 	if (at && e->tried[0] && (error == -ENOENT || error == -ENOEXEC || error == -ELIBBAD)) {
-		char why[3] = { '\n', diagnose(e->tried, name, sizeof(name)), '\0' };
+		struct statx st;
+		char why[3] = { '\n', diagnose(open_regular(e->tried, &st), name, sizeof(name)), '\0' };
 		append(append(at, end, why), end, name);
 	}
 	fail(in, error, at ? text : "the program");

@@ -43,12 +43,11 @@ static void passwd(const char *text, size_t size)
 
 static void program(const uint8_t *data, size_t size)
 {
-	char path[32], name[128];
+	char name[128];
 	int fd = memfd_create("program", 0);
-	if (write(fd, data, size) < 0)
+	if (write(fd, data, size) < 0 || lseek(fd, 0, 0) < 0)
 		abort();
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	diagnose(path, name, sizeof(name));
+	diagnose(fd, name, sizeof(name));
 	if (own_strlen(name) >= sizeof(name))
 		abort();
 	close(fd);

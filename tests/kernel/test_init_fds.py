@@ -243,6 +243,26 @@ def test_an_image(stele: Runtime, images: Images, tmp_path: Path, flags: tuple[s
     check(stops(tmp_path, command))
 
 
+@pytest.mark.parametrize("kind", ["file", "fifo"])
+def test_passwd_is_opened_only_if_it_is_a_file(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, kind: str
+) -> None:
+    """Opening alone lets the writer of a FIFO go on, and starts what some devices stand for."""
+    folder = bundle(["/bin/sleep", "1000"], edit=lambda config: config["process"].update(env=["PATH=/bin"]))
+    passwd = folder / "rootfs/etc/passwd"
+    passwd.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(passwd)
+    else:
+        passwd.write_text("root:x:0:0::/home:/bin/sh\n")
+    name = stele.detached(folder)
+    found = [
+        stop.call for stop in stops(tmp_path, stele.command("exec", name, "/bin/true")) if stop.name == "/etc/passwd"
+    ]
+    assert found == ([STATX, OPENAT2] if kind == "file" else [STATX])
+    stele.ok("delete", "--force", name)
+
+
 LEAKS = {
     "kept to the end": (LEAK, *KEPT),
     "closed before the program only": (LEAK, KEPT[0]),
