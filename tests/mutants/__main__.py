@@ -33,6 +33,8 @@ AREAS = {
     "shim": ("cshim", 40),
 }
 """Each area's folder and how many mutants are taken of it."""
+MAKE_SHIM = ["make", "--no-print-directory", "--old-file=build/venv/stele-installed", "shim"]
+"""The virtual environment is shared: making it anew in a copy would have it import the copy's modules."""
 WORDS_ONLY = ("runtime/plan/explain.py", "runtime/plan/disassembly.py")
 """What is printed for people only."""
 
@@ -59,8 +61,9 @@ class Copy:
                 shutil.copy2(REPO / name, place / name, follow_symlinks=False)
         (place / "build").mkdir()
         for name in ("venv", "cache", "bundles", "sources"):
-            (place / "build" / name).symlink_to(REPO / "build" / name)
-        if self._call(["make", "--no-print-directory", "shim"], 300) != "passed":
+            if (REPO / "build" / name).exists():
+                (place / "build" / name).symlink_to(REPO / "build" / name)
+        if self._call(MAKE_SHIM, 300) != "passed":
             raise SystemExit(f"{place}: make shim fails without a mutant")
 
     def _call(self, command: list[str], timeout: float) -> str:
@@ -95,7 +98,7 @@ class Copy:
         source = path.read_bytes()
         path.write_bytes(mutant.apply(source))
         try:
-            if path.suffix == ".c" and self._call(["make", "--no-print-directory", "shim"], 300) != "passed":
+            if path.suffix == ".c" and self._call(MAKE_SHIM, 300) != "passed":
                 return "broken"
             found = self.tests(concern.tests_of(mutant.file, self.tree))
             if found == "timeout" and usual * 4 <= self.timeout:

@@ -43,6 +43,9 @@ KERNEL: tuple[tuple[str, str], ...] = (
 )
 """The first prefix that a file begins with; its tests run after the unit tests that concern it."""
 
+SLOW = ("tests/kernel/test_run_image.py", "tests/kernel/test_run_image_root.py")
+"""Minutes each: they run only for what the table names them for."""
+
 
 @cache
 def _imports(path: Path) -> frozenset[str]:
@@ -66,8 +69,9 @@ def tests_of(file: str, tree: Path) -> list[str]:
     if file.endswith(".py"):
         for folder in ("tests/unit", "tests/kernel"):
             for test in sorted((tree / folder).glob("test_*.py")):
-                if module_of(file) in _imports(test):
-                    found.append(f"{folder}/{test.name}")
+                name = f"{folder}/{test.name}"
+                if name not in SLOW and module_of(file) in _imports(test):
+                    found.append(name)
     table = next(tests for prefix, tests in KERNEL if file.startswith(prefix))
     found += (test for test in table.split() if test not in found)
     if not found:  # nobody imports a part of the planner by itself: the whole is tested
