@@ -15,6 +15,7 @@ from runtime.container.from_image import inode_of
 from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
+from runtime.images.config_fields import volume_paths
 from runtime.images.model import ImageError
 from runtime.images.platforms import host_platform, runs_on
 from runtime.images.run import defaults as confinement
@@ -233,7 +234,7 @@ def _as_it_came(store: ImageStore, name: str, new: Imported | Pulled) -> Image:
 
 def _real(image: Image, wanted: Overrides, merged: Merged) -> dict[str, str]:
     """Resolve the image's symlinks in the paths of its volumes and the caller's."""
-    paths = settings.volume_paths(image.config)
+    paths = volume_paths(image.config)
     if paths:
         paths += (*settings.FILES.values(), *(volume.target for volume in wanted.volumes))
     return {path: merged.canonical(path) for path in paths}
@@ -257,7 +258,11 @@ def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
 
 def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
     """Return the image as a single verified file, created for the first container that uses it."""
-    found = erofs.seal(store, image.manifest, image.config)
+    found = erofs.existing(store, image.config)
+    if found is None:
+        from runtime.images.store import mkfs
+
+        found = mkfs.seal(store, image.manifest, image.config)
     erofs.check(found, f"{root}/.cache")
     return ErofsFd(found.path, found.verity)
 

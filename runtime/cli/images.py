@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -15,9 +14,11 @@ from runtime.cli.image_table import Collect, Export, Import, Inspect, ListImages
 from runtime.cli.inspect import print_table
 from runtime.errors import SteleError, UsageError
 from runtime.images.progress import Progress, human, short, to_stderr
-from runtime.images.store.collect import Fault, uses
+from runtime.images.store import gc
 from runtime.images.store.names import given_name, stored_name
 from runtime.images.store.store import ImageStore
+from runtime.images.store.uses import uses
+from runtime.images.store.verify import verify_image, verify_store
 from runtime.printable import visible
 
 TYPE_CHECKING = False
@@ -213,9 +214,9 @@ def verify(context: Globals, options: Verify) -> int:
     store = store_of(context)
     if options.image:
         told = _meant(store, options.image)
-        faults, images = _faults(store, told), [told["digest"]]
+        faults, images = verify_image(store, told), [told["digest"]]
     else:
-        faults = store.verify()
+        faults = verify_store(store)
         images = [told["digest"] for told in store.names().values()] + [use["chain"][0] for use in uses(store).values()]
     if options.deep:
         from runtime.images.store import verify_layers as trees
@@ -231,20 +232,6 @@ def verify(context: Globals, options: Verify) -> int:
         unpacked = ", and so do the unpacked files" if options.deep else "; --deep also checks the unpacked files"
         print(f"{options.image or store.path}: all contents match their digests{unpacked}")
     return 0
-
-
-def _faults(store: ImageStore, told: dict[str, Any]) -> list[Fault]:
-    """Return the faults of one image: its manifest, config, layers and, if it exists, its single-file form."""
-    from runtime.images.store import erofs
-
-    faults = store.verify(told["digest"])
-    if not faults:
-        manifest = store.manifest(told)
-        for blob in dict.fromkeys(d.digest for d in (manifest.config, *manifest.layers)):
-            faults += store.verify(blob)
-        with contextlib.suppress(SteleError):  # a damaged config is already reported
-            faults += [Fault(digest, problem) for digest, problem in erofs.faults(store, store.config(manifest))]
-    return faults
 
 
 def tag(context: Globals, options: Tag) -> int:
@@ -272,7 +259,7 @@ def remove(context: Globals, options: RemoveImages) -> int:
 
 
 def collect(context: Globals, options: Collect) -> int:
-    report = store_of(context).gc(_seconds(options.grace_period), context.root)
+    report = gc.collect(store_of(context), _seconds(options.grace_period), context.root)
     told = {
         "blobs": list(report.blobs),
         "layers": list(report.layers),

@@ -51,6 +51,7 @@ def _make_directory(bundle: str) -> bool:
 
 def _fill(store: Any, image: Any, bundle: str) -> None:
     from runtime.host.interrupt import check as check_signals
+    from runtime.images.config_fields import volume_paths
     from runtime.images.run import runtime_config as settings
     from runtime.images.run.options import Overrides
     from runtime.images.run.user import FILE_MAX, identity
@@ -71,7 +72,7 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
     wanted = Overrides() if told else Overrides(command=("/bin/sh",))
     with Merged([rootfs]) as merged:
         user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
-        real = {path: merged.canonical(path) for path in settings.volume_paths(image.config)}
+        real = {path: merged.canonical(path) for path in volume_paths(image.config)}
         volumes = settings.image_volumes(image.config, wanted, real)
         present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
     annotations = {f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest}
@@ -83,7 +84,7 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
 
 
 def _take_back(bundle: str, *, itself: bool) -> None:
-    from runtime.images.store.files import remove_tree
+    from runtime.host.trees import remove_tree
 
     fd = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -90,10 +90,9 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int, undo
     Raises:
         ImageError: the image is no longer in the store. OSError.
     """
-    from runtime.images.store.collect import USE
-    from runtime.images.store.store import ImageStore
+    from runtime.images.run import hold
 
-    use = ImageStore(image.store).hold(container_id, root, image.chain, image.volumes)
+    use = hold.hold(image.store, container_id, root, image.chain, image.volumes)
     undo.callback(release, image.store, container_id, root)
     for name in (BUNDLE, f"{BUNDLE}/{ROOTFS}", f"{BUNDLE}/{FILES}"):
         os.mkdir(name, 0o755, dir_fd=directory)
@@ -101,14 +100,14 @@ def prepare(image: FromImage, container_id: str, root: str, directory: int, undo
         _write(directory, f"{BUNDLE}/{FILES}/{name}", content)
     _write(directory, f"{BUNDLE}/config.json", json.dumps(image.config).encode())
     if use:
-        _write(directory, USE, use)
+        _write(directory, hold.USE, use)
 
 
 def release(store: str, container_id: str, root: str) -> None:
     """Let the store garbage-collect what the removed container used."""
-    from runtime.images.store.store import ImageStore
+    from runtime.images.run import hold
 
-    ImageStore(store).release(container_id, root)
+    hold.release(store, container_id, root)
 
 
 def end_network(image: Mapping[str, str]) -> None:

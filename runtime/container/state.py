@@ -314,7 +314,7 @@ class Store:
 
 def _remove_directory(path: str, name: str) -> None:
     """Remove a subdirectory, such as the generated bundle of a container made from an image."""
-    from runtime.images.store.files import remove_tree
+    from runtime.host.trees import remove_tree
 
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

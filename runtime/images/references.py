@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from runtime.errors import UsageError
+from runtime.images.model import DIGEST
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
@@ -23,12 +24,12 @@ TEXT_MAX = 4096  # of any reference
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}}))?", re.ASCII)
 
 Transport = Literal["oci", "oci-archive", "docker-archive"]
 TRANSPORTS: tuple[Transport, ...] = ("oci", "oci-archive", "docker-archive")
+VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _NOT_OFFERED = (
     "atomic", "containers-storage", "dir", "docker-daemon", "ostree", "sif", "tarball", "http", "https", "ftp",
 )  # fmt: skip

@@ -89,7 +89,7 @@ def given_files(arena: Arena) -> Outcome:
     "B11h",
     "CVE-2026-84042",
     "a helper is looked for by its name, and found where somebody else put one",
-    Patch("runtime/images/store/erofs.py", 'next(filter(os.path.exists, MKFS), "")', '__import__("shutil").which("mkfs.erofs")'),
+    Patch("runtime/images/store/mkfs.py", 'next(filter(os.path.exists, MKFS), "")', '__import__("shutil").which("mkfs.erofs")'),
 )  # fmt: skip
 @with_images
 def helper_by_name(arena: Arena) -> Outcome:
@@ -307,7 +307,7 @@ def tree_of_another_image(arena: Arena) -> Outcome:
     "G5i",
     "-",
     "volumes nested without end keep init busy",
-    Patch("runtime/images/run/runtime_config.py", "DEPTH_MAX = 64", "DEPTH_MAX = 5000"),
+    Patch("runtime/images/config_fields.py", "DEPTH_MAX = 64", "DEPTH_MAX = 5000"),
 )
 @with_images
 def nested_volumes(arena: Arena) -> Outcome:
@@ -409,7 +409,7 @@ def lines_in_passwd(arena: Arena) -> Outcome:
     "G4",
     "-",
     "a small layer has a file that is a huge hole, which mkfs.erofs writes out",
-    Patch("runtime/images/store/erofs.py", "    if size > limit:\n", "    if False:\n"),
+    Patch("runtime/images/store/mkfs.py", "    if size > limit:\n", "    if False:\n"),
 )
 @with_images
 def hole_written_out(arena: Arena) -> Outcome:

@@ -28,6 +28,7 @@ from runtime.errors import HostError, SteleError
 from runtime.host.unpack import OVERLAY, Budget, Unpacking
 from runtime.images.model import ImageError, Manifest
 from runtime.images.store import layers
+from runtime.images.store.gc import collect
 from runtime.images.store.store import ImageStore
 from tests.harness.layers import (
     add_image,
@@ -330,9 +331,9 @@ def test_gc_keeps_a_layer_for_its_grace(store: ImageStore) -> None:
     """A tree that no image needs any more is kept while somebody may just be about to use it."""
     image = add_image(store, layer(entry("base")))
     (tree,) = layers.unpack_image(store, store.manifest(image))
-    assert store.gc(3600).layers == ()
+    assert collect(store, 3600).layers == ()
     assert os.path.isdir(tree)
-    (digest,) = store.gc(-1).layers
+    (digest,) = collect(store, -1).layers
     assert digest in tree.replace("layers/sha256/", "sha256:") and not os.path.exists(tree)
 
 

@@ -22,8 +22,10 @@ from runtime.images.archive import load as archives
 from runtime.images.archive.save import export_image
 from runtime.images.progress import Progress
 from runtime.images.references import Place
+from runtime.images.run.hold import hold, release
 from runtime.images.store import volumes
 from runtime.images.store.files import locked
+from runtime.images.store.gc import collect
 from runtime.images.store.overlay_view import Merged
 from runtime.images.store.store import ImageStore
 from runtime.plan.model import ImageRoot
@@ -357,7 +359,7 @@ def test_a_volume_is_in_use_from_its_making_on(images: Images, tmp_path: Path, m
     store = ImageStore(path)
     state, seen = tmp_path / "c1", []
     state.mkdir()
-    write, replace = container_image._write, ImageStore._replace
+    write, replace = container_image._write, ImageStore.replace
 
     def making(own: ImageStore, place: str, *args: Any, **options: Any) -> None:
         if place == "uses":
@@ -374,9 +376,9 @@ def test_a_volume_is_in_use_from_its_making_on(images: Images, tmp_path: Path, m
         seen.append(name)
         write(directory, name, content)
 
-    with store._locked():
+    with store.locked():
         volumes.make(store, "old", 0, 0, 0o755)
-    monkeypatch.setattr(ImageStore, "_replace", making)
+    monkeypatch.setattr(ImageStore, "replace", making)
     monkeypatch.setattr(container_image, "_write", writing)
     chain = (store.names()["plain"]["digest"],)
     image = FromImage({"mounts": []}, ImageRoot(()), {}, path, chain, volumes={"old": (1, 1, 0), "new": (7, 8, 0o1770)})
@@ -398,9 +400,9 @@ def test_a_use_without_its_container_keeps_no_volume(images: Images, tmp_path: P
     """As after a reboot: the container's state was on tmpfs, its use of the store was not."""
     images.made("plain")
     store = ImageStore(str(images.path))
-    store.hold("c1", str(tmp_path), [store.names()["plain"]["digest"]], {"v": (0, 0, 0o755)})
+    hold(store.path, "c1", str(tmp_path), [store.names()["plain"]["digest"]], {"v": (0, 0, 0o755)})
     volumes.remove(store, "v")
-    store.release("c1", str(tmp_path))
+    release(store.path, "c1", str(tmp_path))
 
 
 @pytest.mark.parametrize("told", ["SIGFOO", "99", "RTMIN+3"])
@@ -463,7 +465,7 @@ def test_a_create_that_is_killed_can_be_deleted(stele: Runtime, images: Images) 
             stele.ok("delete", "--force", name)
             assert not (stele.root / name).exists()
     store = ImageStore(str(images.path))
-    store.gc(0)
+    collect(store, 0)
     assert images.uses() == []
 
 
@@ -477,9 +479,9 @@ def test_a_taken_id_keeps_the_first_ones_image(stele: Runtime, images: Images) -
     assert len(images.uses()) == 1
     store = ImageStore(str(images.path))
     store.untag(image)
-    store.gc(0)
+    collect(store, 0)
     stele.ok("delete", "--force", name)
-    report = ImageStore(str(images.path)).gc(0)
+    report = collect(ImageStore(str(images.path)), 0)
     assert report.layers == () or images.uses() == []
     images.made("plain")
 
@@ -498,10 +500,10 @@ def test_a_layer_that_is_in_use_outlives_gc(stele: Runtime, images: Images) -> N
     store = ImageStore(str(images.path))
     tree = Path(store.trees(store.config(store.manifest(store.resolve(image))))[-1])
     store.untag(image)
-    store.gc(0)
+    collect(store, 0)
     assert stele.ok("exec", name, "/bin/cat", "/only/here") == "still here"
     stele.ok("delete", "--force", name)
-    store.gc(0)
+    collect(store, 0)
     assert not tree.exists()
 
 

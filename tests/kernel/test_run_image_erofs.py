@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from runtime.images.model import ImageError
-from runtime.images.store import erofs
+from runtime.images.store import erofs, mkfs
+from runtime.images.store.gc import collect
 from runtime.images.store.store import ImageStore
+from runtime.images.store.verify import verify_store
 from tests.harness.image_runs import SHELL, Images, Run, ok
 from tests.harness.images import add_image, layer
 from tests.harness.runtime import REPO, Runtime
@@ -75,7 +77,7 @@ def test_a_changed_erofs_image_is_not_mounted(run: Run, images: Images) -> None:
     """Without fs-verity its bytes are hashed: a flip that keeps size and times is found."""
     image = images.made("flipped", {"file": "content" * 1000})
     store = ImageStore(str(images.path))
-    found = erofs.seal(store, manifest := store.manifest(store.resolve(image)), store.config(manifest))
+    found = mkfs.seal(store, manifest := store.manifest(store.resolve(image)), store.config(manifest))
     assert found.verity == "", "this test is for a file system without fs-verity"
     ok(run(image, "--rootfs", "erofs", sh="cat /file >/dev/null"))
     told = os.stat(found.path)
@@ -88,7 +90,7 @@ def test_a_changed_erofs_image_is_not_mounted(run: Run, images: Images) -> None:
     done = run(image, "--rootfs", "erofs", sh="true")
     assert done.returncode == 1
     assert "is not what was made: its digest differs" in done.stderr
-    assert [fault.digest for fault in store.verify()] == [found.digest]
+    assert [fault.digest for fault in verify_store(store)] == [found.digest]
 
 
 def test_gc_takes_erofs_images_with_their_layers(images: Images, run: Run) -> None:
@@ -97,10 +99,10 @@ def test_gc_takes_erofs_images_with_their_layers(images: Images, run: Run) -> No
     store = ImageStore(str(images.path))
     found = erofs.sealed(store, store.config(store.manifest(store.resolve(image))))
     assert found is not None
-    store.gc(0)
+    collect(store, 0)
     assert Path(found.path).exists()
     store.untag(image)
-    store.gc(0)
+    collect(store, 0)
     assert not Path(found.path).exists()
 
 
@@ -150,16 +152,16 @@ def test_a_hole_is_not_written_out(tmp_path: Path) -> None:
     (tmp_path / "tree/hole").touch()
     os.truncate(tmp_path / "tree/hole", 256 << 30)
     with pytest.raises(ImageError, match=f"have {256 << 30} bytes, holes included, .* at most {64 << 30} is made"):
-        erofs._make(str(tmp_path / "tree"), str(tmp_path / "made"), "0" * 64, 64 << 30)
+        mkfs._make(str(tmp_path / "tree"), str(tmp_path / "made"), "0" * 64, 64 << 30)
     assert not (tmp_path / "made").exists()
 
 
 MAKER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from runtime.images.store import erofs
-erofs.MKFS = (sys.argv[2] + "/mkfs",)
-erofs._make(sys.argv[2], sys.argv[2] + "/made", "0" * 64, 1 << 30)
+from runtime.images.store import erofs, mkfs
+mkfs.MKFS = (sys.argv[2] + "/mkfs",)
+mkfs._make(sys.argv[2], sys.argv[2] + "/made", "0" * 64, 1 << 30)
 """
 
 

@@ -17,14 +17,18 @@ import pytest
 
 from runtime.errors import HostError
 from runtime.host import files
+from runtime.host.trees import remove_tree
 from runtime.images import model
 from runtime.images.archive.save import export_image
 from runtime.images.model import ImageError
 from runtime.images.progress import Progress
 from runtime.images.references import Place, Transport
+from runtime.images.run.hold import hold, release
 from runtime.images.store import erofs, layers
-from runtime.images.store.files import locked, remove_tree
+from runtime.images.store.files import locked
+from runtime.images.store.gc import collect
 from runtime.images.store.store import NAME_ANNOTATION, ImageStore
+from runtime.images.store.verify import verify_blob, verify_store
 from tests.harness.layers import add_image, entry, layer, sha256
 
 
@@ -68,7 +72,7 @@ def test_an_interrupted_transfer_goes_on(store: ImageStore) -> None:
             writer.commit()
         writer.write(data[1_700_000:])
         writer.commit()
-    assert store.verify(digest) == []
+    assert verify_blob(store, digest) == []
 
 
 def test_names(store: ImageStore) -> None:
@@ -91,15 +95,15 @@ def test_gc_keeps_what_is_named_or_used(store: ImageStore, tmp_path: Path) -> No
     image = add_image(store, b"\0" * 1024)
     store.tag("web:1", image)
     manifest = store.manifest(image)
-    assert store.gc(-1).blobs == ()
+    assert collect(store, -1).blobs == ()
     config = store.config(manifest)
     (tmp_path / "run" / "c1").mkdir(parents=True)
-    store.hold("c1", str(tmp_path / "run"), [image["digest"], *config.diff_ids])
+    hold(store.path, "c1", str(tmp_path / "run"), [image["digest"], *config.diff_ids])
     store.untag("web:1")
-    assert store.gc(-1).blobs == ()
-    store.release("c1", str(tmp_path / "run"))
-    assert store.gc(3600).blobs == ()
-    report = store.gc(-1)
+    assert collect(store, -1).blobs == ()
+    release(store.path, "c1", str(tmp_path / "run"))
+    assert collect(store, 3600).blobs == ()
+    report = collect(store, -1)
     assert len(report.blobs) == 3
     assert os.listdir(store.directory("blobs/sha256")) == []
 
@@ -135,7 +139,7 @@ def test_rot_is_seen(store: ImageStore) -> None:
     """verify tells of a changed blob, of a missing one, and of a file that is no blob; reading a document does, too."""
     image = add_image(store, b"\0" * 1024)
     store.tag("web:1", image)
-    assert store.verify() == []
+    assert verify_store(store) == []
     manifest = store.manifest(image)
     blobs = Path(store.path) / "blobs/sha256"
     config = blobs / manifest.config.digest.removeprefix("sha256:")
@@ -143,13 +147,13 @@ def test_rot_is_seen(store: ImageStore) -> None:
     config.write_bytes(config.read_bytes().replace(b"amd64", b"arm64"))
     (blobs / manifest.layers[0].digest.removeprefix("sha256:")).unlink()
     (blobs / "junk").write_text("x")
-    problems = {fault.digest: fault.problem for fault in store.verify()}
+    problems = {fault.digest: fault.problem for fault in verify_store(store)}
     assert "its content is sha256:" in problems[manifest.config.digest]
     assert "a file that is no blob" in problems["sha256:junk"]
     with pytest.raises(ImageError, match="damaged on disk"):
         store.config(manifest)
     config.write_bytes(config.read_bytes().replace(b"arm64", b"amd64"))
-    problems = {fault.digest: fault.problem for fault in store.verify()}
+    problems = {fault.digest: fault.problem for fault in verify_store(store)}
     assert problems[manifest.layers[0].digest] == 'image "web:1" needs it, and it is not there; pull the image again'
 
 
@@ -162,7 +166,7 @@ def test_damaged_names(store: ImageStore) -> None:
         with pytest.raises(ImageError, match=r"index\.json is damaged"):
             store.names()
         with pytest.raises(ImageError, match=r"index\.json is damaged"):
-            store.gc(-1)
+            collect(store, -1)
     assert len(os.listdir(store.directory("blobs/sha256"))) == 3
 
 
@@ -216,7 +220,7 @@ def test_many_writers_do_the_work_once(tmp_path: Path) -> None:
 
     in_processes(work, 8)
     assert len(wrote.read_text().splitlines()) == 1
-    assert ImageStore(str(tmp_path / "store")).verify() == []
+    assert verify_store(ImageStore(str(tmp_path / "store"))) == []
 
 
 def test_many_names_at_once(tmp_path: Path) -> None:
@@ -243,15 +247,15 @@ def test_gc_beside_writers(tmp_path: Path) -> None:
         mine = ImageStore(store.path)
         for each in range(8):
             if number == 0:
-                mine.gc(60)
+                collect(mine, 60)
             else:
                 content = f"{number} {each}".encode().ljust(512, b"\0") * 2
                 mine.tag(f"n{number}:{each}", add_image(mine, content))
 
     in_processes(work, 4)
     assert len(store.names()) == 24
-    assert store.verify() == []
-    assert store.gc(-1).blobs == ()
+    assert verify_store(store) == []
+    assert collect(store, -1).blobs == ()
 
 
 @pytest.mark.parametrize("moment", ["listed", "opened"])
@@ -284,7 +288,7 @@ def test_gc_meets_a_transfer_that_ends(store: ImageStore, monkeypatch: pytest.Mo
         return fd
 
     monkeypatch.setattr(os, "open", open_late)
-    assert store.gc(-1).transfers == 0
+    assert collect(store, -1).transfers == 0
     left = {"listed": [], "opened": [digest.removeprefix("sha256:")]}
     assert os.listdir(ingest) == left[moment]
 
@@ -293,7 +297,7 @@ def test_gc_does_not_wait_for_a_maker(store: ImageStore) -> None:
     """An erofs image takes long to make; gc, for which all who start containers wait, leaves such images alone then."""
     place = store.directory(erofs.PLACE)
     with locked(place, "lock"):
-        gc = threading.Thread(target=store.gc, args=(-1,), daemon=True)
+        gc = threading.Thread(target=collect, args=(store, -1), daemon=True)
         gc.start()
         gc.join(20)
         assert not gc.is_alive()
@@ -320,19 +324,19 @@ def test_a_full_disk_is_told_by_its_store(memory: Path) -> None:
         while file.write(bytes(4096)):
             pass
     with pytest.raises(HostError, match=rf"^--store {store.path}: cannot write uses there: No space left on device"):
-        store.hold("c1", "/run/x", [image["digest"]])
+        hold(store.path, "c1", "/run/x", [image["digest"]])
     with pytest.raises(HostError, match=rf"^--store {store.path}: cannot write index.json there: No space left on"):
         store.tag("web:2", image)
     assert store.names() == {"web:1": image}
     os.unlink(memory / "fill")
-    store.hold("c1", "/run/x", [image["digest"]])
+    hold(store.path, "c1", "/run/x", [image["digest"]])
     store.close()
 
 
 def test_a_store_that_is_gone_is_not_made_again(store: ImageStore, tmp_path: Path) -> None:
     """A container can be deleted where the disk with its store is not mounted any more; nothing is written there."""
     gone = ImageStore(str(tmp_path / "gone"))
-    gone.release("c1", str(tmp_path))
+    release(gone.path, "c1", str(tmp_path))
     assert not os.path.exists(gone.path)
 
 
@@ -354,7 +358,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
             assert writer.offset == at
             writer.write(data[at:])
             writer.commit()
-        assert store.verify() == []
+        assert verify_store(store) == []
         store.close()
 
 
@@ -384,16 +388,16 @@ def test_uses(store: ImageStore, tmp_path: Path) -> None:
     trees = layers.unpack_image(store, manifest)
     root = tmp_path / "run"
     (root / "c1").mkdir(parents=True)
-    store.hold("c1", str(root), diff_ids)
-    store.hold("c1", str(tmp_path / "other"), diff_ids)
-    report = store.gc(-1)
+    hold(store.path, "c1", str(root), diff_ids)
+    hold(store.path, "c1", str(tmp_path / "other"), diff_ids)
+    report = collect(store, -1)
     assert (len(report.blobs), report.layers, report.uses) == (2, (), 1)  # the other root has no such container
     assert [os.listdir(tree) for tree in trees] == [["a"], ["b"]]
-    store.release("c1")
-    assert sorted(store.gc(-1).layers) == sorted(diff_ids)
+    release(store.path, "c1")
+    assert sorted(collect(store, -1).layers) == sorted(diff_ids)
     assert not any(os.path.exists(tree) for tree in trees)
     with pytest.raises(ImageError, match=r"is not in the store .* any more; create the container again"):
-        store.hold("c1", str(root), diff_ids)
+        hold(store.path, "c1", str(root), diff_ids)
 
 
 def test_a_damaged_use_is_not_guessed(store: ImageStore) -> None:
@@ -402,7 +406,7 @@ def test_a_damaged_use_is_not_guessed(store: ImageStore) -> None:
     (Path(store.path) / "uses").mkdir(exist_ok=True)
     (Path(store.path) / "uses/c1@0").write_text("{")
     with pytest.raises(ImageError, match="uses/c1@0 is damaged; if its container is gone, remove the file"):
-        store.gc(-1)
+        collect(store, -1)
     assert len(os.listdir(store.directory("blobs/sha256"))) == 3
 
 
@@ -412,8 +416,8 @@ def test_an_index_keeps_the_platforms_that_are_here(store: ImageStore) -> None:
     other = {**image, "digest": "sha256:" + "b" * 64, "platform": {"os": "linux", "architecture": "arm64"}}
     data = json.dumps({"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": [image, other]}).encode()
     store.tag("web:1", {"mediaType": model.OCI_INDEX, "digest": store.add_bytes(data), "size": len(data)})
-    assert store.gc(-1).blobs == ()
-    assert store.verify() == []
+    assert collect(store, -1).blobs == ()
+    assert verify_store(store) == []
 
 
 def test_indexes_that_nest_without_end(store: ImageStore) -> None:
@@ -423,7 +427,7 @@ def test_indexes_that_nest_without_end(store: ImageStore) -> None:
         data = json.dumps({"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": [inner]}).encode()
         inner = {"mediaType": model.OCI_INDEX, "digest": store.add_bytes(data), "size": len(data)}
     store.tag("deep", inner)
-    assert any("nested more than" in fault.problem for fault in store.verify())
+    assert any("nested more than" in fault.problem for fault in verify_store(store))
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.host.trees import open_dir
 from runtime.host.unpack import OVERLAY, Budget, LayerError, Unpacking, unpacked
-from runtime.images.store.files import open_dir
 from tests.harness.layers import entry, layer
 from tests.harness.runtime import REPO
 

@@ -12,6 +12,7 @@ from runtime.errors import SteleError, UsageError
 from runtime.host.cgroups.paths import parent_of_own
 from runtime.host.cgroups.tree import flag
 from runtime.host.stats import keyed
+from runtime.images import config_fields
 from runtime.images.model import ImageConfig, ImageError
 from runtime.images.run import etc_files as netfiles
 from runtime.images.run import options as overrides
@@ -147,14 +148,14 @@ def test_an_images_volume_is_never_over_what_others_mount() -> None:
 @pytest.mark.parametrize("key", ["Volumes", "WorkingDir"])
 def test_depths(key: str) -> None:
     """At import and at run: each directory is a step of init's."""
-    paths = {depth: "/d" * depth for depth in (settings.DEPTH_MAX, settings.DEPTH_MAX + 1, 899)}
+    paths = {depth: "/d" * depth for depth in (config_fields.DEPTH_MAX, config_fields.DEPTH_MAX + 1, 899)}
     for depth, path in paths.items():
         run: dict[str, Any] = {key: {path: {}} if key == "Volumes" else path}
-        if depth == settings.DEPTH_MAX:
+        if depth == config_fields.DEPTH_MAX:
             config(run)
-            settings.check_depths(image(**run))
+            config_fields.check_depths(image(**run))
             continue
-        for refuse in (config, lambda run: settings.check_depths(image(**run))):
+        for refuse in (config, lambda run: config_fields.check_depths(image(**run))):
             with pytest.raises(ImageError, match=f"config: {key}: .* is {depth} directories deep; at most 64 are made"):
                 refuse(run)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.images.store.store import ImageStore
+from runtime.images.store.verify import verify_store
 from tests.harness.image_runs import SHELL
 from tests.harness.images import add_image, layer
 from tests.vm.guest import Done, Guest
@@ -26,7 +27,7 @@ def store(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     add_image(place, "box", [layer(SHELL)], {"Cmd": ["/bin/sh"]})
     many = [layer({f"n{i}": str(i), "same": str(i)}) for i in range(LAYERS)]
     add_image(place, "many", [layer(SHELL), *many], {"Cmd": ["/bin/sh"]})
-    assert ImageStore(str(place)).verify() == []
+    assert verify_store(ImageStore(str(place))) == []
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name in ("blobs", "index.json", "oci-layout"):

@@ -18,6 +18,7 @@ from runtime.errors import UsageError
 from runtime.host.unpack import Budget, LayerError, unpacked
 from runtime.images import model
 from runtime.images.archive.sources import Archive, Folder, Source, read
+from runtime.images.config_fields import check_depths
 from runtime.images.model import DOCUMENT_MAX, Descriptor, ImageError, Manifest
 from runtime.images.platforms import Platform
 from runtime.images.policy.policy import Policy
@@ -25,7 +26,6 @@ from runtime.images.policy.policy import load as load_policy
 from runtime.images.progress import Progress, short
 from runtime.images.references import Place
 from runtime.images.registry.pull import pick
-from runtime.images.run.runtime_config import check_depths
 from runtime.images.store.limits import load as load_budget
 from runtime.images.store.names import name_of
 from runtime.images.store.store import NAME_ANNOTATION, ImageStore

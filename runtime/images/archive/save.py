@@ -12,13 +12,14 @@ from typing import Any
 
 from runtime.errors import HostError
 from runtime.host.files import replace, temporary, write_all
+from runtime.host.trees import open_dir
 from runtime.images import model
 from runtime.images.archive import tar
 from runtime.images.model import Descriptor, ImageError
 from runtime.images.progress import Progress, short
 from runtime.images.references import Place
-from runtime.images.store.files import open_dir
-from runtime.images.store.store import LAYOUT, NAME_ANNOTATION, ImageStore
+from runtime.images.store.contents import LAYOUT
+from runtime.images.store.store import NAME_ANNOTATION, ImageStore
 
 PIECE = 1 << 20
 INDEX_MAX = 16 << 20

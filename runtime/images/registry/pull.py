@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from runtime.errors import SteleError
 from runtime.images import model
+from runtime.images.config_fields import check_depths
 from runtime.images.model import Descriptor, ImageError, Manifest
 from runtime.images.platforms import Platform, choose
 from runtime.images.policy.policy import Policy
 from runtime.images.policy.policy import load as load_policy
-from runtime.images.policy.signatures import fetch
 from runtime.images.progress import Progress, short
 from runtime.images.references import Reference
 from runtime.images.registries_conf import Registries
@@ -25,7 +25,7 @@ from runtime.images.registry import credentials as auth
 from runtime.images.registry.credentials import Credentials
 from runtime.images.registry.http import Unreachable
 from runtime.images.registry.repository import ATTEMPTS, Access, Document, Repository, Unresumable
-from runtime.images.run.runtime_config import check_depths
+from runtime.images.registry.signatures import fetch
 from runtime.images.store.store import ImageStore
 from runtime.oci.load import parse_document
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime.errors import UsageError
+from runtime.images.references import VOLUME_NAME
 from runtime.oci.constants import CAPABILITIES, MOUNT_ATTRS, PROPAGATION
 from runtime.oci.numbers import ascii_upper
 from runtime.plan.model import Veth
 from runtime.plan.steps import UPPER_DIRECTORY, UPPER_NONE, UPPER_TMPFS
 
 Network = Literal["none", "host", "veth"]
-VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 TMPFS_SIZE = re.compile(r"[0-9]+(?:[kmgt]|%)?", re.ASCII | re.IGNORECASE)
 PERIOD = 100_000  # microseconds, what --cpus is a part of
 LINK_LOCAL = {4: "169.254.1.1", 6: "fe80::1"}

@@ -5,12 +5,12 @@ Source: image-spec config.md and conversion.md; runtime-spec config.md.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import UsageError
+from runtime.images import config_fields
 from runtime.images.model import ImageConfig, ImageError
 from runtime.images.run import defaults as confinement
 from runtime.images.run.options import PERIOD, Overrides, Volume
@@ -27,13 +27,7 @@ RESERVED = (
     "containerd.io/", "io.kubernetes.", "io.katacontainers.", "krun.", "nerdctl/", "org.opencontainers.runtime-spec.",
 )  # fmt: skip
 """Beginnings of annotations that are orders to a runtime or engine: a label of an image may not give any (CVE-2026-53488)."""
-VOLUMES_MAX, PATH_MAX, NAME_MAX = 1000, 4095, 255
-DEPTH_MAX = 64
-"""Directories in a path of an image: each volume below another, and each working directory, is made one by one."""
 KERNELS = ("/proc", "/sys", "/dev")
-WORDS_MAX = 65536
-ENTRY_MAX = 131072
-"""Bytes of one argument or variable that the kernel takes (execve(2), MAX_ARG_STRLEN)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +97,8 @@ def arguments(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
         ImageError: there are none.
     """
     entrypoint = wanted.entrypoint
-    command = wanted.command or (_words(image, "Cmd") if entrypoint is None else ())
-    args = (*(_words(image, "Entrypoint") if entrypoint is None else entrypoint), *command)
+    command = wanted.command or (config_fields.words(image, "Cmd") if entrypoint is None else ())
+    args = (*(config_fields.words(image, "Entrypoint") if entrypoint is None else entrypoint), *command)
     if not args:
         raise ImageError("the image names no program to run; name one behind the container's id, or with --entrypoint")
     return args
@@ -114,7 +108,7 @@ def environment(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
     """NAME=VALUE: the image's, then the caller's, which wins; PATH where neither has it, TERM for a terminal."""
     path, _, default = confinement.PATH.partition("=")
     found = {path: default, **({"TERM": "xterm"} if wanted.terminal else {})}
-    for entry in (*_words(image, "Env"), *wanted.env):
+    for entry in (*config_fields.words(image, "Env"), *wanted.env):
         name, _, value = entry.partition("=")
         if name:
             found[name] = value
@@ -123,7 +117,7 @@ def environment(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
 
 def user(image: ImageConfig, wanted: Overrides) -> str:
     """The user by name or number, "" for root."""
-    return wanted.user if wanted.user is not None else _text(image, "User")
+    return wanted.user if wanted.user is not None else config_fields.text(image, "User")
 
 
 def working_directory(image: ImageConfig, wanted: Overrides) -> str:
@@ -132,15 +126,7 @@ def working_directory(image: ImageConfig, wanted: Overrides) -> str:
     Raises:
         ImageError: the image's is too deep.
     """
-    return (
-        _absolute(wanted.workdir) if wanted.workdir else _shallow(_absolute(_text(image, "WorkingDir")), "WorkingDir")
-    )
-
-
-def check_depths(image: ImageConfig) -> None:
-    """Raises: ImageError: a path of the image is so deep, or there are so many, that no container could be made."""
-    working_directory(image, Overrides())
-    volume_paths(image)
+    return config_fields.absolute(wanted.workdir) if wanted.workdir else config_fields.working_directory(image)
 
 
 def hostname(wanted: Overrides, container_id: str) -> str:
@@ -155,45 +141,25 @@ def hostname(wanted: Overrides, container_id: str) -> str:
     return name
 
 
-def volume_paths(image: ImageConfig) -> tuple[str, ...]:
-    """Where the image wants volumes: absolute paths, sorted.
-
-    Raises:
-        ImageError: one is no path, or too deep, or there are too many.
-    """
-    told = image.run.get("Volumes") or {}
-    if not isinstance(told, Mapping):
-        raise _wrong("Volumes", told)
-    if len(told) > VOLUMES_MAX:
-        raise ImageError(f"the image's config: Volumes: it has {len(told)}; at most {VOLUMES_MAX} are made")
-    found = {_absolute(path) for path in told}
-    for path in found:
-        raw = path.encode("utf-8", "replace")
-        if path == "/" or "\0" in path or len(raw) > PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:
-            raise _no_place(path)
-        _shallow(path, "Volumes")
-    return tuple(sorted(found))
-
-
 def image_volumes(image: ImageConfig, wanted: Overrides, real: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Where the image wants a volume, and neither the caller nor the host has put something; sorted.
 
     Args:
         real: paths in the image to where its links lead them, so that no link puts a volume over another mount.
     Raises:
-        ImageError: as `volume_paths`; or a volume would hide what the kernel shows (CVE-2019-16884).
+        ImageError: as `config_fields.volume_paths`; or a volume would hide what the kernel shows (CVE-2019-16884).
     """
     real = real or {}
     # Images of systemd want one on /sys/fs/cgroup, others on /dev/shm: each container has its own there already.
     served = {mount["destination"] for mount in confinement.base_mounts()}.difference(KERNELS)
     served.update(FILES.values(), (real.get(volume.target, volume.target) for volume in wanted.volumes))
     found = []
-    for path in volume_paths(image):
+    for path in config_fields.volume_paths(image):
         led = real.get(path, path)
         if path in served or led in served:
             continue
         if led == "/" or any(f"{each}/".startswith(f"{kernel}/") for kernel in KERNELS for each in (path, led)):
-            raise _no_place(path)
+            raise config_fields.no_place(path)
         found.append(path)
     return tuple(found)
 
@@ -214,9 +180,9 @@ def labels(image: ImageConfig, wanted: Overrides, more: Mapping[str, str]) -> di
     """The command line's, then the host's (`more`), then the image's: its labels that order nothing, and its fields."""
     told = image.run.get("Labels") or {}
     if not isinstance(told, Mapping) or not all(isinstance(text, str) for text in told.values()):
-        raise _wrong("Labels", told)
+        raise config_fields.wrong("Labels", told)
     own = {"os": image.os, "architecture": image.architecture, "variant": image.variant, "created": image.created}
-    own["stopSignal"] = _text(image, "StopSignal")
+    own["stopSignal"] = config_fields.text(image, "StopSignal")
     found = {f"org.opencontainers.image.{key}": text for key, text in own.items() if text}
     # A label beats the field of the same meaning (image-spec conversion.md, "Annotation Fields").
     found |= {key: text for key, text in told.items() if key and not key.startswith(RESERVED)}
@@ -269,42 +235,3 @@ def _mount(volume: Volume, place: Place) -> dict[str, Any]:
     # A volume that is read-only is so as a whole, with what is mounted below it.
     options = ["rbind", "rprivate", "nosuid", "nodev", *volume.options, *(["rro"] if "ro" in volume.options else [])]
     return {"destination": volume.target, "type": "bind", "source": source, "options": options}
-
-
-def _absolute(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/"))
-
-
-def _shallow(path: str, key: str) -> str:
-    if path.count("/") > DEPTH_MAX:
-        raise ImageError(
-            f"the image's config: {key}: {ascii(path)[:120]} is {path.count('/')} directories deep; at most {DEPTH_MAX} "
-            "are made"
-        )
-    return path
-
-
-def _no_place(path: str) -> ImageError:
-    return ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
-
-
-def _text(image: ImageConfig, key: str) -> str:
-    value = image.run.get(key) or ""
-    if not isinstance(value, str) or len(value) > ENTRY_MAX:
-        raise _wrong(key, value)
-    return value
-
-
-def _words(image: ImageConfig, key: str) -> tuple[str, ...]:
-    value = image.run.get(key) or []
-    if (
-        not isinstance(value, list)
-        or len(value) > WORDS_MAX
-        or not all(isinstance(word, str) and len(word) < ENTRY_MAX for word in value)
-    ):
-        raise _wrong(key, value)
-    return tuple(value)
-
-
-def _wrong(key: str, value: object) -> ImageError:
-    return ImageError(f"the image's config: {key}: {ascii(value)[:120]} is not what it must be; the image is broken")

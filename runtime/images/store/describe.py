@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.images.model import Descriptor, ImageConfig, Manifest
 from runtime.images.progress import human, short
-from runtime.images.store import erofs, layers
+from runtime.images.store import erofs
 from runtime.images.store.store import ImageStore
 from runtime.printable import visible
 
@@ -44,7 +44,7 @@ def _erofs(store: ImageStore, config: ImageConfig) -> dict[str, Any]:
 
 def _layers(store: ImageStore, manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]]:
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
-        unpacked = os.path.isdir(layers.tree_path(store, diff_id))
+        unpacked = os.path.isdir(store.tree(diff_id))
         yield {**layer.document(), "diffId": diff_id, "unpacked": unpacked}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runtime.host.shim import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
-from runtime.images.store.files import remove_tree
+from runtime.host.trees import remove_tree
 
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 

@@ -16,11 +16,11 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
 
 from runtime.errors import HostError
 from runtime.host.hashing import Sha256
 from runtime.host.interrupt import waiting
+from runtime.host.trees import open_dir, remove_tree
 from runtime.host.unpack import (
     LOWEST,
     OVERLAY,
@@ -33,15 +33,13 @@ from runtime.host.unpack import (
 )
 from runtime.host.unpack import unpacked as plain_pieces
 from runtime.images.model import Descriptor, ImageError, Manifest
-from runtime.images.store.files import open_dir, remove_tree, touch
+from runtime.images.store.contents import LAYERS, TREE
+from runtime.images.store.files import touch
 from runtime.images.store.flatten import merge
 from runtime.images.store.limits import load
+from runtime.images.store.store import ImageStore
 
-if TYPE_CHECKING:
-    from runtime.images.store.store import ImageStore
-
-PLACE = "layers/sha256"
-TREE, NEW = "tree", "new"
+NEW = "new"
 
 
 def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None = None, cache: str = "") -> list[str]:
@@ -63,18 +61,18 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
     pairs = {(diff_id, layer.digest): layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)}
     if store.read_only():
         _prove_shipped(store, pairs, budget, cache)
-        return [tree_path(store, diff_id) for diff_id in diff_ids]
+        return [store.tree(diff_id) for diff_id in diff_ids]
     missing = {pair: layer for pair, layer in pairs.items() if not _wanted(store, *pair)}
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
     all_at_once(
         [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for (diff_id, _), layer in missing.items()]
     )
-    return [tree_path(store, diff_id) for diff_id in diff_ids]
+    return [store.tree(diff_id) for diff_id in diff_ids]
 
 
 def _prove_shipped(store: ImageStore, pairs: dict[tuple[str, str], Descriptor], budget: Budget, cache: str) -> None:
     """Check the layers of a store that cannot be written. Raises: HostError: one is not unpacked."""
-    lacking = {diff_id for diff_id, _ in pairs if not os.path.isdir(tree_path(store, diff_id))}
+    lacking = {diff_id for diff_id, _ in pairs if not os.path.isdir(store.tree(diff_id))}
     if lacking:
         raise HostError(
             f"--store {store.path}: it is read-only, as its file system is, and {len(lacking)} of the image's layers are "
@@ -84,7 +82,7 @@ def _prove_shipped(store: ImageStore, pairs: dict[tuple[str, str], Descriptor], 
     unproven = {
         f"{cache}/layer-{_hex(diff_id)}-{_hex(layer.digest)}": (diff_id, layer)
         for (diff_id, _), layer in pairs.items()
-        if not os.path.isdir(_pair_path(store, diff_id, layer.digest))
+        if not os.path.isdir(store.proof(diff_id, layer.digest))
     }
     if cache:
         unproven = {mark: pair for mark, pair in unproven.items() if not os.path.exists(mark)}
@@ -143,23 +141,13 @@ def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: 
         raise
 
 
-def tree_path(store: ImageStore, diff_id: str) -> str:
-    """Where a layer's tree is, or will be."""
-    return f"{store.path}/{PLACE}/{diff_id.removeprefix('sha256:')}/{TREE}"
-
-
-def _pair_path(store: ImageStore, diff_id: str, digest: str) -> str:
-    """The record that a blob has a diff_id: a link to the tree."""
-    return f"{store.path}/{PLACE}/{_hex(diff_id)}/{_hex(digest)}"
-
-
 def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
 def unpacked(store: ImageStore) -> list[str]:
     """The diff_ids of all layers that have a place in the store."""
-    return [f"sha256:{name}" for name in sorted(os.listdir(store.directory(PLACE)))]
+    return [f"sha256:{name}" for name in sorted(os.listdir(store.directory(LAYERS)))]
 
 
 def remove(store: ImageStore, diff_id: str, *, older_than: float) -> bool:
@@ -170,7 +158,7 @@ def remove(store: ImageStore, diff_id: str, *, older_than: float) -> bool:
     Returns:
         whether it is gone.
     """
-    place, name = store.directory(PLACE), diff_id.removeprefix("sha256:")
+    place, name = store.directory(LAYERS), diff_id.removeprefix("sha256:")
     try:
         lock = open_dir(name, place)
     except FileNotFoundError:
@@ -195,7 +183,7 @@ def remove(store: ImageStore, diff_id: str, *, older_than: float) -> bool:
 @contextlib.contextmanager
 def _locked(store: ImageStore, diff_id: str) -> Iterator[int]:
     """The place of a layer, locked; its fd."""
-    place, name = store.directory(PLACE), diff_id.removeprefix("sha256:")
+    place, name = store.directory(LAYERS), diff_id.removeprefix("sha256:")
     while True:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=place)
@@ -237,10 +225,10 @@ def _remove_new(lock: int) -> None:
 def _wanted(store: ImageStore, diff_id: str, digest: str) -> bool:
     """Whether a blob's tree is there and proven; `gc` then leaves it for its grace period."""
     try:
-        touch(diff_id.removeprefix("sha256:"), store.directory(PLACE))
+        touch(diff_id.removeprefix("sha256:"), store.directory(LAYERS))
     except FileNotFoundError:
         return False
-    return os.path.isdir(_pair_path(store, diff_id, digest))
+    return os.path.isdir(store.proof(diff_id, digest))
 
 
 class Work:
@@ -340,8 +328,8 @@ def beside(store: ImageStore, layer: Descriptor, diff_id: str, work: Work) -> It
 
 def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budget: Budget, work: Work) -> None:
     with _locked(store, diff_id) as lock:
-        if os.path.isdir(tree_path(store, diff_id)):
-            if not os.path.isdir(_pair_path(store, diff_id, layer.digest)):
+        if os.path.isdir(store.tree(diff_id)):
+            if not os.path.isdir(store.proof(diff_id, layer.digest)):
                 prove(store, layer, diff_id, budget, work)
                 _record_pair(lock, layer)
                 os.fsync(lock)
@@ -361,7 +349,7 @@ def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budge
             remove_tree(lock, NEW)
             _forget_pairs(lock)
             # Empty, it means nothing; whoever waits for the lock sees that it is gone.
-            os.rmdir(diff_id.removeprefix("sha256:"), dir_fd=store.directory(PLACE))
+            os.rmdir(diff_id.removeprefix("sha256:"), dir_fd=store.directory(LAYERS))
             raise
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from runtime.errors import SteleError, UsageError
 from runtime.images import references
-from runtime.images.references import DIGEST, DOCKER_HUB, REPOSITORY, TAG, Reference
+from runtime.images.model import DIGEST
+from runtime.images.references import DOCKER_HUB, REPOSITORY, TAG, Reference
 
 LOCAL = "localhost"
 _SHORT = re.compile(r"[0-9a-f]{8,64}", re.ASCII)

@@ -13,11 +13,12 @@ from itertools import islice
 from runtime.errors import SteleError
 from runtime.images import model
 from runtime.images.model import Descriptor, ImageError
-from runtime.images.store.collect import Fault, documents
 from runtime.images.store.flatten import directory
-from runtime.images.store.layers import Work, all_at_once, beside, prove, tree_path
+from runtime.images.store.graph import documents
+from runtime.images.store.layers import Work, all_at_once, beside, prove
 from runtime.images.store.limits import load
 from runtime.images.store.store import ImageStore
+from runtime.images.store.verify import Fault
 
 TOLD_MAX = 10
 """Differences that are told of one layer."""
@@ -69,8 +70,8 @@ def _layers(store: ImageStore, image: str) -> Iterator[tuple[str, Descriptor]]:
 
 def _check(store: ImageStore, blobs: list[Descriptor], diff_id: str, found: list[Fault], work: Work) -> None:
     """All blobs that claim one diff_id: the tree is compared with the first that has it, the others are only hashed."""
-    place, budget = os.path.dirname(tree_path(store, diff_id)), load(store.path)
-    compare = os.path.isdir(tree_path(store, diff_id))
+    place, budget = os.path.dirname(store.tree(diff_id)), load(store.path)
+    compare = os.path.isdir(store.tree(diff_id))
     for layer in blobs:
         try:
             if not compare:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import HostError, SteleError
+from runtime.host.trees import open_dir, remove_tree
 from runtime.images.model import ImageError
-from runtime.images.run.options import VOLUME_NAME
-from runtime.images.store.collect import uses
-from runtime.images.store.files import locked, open_dir, remove_tree
+from runtime.images.references import VOLUME_NAME
+from runtime.images.store.files import locked
 from runtime.images.store.store import ImageStore
+from runtime.images.store.uses import uses
 
 PLACE = "volumes"
 GONE, NEW = ".gone-", ".new-"
