@@ -3,8 +3,6 @@
 
 #include <asm/ioctls.h>
 #include <asm/termios.h>
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/stat.h>
@@ -27,13 +25,13 @@ static int same_node(int parent, const char *name, uint64_t mode, uint64_t major
 /* In a user namespace nodes can't be made: the host's own node is bound instead, if it is what it should be. */
 static void bind_device(const struct init *in, const struct step *s, int parent, const char *name)
 {
-	const uint64_t *v = s->ints;
-	const char *path = step_string(s, 0, NULL);
+	const struct device_ints *v = INTS(device, s);
+	const char *path = step_string(s, DEVICE_PATH, NULL);
 	int node = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	must(in, node, path);
 	struct statx st;
 	must(in, SYS(__NR_statx, node, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), path);
-	if ((st.stx_mode & S_IFMT) != (v[0] & S_IFMT) || st.stx_rdev_major != v[1] || st.stx_rdev_minor != v[2])
+	if ((st.stx_mode & S_IFMT) != (v->mode & S_IFMT) || st.stx_rdev_major != v->major || st.stx_rdev_minor != v->minor)
 		fail(in, -ENODEV, path);
 	long r = SYS(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
 	if (r != -EEXIST)
@@ -51,17 +49,17 @@ static void bind_device(const struct init *in, const struct step *s, int parent,
 
 void do_device(struct init *in, const struct step *s)
 {
-	const uint64_t *v = s->ints; /* mode, major, minor, uid, gid, bind */
-	const char *path = step_string(s, 0, NULL), *name;
+	const struct device_ints *v = INTS(device, s);
+	const char *path = step_string(s, DEVICE_PATH, NULL), *name;
 	int parent = open_parent(in, path, &name);
 	must(in, parent, path);
-	if (v[5]) {
+	if (v->bind) {
 		bind_device(in, s, parent, name);
 	} else {
-		long r = SYS(__NR_mknodat, parent, name, v[0], device_number(v[1], v[2]));
-		if (!(r == -EEXIST && same_node(parent, name, v[0], v[1], v[2]))) {
+		long r = SYS(__NR_mknodat, parent, name, v->mode, device_number(v->major, v->minor));
+		if (!(r == -EEXIST && same_node(parent, name, v->mode, v->major, v->minor))) {
 			must(in, r, path);
-			must(in, SYS(__NR_fchownat, parent, name, v[3], v[4], AT_SYMLINK_NOFOLLOW), path);
+			must(in, SYS(__NR_fchownat, parent, name, v->uid, v->gid, AT_SYMLINK_NOFOLLOW), path);
 		}
 	}
 	SYS(__NR_close, parent);
@@ -69,10 +67,10 @@ void do_device(struct init *in, const struct step *s)
 
 void do_symlink(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 1, NULL), *name;
+	const char *path = step_string(s, SYMLINK_PATH, NULL), *name;
 	int parent = open_parent(in, path, &name);
 	must(in, parent, path);
-	long r = SYS(__NR_symlinkat, step_string(s, 0, NULL), parent, name);
+	long r = SYS(__NR_symlinkat, step_string(s, SYMLINK_CONTENT, NULL), parent, name);
 	if (r != -EEXIST)
 		must(in, r, path);
 	SYS(__NR_close, parent);
@@ -108,7 +106,7 @@ static void mount_console(const struct init *in, int slave)
 
 void do_console(struct init *in, const struct step *s)
 {
-	const uint64_t *v = s->ints; /* mount, columns, rows, uid */
+	const struct console_ints *v = INTS(console, s);
 	int unlock = 0, entered = in->root < 0;
 	if (entered) {
 		in->root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -125,12 +123,12 @@ void do_console(struct init *in, const struct step *s)
 		SYS(__NR_close, in->root);
 		in->root = -1;
 	}
-	if (v[1] || v[2]) {
-		struct winsize size = { .ws_col = (unsigned short)v[1], .ws_row = (unsigned short)v[2] };
+	if (v->columns || v->rows) {
+		struct winsize size = { .ws_col = (unsigned short)v->columns, .ws_row = (unsigned short)v->rows };
 		must(in, SYS(__NR_ioctl, slave, TIOCSWINSZ, &size), "console size");
 	}
-	must(in, SYS(__NR_fchown, slave, v[3], -1), "terminal owner");
-	if (v[0])
+	must(in, SYS(__NR_fchown, slave, v->uid, -1), "terminal owner");
+	if (v->mount)
 		mount_console(in, slave);
 	tell(in, "", 0, master);
 	SYS(__NR_close, master);

@@ -4,8 +4,6 @@
  * user namespace, is covered. */
 #include "init.h"
 
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
 

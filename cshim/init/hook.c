@@ -2,8 +2,6 @@
 #include "init.h"
 
 #include <asm/poll.h>
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/sched.h>
@@ -47,14 +45,14 @@ static const char **vector(const struct init *in, const struct step *s, uint32_t
 
 __attribute__((noreturn)) static void child(const struct init *in, const struct step *s, int input, int output)
 {
-	uint32_t n_args = (uint32_t)s->ints[1], n_words = s->n_strs - 3;
+	uint32_t n_args = (uint32_t)INTS(hook, s)->n_args, n_words = s->n_strs - HOOK_WORDS;
 	SYS(__NR_setsid);
 	SYS(__NR_dup3, input, 0, 0);
 	SYS(__NR_dup3, output, 1, 0);
 	SYS(__NR_dup3, output, 2, 0);
 	SYS(__NR_close_range, 3, ~0u, 0); /* before execve(2) resolves a name that may be the image's */
-	const char **args = vector(in, s, 3, n_args), **env = vector(in, s, 3 + n_args, n_words - n_args);
-	const char *path = step_string(s, 0, NULL), *none[2] = { path, NULL };
+	const char **args = vector(in, s, HOOK_WORDS, n_args), **env = vector(in, s, HOOK_WORDS + n_args, n_words - n_args);
+	const char *path = step_string(s, HOOK_PATH, NULL), *none[2] = { path, NULL };
 	long r = SYS(__NR_execve, path, n_args ? args : none, env);
 	char text[64];
 	char *at = append(text, text + sizeof(text), "it could not be executed, errno ");
@@ -100,7 +98,7 @@ static int state_file(const struct init *in, const struct step *s)
 	char number[24];
 	/* Our pid as this namespace sees it; the kernel's answer, not a cached one. */
 	append_number(number, number + sizeof(number), (uint64_t)SYS(__NR_getpid));
-	const char *parts[3] = { step_string(s, 1, NULL), number, step_string(s, 2, NULL) };
+	const char *parts[3] = { step_string(s, HOOK_STATE_HEAD, NULL), number, step_string(s, HOOK_STATE_TAIL, NULL) };
 	int fd = (int)SYS(__NR_memfd_create, "state", MFD_CLOEXEC);
 	must(in, fd, "state");
 	for (int i = 0; i < 3; i++) {
@@ -118,9 +116,9 @@ static int state_file(const struct init *in, const struct step *s)
 
 void do_hook(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 0, NULL);
+	const char *path = step_string(s, HOOK_PATH, NULL);
 	int output[2], pidfd = -1;
-	if (s->ints[1] > s->n_strs - 3)
+	if (INTS(hook, s)->n_args > s->n_strs - HOOK_WORDS)
 		fail(in, -EINVAL, path);
 	int input = state_file(in, s);
 	must(in, SYS(__NR_pipe2, output, O_CLOEXEC), path);
@@ -135,7 +133,7 @@ void do_hook(struct init *in, const struct step *s)
 	SYS(__NR_close, input);
 	SYS(__NR_close, output[1]);
 	struct tail tail = { .length = 0 };
-	int ended = wait_for(pidfd, output[0], (int64_t)s->ints[0] * 1000, &tail);
+	int ended = wait_for(pidfd, output[0], (int64_t)INTS(hook, s)->timeout * 1000, &tail);
 	if (!ended) {
 		SYS(__NR_kill, pid, SIGKILL); /* it may not have come to its setsid(2) yet */
 		SYS(__NR_kill, -pid, SIGKILL);

@@ -8,6 +8,8 @@
 #include "../plan.h"
 #include "sys.h"
 
+#include <linux/errno.h>
+#include <linux/fcntl.h>
 #include <linux/limits.h>
 
 #define OPEN_PATH 010000000 /* O_PATH */
@@ -50,6 +52,12 @@ void tell(const struct init *in, const char *detail, uint32_t length, int fd);
 int slot_fd(const struct init *in, uint64_t slot);
 void leave_host(struct init *in); /* close all that leads to the host */
 
+/* Every step of the plan is one function, in the file that its subject suggests. */
+#define X(NAME, name, ...) void do_##name(struct init *in, const struct step *s);
+STEPS(X)
+#undef X
+__attribute__((noreturn)) void do_execute(struct init *in, const struct step *s);
+
 /* text.c: what libc would bring */
 void *memcpy(void *to, const void *from, size_t n);
 void *memset(void *to, int c, size_t n);
@@ -80,47 +88,14 @@ int move_tree(int tree, int target);
 long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive);
 uint64_t mount_id(const struct init *in, int fd);
 
-/* mounts.c */
-void do_propagation(struct init *in, const struct step *s);
-void do_rootfs(struct init *in, const struct step *s);
-void do_bind_mount(struct init *in, const struct step *s);
-void do_new_mount(struct init *in, const struct step *s);
-void do_mask_path(struct init *in, const struct step *s);
-void do_readonly_path(struct init *in, const struct step *s);
-void do_directory(struct init *in, const struct step *s);
-void do_mount_attributes(struct init *in, const struct step *s);
-void do_enter_root(struct init *in, const struct step *s);
-void do_root_attributes(struct init *in, const struct step *s);
-
 /* hide.c */
 void hide_kernel_mounts(const struct init *in);
-
-/* overlay.c */
-void do_layered_root(struct init *in, const struct step *s);
-void do_private_layer(struct init *in, const struct step *s);
 
 /* layer.c */
 __attribute__((noreturn)) void fail_fs(const struct init *in, int fs, long error, const char *detail);
 long copy_tree(int from, int to, int depth);
 int new_file_system(const struct init *in, const char *type, const char *source, const struct step *s, uint32_t first,
-		    uint32_t count, uint64_t attributes);
+		    uint64_t attributes);
 int new_tmpfs(const struct init *in, const char *mode, const char *size);
-
-/* devices.c */
-void do_device(struct init *in, const struct step *s);
-void do_symlink(struct init *in, const struct step *s);
-void do_console(struct init *in, const struct step *s);
-
-/* hook.c */
-void do_hook(struct init *in, const struct step *s);
-
-/* process.c */
-void do_find_program(struct init *in, const struct step *s);
-void do_streams(const struct step *s);
-void do_credentials(struct init *in, const struct step *s);
-void do_seccomp(struct init *in, const struct step *s);
-void do_scheduler(struct init *in, const struct step *s);
-void do_working_directory(struct init *in, const struct step *s);
-__attribute__((noreturn)) void do_execute(struct init *in, const struct step *s);
 
 #endif

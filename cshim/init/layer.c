@@ -1,8 +1,6 @@
 /* New file systems, and tmpcopyup. */
 #include "init.h"
 
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/stat.h>
@@ -44,9 +42,9 @@ static void set_option(const struct init *in, int fs, const char *option)
 		fail_fs(in, fs, r, option);
 }
 
-/* A detached mount of a new file system; options are strings [first, first + count) of the step, if there is one. */
+/* A detached mount of a new file system; its options are the strings of the step from `first` on. */
 int new_file_system(const struct init *in, const char *type, const char *source, const struct step *s, uint32_t first,
-		    uint32_t count, uint64_t attributes)
+		    uint64_t attributes)
 {
 	int fs = (int)SYS(__NR_fsopen, type, FSOPEN_CLOEXEC);
 	must(in, fs, type);
@@ -55,8 +53,8 @@ int new_file_system(const struct init *in, const char *type, const char *source,
 		if (r < 0)
 			fail_fs(in, fs, r, source);
 	}
-	for (uint32_t i = 0; i < count; i++)
-		set_option(in, fs, step_string(s, first + i, NULL));
+	for (uint32_t i = first; i < s->n_strs; i++)
+		set_option(in, fs, step_string(s, i, NULL));
 	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 	if (r < 0)
 		fail_fs(in, fs, r, type);

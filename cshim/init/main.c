@@ -1,215 +1,27 @@
+/* init: reads the plan and does its steps in order. */
 #include "init.h"
 
-#include <linux/capability.h>
 #include <linux/close_range.h>
-#include <linux/errno.h>
-#include <linux/fcntl.h>
-#include <linux/keyctl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
-#include <linux/sched.h>
-#include <linux/signal.h>
-#include <linux/sockios.h>
 
-#define IFF_UP_ 1
-#define AF_INET_ 2
-#define SOCK_CLOEXEC_ 02000000
-
-/* Say that it is the stele process's turn and wait for its one byte; its end ends us. */
-static void meet(const struct init *in, char what)
+void do_trace(struct init *in, const struct step *s)
 {
-	char answer;
-	tell(in, &what, 1, -1);
-	long n;
-	while ((n = SYS(__NR_read, in->report_fd, &answer, 1)) == -EINTR)
-		;
-	if (n != 1)
-		SYS(__NR_exit_group, 1);
+	in->traced = (int)INTS(trace, s)->on;
 }
 
-static void do_ready(struct init *in, const struct step *s)
-{
-	tell(in, "", 0, -1);
-	if (!s->ints[0])
-		return;
-	int listener = slot_fd(in, 0);
-	long connection;
-	while ((connection = SYS(__NR_accept4, listener, NULL, NULL, SOCK_CLOEXEC_)) < 0)
-		if (connection != -EINTR && connection != -ECONNABORTED)
-			fail(in, connection, "start socket");
-	SYS(__NR_close, listener);
-	SYS(__NR_close, in->report_fd);
-	in->report_fd = (int)connection;
-}
-
-static void do_join_namespace(const struct init *in, const struct step *s)
-{
-	/* Before anybody in there could trace us or read our fds (CVE-2016-9962). */
-	SYS(__NR_prctl, PR_SET_DUMPABLE, 0);
-	int fd = slot_fd(in, s->ints[0]);
-	must(in, SYS(__NR_setns, fd, s->ints[1]), "");
-	SYS(__NR_close, fd);
-}
-
-/* The child goes on and is the stele process's child, not ours; but not before that knows its pid: if we are killed in
- * between, nobody could end it. */
-static void do_fork(const struct init *in)
-{
-	int gate[2];
-	char answer = 0;
-	must(in, SYS(__NR_pipe2, gate, O_CLOEXEC), "");
-	struct clone_args args = { .flags = CLONE_PARENT };
-	long pid = SYS(__NR_clone3, &args, sizeof(args)), n;
-	must(in, pid, "");
-	if (pid == 0) {
-		SYS(__NR_close, gate[1]);
-		while ((n = SYS(__NR_read, gate[0], &answer, 1)) == -EINTR)
-			;
-		if (n != 1)
-			SYS(__NR_exit_group, 1);
-		SYS(__NR_close, gate[0]);
-		return;
-	}
-	int32_t number = (int32_t)pid;
-	tell(in, (const char *)&number, sizeof(number), -1);
-	SYS(__NR_write, gate[1], &answer, 1);
-	quit(0);
-}
-
-static void do_become_root(const struct init *in, const struct step *s)
-{
-	if (s->ints[0])
-		must(in, SYS(__NR_setgroups, 0, NULL), "setgroups");
-	must(in, SYS(__NR_setresgid, 0, 0, 0), "setresgid");
-	must(in, SYS(__NR_setresuid, 0, 0, 0), "setresuid");
-}
-
-static void do_session(const struct init *in, const struct step *s)
-{
-	must(in, SYS(__NR_setsid), "setsid");
-	if (s->ints[0]) {
-		long r = SYS(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-		if (r != -ENOSYS) /* a kernel without keyrings has none to separate */
-			must(in, r, "keyctl");
-	}
-}
-
-static void do_loopback_up(const struct init *in)
-{
-	struct { char name[16]; short flags; char rest[22]; } request = { .name = "lo" }; /* struct ifreq */
-	long fd = SYS(__NR_socket, AF_INET_, 2 /* SOCK_DGRAM */ | SOCK_CLOEXEC_, 0);
-	must(in, fd, "socket");
-	must(in, SYS(__NR_ioctl, fd, SIOCGIFFLAGS, &request), "lo");
-	request.flags = (short)(request.flags | IFF_UP_);
-	must(in, SYS(__NR_ioctl, fd, SIOCSIFFLAGS, &request), "lo");
-	SYS(__NR_close, fd);
-}
-
-static void do_sysctl(const struct init *in, const struct step *s)
-{
-	char path[PATH_MAX];
-	const char *key = step_string(s, 0, NULL);
-	char *at = append(path, path + sizeof(path), "sys/");
-	if (!append(at, path + sizeof(path), key))
-		fail(in, -ENAMETOOLONG, key);
-	must(in, write_sysctl(in, path, step_string(s, 1, NULL)), key);
-}
-
-static void do_oom_score(const struct init *in, const struct step *s)
-{
-	char text[32];
-	char *end = text + sizeof(text), *at = text;
-	int64_t score = (int64_t)s->ints[0] - 1000;
-	if (score < 0)
-		at = append(at, end, "-");
-	append_number(at, end, (uint64_t)(score < 0 ? -score : score));
-	long r = write_proc("self/oom_score_adj", text);
-	if (!((r == -EACCES || r == -EPERM) && s->ints[1]))
-		must(in, r, text);
-}
-
-static void do_label(const struct init *in, const struct step *s)
-{
-	char path[64];
-	char *at = append(path, path + sizeof(path), "self/attr/");
-	if (!append(at, path + sizeof(path), step_string(s, 0, NULL)))
-		fail(in, -ENAMETOOLONG, step_string(s, 0, NULL));
-	must(in, write_proc(path, step_string(s, 1, NULL)), step_string(s, 1, NULL));
-}
-
-static void do_mask(const struct init *in, const struct step *s, int memory)
-{
-	uint32_t n;
-	const char *mask = step_string(s, 0, &n);
-	if (memory)
-		must(in, SYS(__NR_set_mempolicy, s->ints[0], mask, n ? 8ul * n + 1 : 0), "");
-	else
-		must(in, SYS(__NR_sched_setaffinity, 0, n, mask), "");
-}
-
-/* Strings in the plan lie at 4 mod 8; the kernel copies masks by bytes, so that is aligned enough. */
 static void do_step(struct init *in, const struct step *s)
 {
-	uint32_t n;
-	const char *text;
 	switch ((enum step_kind)s->kind) {
-	case STEP_SYNC: meet(in, (char)s->ints[0]); break;
-	case STEP_READY: do_ready(in, s); break;
-	case STEP_JOIN_NAMESPACE: do_join_namespace(in, s); break;
-	case STEP_UNSHARE: must(in, SYS(__NR_unshare, s->ints[0]), ""); break;
-	case STEP_FORK: do_fork(in); break;
-	case STEP_TIME_OFFSETS: meet(in, 0); break;
-	case STEP_BECOME_ROOT: do_become_root(in, s); break;
-	case STEP_SESSION: do_session(in, s); break;
-	case STEP_LOOPBACK_UP: do_loopback_up(in); break;
-	case STEP_HOSTNAME:
-		text = step_string(s, 0, &n);
-		must(in, SYS(__NR_sethostname, text, n), text);
+#define X(NAME, name, ...)        \
+	case STEP_##NAME:         \
+		do_##name(in, s); \
 		break;
-	case STEP_DOMAINNAME:
-		text = step_string(s, 0, &n);
-		must(in, SYS(__NR_setdomainname, text, n), text);
-		break;
-	case STEP_SYSCTL: do_sysctl(in, s); break;
-	case STEP_PROPAGATION: do_propagation(in, s); break;
-	case STEP_ROOTFS: do_rootfs(in, s); break;
-	case STEP_PRIVATE_LAYER: do_private_layer(in, s); break;
-	case STEP_LAYERED_ROOT: do_layered_root(in, s); break;
-	case STEP_DIRECTORY: do_directory(in, s); break;
-	case STEP_BIND_MOUNT: do_bind_mount(in, s); break;
-	case STEP_NEW_MOUNT: do_new_mount(in, s); break;
-	case STEP_DEVICE: do_device(in, s); break;
-	case STEP_SYMLINK: do_symlink(in, s); break;
-	case STEP_CONSOLE: do_console(in, s); break;
-	case STEP_MASK_PATH: do_mask_path(in, s); break;
-	case STEP_READONLY_PATH: do_readonly_path(in, s); break;
-	case STEP_MOUNT_ATTRIBUTES: do_mount_attributes(in, s); break;
-	case STEP_HOOK: do_hook(in, s); break;
-	case STEP_ENTER_ROOT: do_enter_root(in, s); break;
-	case STEP_ROOT_ATTRIBUTES: do_root_attributes(in, s); break;
-	case STEP_FIND_PROGRAM: do_find_program(in, s); break;
-	case STEP_RLIMIT: {
-		uint64_t limit[2] = { s->ints[1], s->ints[2] };
-		must(in, SYS(__NR_prlimit64, 0, s->ints[0], limit, NULL), "");
-		break;
-	}
-	case STEP_OOM_SCORE: do_oom_score(in, s); break;
-	case STEP_SCHEDULER: do_scheduler(in, s); break;
-	case STEP_IO_PRIORITY: must(in, SYS(__NR_ioprio_set, 1, 0, s->ints[0]), ""); break;
-	case STEP_AFFINITY: do_mask(in, s, 0); break;
-	case STEP_MEMORY_POLICY: do_mask(in, s, 1); break;
-	case STEP_PERSONALITY: must(in, SYS(__NR_personality, s->ints[0]), ""); break;
-	case STEP_UMASK: SYS(__NR_umask, s->ints[0]); break;
-	case STEP_STREAMS: do_streams(s); break;
-	case STEP_LABEL: do_label(in, s); break;
-	case STEP_NO_NEW_PRIVS: must(in, SYS(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1), ""); break;
-	case STEP_SECCOMP: do_seccomp(in, s); break;
-	case STEP_CREDENTIALS: do_credentials(in, s); break;
-	case STEP_WORKING_DIRECTORY: do_working_directory(in, s); break;
-	case STEP_TRACE: in->traced = (int)s->ints[0]; break;
-	case STEP_EXECUTE: do_execute(in, s);
+		STEPS(X)
+#undef X
 	case STEP_NONE:
-	case STEP_COUNT: fail(in, -ENOSYS, "unknown step");
+	case STEP_COUNT:
+		fail(in, -ENOSYS, "unknown step");
 	}
 }
 

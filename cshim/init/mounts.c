@@ -2,8 +2,6 @@
  * resolved once (open_tree(2), fsopen(2), mount_setattr(2), move_mount(2); Linux 5.12). */
 #include "init.h"
 
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
@@ -17,20 +15,21 @@ static void set_propagation(const struct init *in, int fd, uint64_t flags, const
 
 void do_propagation(struct init *in, const struct step *s)
 {
-	must(in, SYS(__NR_mount, NULL, "/", NULL, s->ints[0], NULL), "/");
+	must(in, SYS(__NR_mount, NULL, "/", NULL, INTS(propagation, s)->flags, NULL), "/");
 }
 
 void do_rootfs(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 0, NULL);
-	if (!s->ints[1]) {
-		in->root = (uint32_t)s->ints[0] == NO_SLOT
+	const struct rootfs_ints *v = INTS(rootfs, s);
+	const char *path = step_string(s, ROOTFS_PATH, NULL);
+	if (!v->bind) {
+		in->root = v->slot == NO_SLOT
 				   ? (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0)
-				   : slot_fd(in, s->ints[0]);
+				   : slot_fd(in, v->slot);
 		must(in, in->root, path);
 		return;
 	}
-	int tree = (uint32_t)s->ints[0] == NO_SLOT ? clone_tree(AT_FDCWD, path, 1) : slot_fd(in, s->ints[0]);
+	int tree = v->slot == NO_SLOT ? clone_tree(AT_FDCWD, path, 1) : slot_fd(in, v->slot);
 	must(in, tree, path);
 	if (!is_directory(tree))
 		fail(in, -ENOTDIR, path);
@@ -41,7 +40,7 @@ void do_rootfs(struct init *in, const struct step *s)
 	must(in, place, path);
 	must(in, move_tree(tree, place), path);
 	SYS(__NR_close, place);
-	if ((uint32_t)s->ints[0] != NO_SLOT) /* a copy made on the host side still propagates there */
+	if (v->slot != NO_SLOT) /* a copy made on the host side still propagates there */
 		set_propagation(in, tree, MS_SLAVE | MS_REC, path);
 	in->root = tree;
 }
@@ -100,22 +99,22 @@ static void release(struct init *in, int tree, const char *path)
 
 void do_bind_mount(struct init *in, const struct step *s)
 {
-	const uint64_t *v = s->ints; /* slot, recursive, nofollow, attr_set, attr_clear, rec_set, rec_clear, propagation */
-	const char *source = step_string(s, 0, NULL), *target = step_string(s, 1, NULL);
+	const struct bind_mount_ints *v = INTS(bind_mount, s);
+	const char *source = step_string(s, BIND_MOUNT_SOURCE, NULL), *target = step_string(s, BIND_MOUNT_TARGET, NULL);
 	int tree;
-	if ((uint32_t)v[0] != NO_SLOT) {
-		tree = slot_fd(in, v[0]);
+	if (v->slot != NO_SLOT) {
+		tree = slot_fd(in, v->slot);
 	} else {
-		struct open_how how = { .flags = OPEN_PATH | O_CLOEXEC | (v[2] ? O_NOFOLLOW : 0) };
+		struct open_how how = { .flags = OPEN_PATH | O_CLOEXEC | (v->nofollow ? O_NOFOLLOW : 0) };
 		int from = (int)SYS(__NR_openat2, AT_FDCWD, source, &how, sizeof(how));
 		must(in, from, source);
-		tree = clone_tree(from, "", v[1] != 0);
+		tree = clone_tree(from, "", v->recursive != 0);
 		SYS(__NR_close, from);
 	}
 	must(in, tree, source);
-	must(in, set_attributes(tree, v[5], v[6], 0, 1), source);
-	must(in, set_attributes(tree, v[3], v[4], 0, 0), source);
-	attach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);
+	must(in, set_attributes(tree, v->rec_set, v->rec_clear, 0, 1), source);
+	must(in, set_attributes(tree, v->attr_set, v->attr_clear, 0, 0), source);
+	attach(in, tree, target_of(in, target, is_directory(tree), 0), v->propagation, target);
 	release(in, tree, target);
 }
 
@@ -132,17 +131,17 @@ static void label_root(const struct init *in, int tree, const char *label, const
 
 void do_new_mount(struct init *in, const struct step *s)
 {
-	const uint64_t *v = s->ints; /* attr_set, rec_set, propagation, strict, copy_up, copy_mode */
-	const char *type = step_string(s, 0, NULL), *target = step_string(s, 2, NULL);
-	uint64_t attributes = v[0] | v[1];
+	const struct new_mount_ints *v = INTS(new_mount, s);
+	const char *type = step_string(s, NEW_MOUNT_FSTYPE, NULL), *target = step_string(s, NEW_MOUNT_TARGET, NULL);
+	uint64_t attributes = v->attr_set | v->rec_set;
 	struct statx st;
-	int fd = v[4] || v[5] ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT, copied = fd >= 0;
+	int fd = v->copy_up || v->copy_mode ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT, copied = fd >= 0;
 	if (fd == -ENOENT)
-		fd = target_of(in, target, 1, v[3] != 0);
+		fd = target_of(in, target, 1, v->strict != 0);
 	must(in, fd, target);
-	int tree = new_file_system(in, type, step_string(s, 1, NULL), s, 4, s->n_strs - 4, copied ? 0 : attributes);
-	label_root(in, tree, step_string(s, 3, NULL), target);
-	if (copied && v[4]) {
+	int tree = new_file_system(in, type, step_string(s, NEW_MOUNT_SOURCE, NULL), s, NEW_MOUNT_OPTIONS, copied ? 0 : attributes);
+	label_root(in, tree, step_string(s, NEW_MOUNT_LABEL, NULL), target);
+	if (copied && v->copy_up) {
 		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);
 		must(in, from, target);
 		must(in, copy_tree(from, tree, 0), target);
@@ -153,7 +152,7 @@ void do_new_mount(struct init *in, const struct step *s)
 	}
 	if (copied) /* now that it is written */
 		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0), target);
-	attach(in, tree, fd, v[2], target);
+	attach(in, tree, fd, v->propagation, target);
 	release(in, tree, target);
 }
 
@@ -182,7 +181,7 @@ static int is_missing(long r)
 /* All masked directories share one empty tmpfs: superblocks are slow to reap. */
 void do_mask_path(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 0, NULL);
+	const char *path = step_string(s, MASK_PATH_PATH, NULL);
 	int target = open_in_root(in, path, OPEN_PATH, 0), tree;
 	if (is_missing(target))
 		return;
@@ -192,7 +191,7 @@ void do_mask_path(struct init *in, const struct step *s)
 	} else if (in->mask >= 0) {
 		tree = clone_tree(in->mask, "", 0);
 	} else {
-		tree = in->mask = new_file_system(in, "tmpfs", "tmpfs", s, 1, s->n_strs - 1,
+		tree = in->mask = new_file_system(in, "tmpfs", "tmpfs", s, MASK_PATH_OPTIONS,
 						  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	}
 	must(in, tree, path);
@@ -205,7 +204,7 @@ void do_mask_path(struct init *in, const struct step *s)
 
 void do_readonly_path(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 0, NULL);
+	const char *path = step_string(s, READONLY_PATH_PATH, NULL);
 	int target = open_in_root(in, path, OPEN_PATH, 0);
 	if (is_missing(target))
 		return;
@@ -223,7 +222,7 @@ void do_readonly_path(struct init *in, const struct step *s)
  * change to the working directory itself will tell. */
 void do_directory(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 0, NULL);
+	const char *path = step_string(s, DIRECTORY_PATH, NULL);
 	int fd = open_target(in, path, 1);
 	if (fd == -EACCES || fd == -EPERM || fd == -ELOOP)
 		return;
@@ -233,10 +232,10 @@ void do_directory(struct init *in, const struct step *s)
 
 void do_mount_attributes(struct init *in, const struct step *s)
 {
-	const char *path = step_string(s, 0, NULL);
+	const char *path = step_string(s, MOUNT_ATTRIBUTES_PATH, NULL);
 	int target = open_in_root(in, path, OPEN_PATH, 0);
 	must(in, target, path);
-	must(in, set_attributes(target, s->ints[0], 0, 0, 0), path);
+	must(in, set_attributes(target, INTS(mount_attributes, s)->attr_set, 0, 0, 0), path);
 	SYS(__NR_close, target);
 }
 
@@ -272,17 +271,17 @@ static void check_places(struct init *in)
 void do_enter_root(struct init *in, const struct step *s)
 {
 	check_places(in);
-	switch (s->ints[0]) {
-	case 0:
+	switch (INTS(enter_root, s)->how) {
+	case PIVOT:
 		pivot(in);
 		break;
-	case 1:
+	case MOVE:
 		hide_kernel_mounts(in);
 		must(in, SYS(__NR_fchdir, in->root), "fchdir");
 		must(in, SYS(__NR_mount, ".", "/", NULL, MS_MOVE, NULL), "move");
 		must(in, SYS(__NR_chroot, "."), "chroot");
 		break;
-	case 2:
+	case CHROOT:
 		must(in, SYS(__NR_fchdir, in->root), "fchdir");
 		must(in, SYS(__NR_chroot, "."), "chroot");
 		break;
@@ -297,9 +296,9 @@ void do_root_attributes(struct init *in, const struct step *s)
 {
 	int root = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	must(in, root, "/");
-	if (s->ints[0] || in->root_readonly)
+	if (INTS(root_attributes, s)->readonly || in->root_readonly)
 		must(in, set_attributes(root, MOUNT_ATTR_RDONLY, 0, 0, 0), "/");
-	if (s->ints[1])
-		set_propagation(in, root, s->ints[1], "/");
+	if (INTS(root_attributes, s)->propagation)
+		set_propagation(in, root, INTS(root_attributes, s)->propagation, "/");
 	SYS(__NR_close, root);
 }

@@ -2,8 +2,6 @@
  * here, in the container's own mount namespace, so that nothing is left to unmount when the container has ended. */
 #include "init.h"
 
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/stat.h>
 
@@ -28,7 +26,7 @@ static int is_read_only(int fd)
 
 static int any_missing(const struct init *in, const struct step *s)
 {
-	for (uint32_t i = 0; i < s->n_strs; i++) {
+	for (uint32_t i = PRIVATE_LAYER_TARGETS; i < s->n_strs; i++) {
 		int fd = open_in_root(in, step_string(s, i, NULL), OPEN_PATH, 0);
 		if (fd == -ENOENT)
 			return 1;
@@ -78,14 +76,14 @@ static void close_own(const int own[2])
 
 static uint32_t count_layers(const struct step *s)
 {
-	return s->n_strs - 3;
+	return s->n_strs - LAYERED_ROOT_LAYERS;
 }
 
 /* Layer `i` of a LAYERED_ROOT step, the highest first. Behind the last is the empty directory that the root is mounted
  * on: an overlay without an upper layer needs two. */
 static int open_layer(const struct init *in, const struct step *s, uint32_t i)
 {
-	return open_directory(in, step_string(s, i < count_layers(s) ? 3 + i : 0, NULL));
+	return open_directory(in, step_string(s, i < count_layers(s) ? LAYERED_ROOT_LAYERS + i : LAYERED_ROOT_PLACE, NULL));
 }
 
 static uint32_t lowest_layer(const struct step *s, int upper)
@@ -98,7 +96,7 @@ static uint32_t lowest_layer(const struct step *s, int upper)
 static int overlay_by_mount(const struct init *in, const struct step *layers, int upper)
 {
 	char data[MOUNT_DATA_MAX];
-	const char *end = data + sizeof(data), *place = step_string(layers, 0, NULL);
+	const char *end = data + sizeof(data), *place = step_string(layers, LAYERED_ROOT_PLACE, NULL);
 	char target[64], *at = data;
 	for (size_t i = 0; i < sizeof(OPTIONS) / sizeof(OPTIONS[0]); i++)
 		at = append(append(append(append(at, end, OPTIONS[i][0]), end, "="), end, OPTIONS[i][1]), end, ",");
@@ -133,7 +131,7 @@ static int overlay_by_mount(const struct init *in, const struct step *layers, in
 static int overlay(const struct init *in, int over, int upper)
 {
 	const struct step *layers = in->layers;
-	if (layers && !layers->ints[1])
+	if (layers && !INTS(layered_root, layers)->append)
 		return overlay_by_mount(in, layers, upper);
 	int fs = (int)SYS(__NR_fsopen, "overlay", FSOPEN_CLOEXEC);
 	must(in, fs, "overlay");
@@ -192,12 +190,12 @@ static void change_root(struct init *in, int root)
 
 /* A directory as the upper layer is cloned, so that the overlay can be moved on top of it. It must be the one that the
  * stele process has looked at: that no other container writes to it was found out of that one. */
-static int directory_upper(const struct init *in, const char *path, int over, const uint64_t device_inode[2])
+static int directory_upper(const struct init *in, const char *path, int over, const struct layered_root_ints *v)
 {
 	struct statx st;
 	int directory = open_directory(in, path);
 	must(in, SYS(__NR_statx, directory, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), path);
-	if (((uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor) != device_inode[0] || st.stx_ino != device_inode[1])
+	if (((uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor) != v->device || st.stx_ino != v->inode)
 		fail(in, -ESTALE, path);
 	int tree = clone_tree(directory, "", 0);
 	must(in, tree, path);
@@ -208,12 +206,14 @@ static int directory_upper(const struct init *in, const char *path, int over, co
 
 void do_layered_root(struct init *in, const struct step *s)
 {
-	const char *size = step_string(s, 1, NULL), *directory = step_string(s, 2, NULL);
-	int over = open_directory(in, step_string(s, 0, NULL)), upper = -1;
+	const char *size = step_string(s, LAYERED_ROOT_SIZE, NULL);
+	const char *directory = step_string(s, LAYERED_ROOT_DIRECTORY, NULL);
+	const struct layered_root_ints *v = INTS(layered_root, s);
+	int over = open_directory(in, step_string(s, LAYERED_ROOT_PLACE, NULL)), upper = -1;
 	int like = over;
-	in->root_attributes = s->ints[3];
-	if ((uint32_t)s->ints[0] != NO_SLOT) {
-		int tree = slot_fd(in, s->ints[0]);
+	in->root_attributes = v->attributes;
+	if (v->slot != NO_SLOT) {
+		int tree = slot_fd(in, v->slot);
 		must(in, move_tree(tree, over), "root");
 		change_root(in, tree);
 		SYS(__NR_close, over);
@@ -222,10 +222,10 @@ void do_layered_root(struct init *in, const struct step *s)
 		in->layers = s;
 		like = open_layer(in, s, 0);
 	}
-	if (s->ints[2] == UPPER_TMPFS)
+	if (v->upper == UPPER_TMPFS)
 		upper = tmpfs_upper(in, over, like, size);
-	else if (s->ints[2] == UPPER_DIRECTORY)
-		upper = directory_upper(in, directory, over, &s->ints[4]);
+	else if (v->upper == UPPER_DIRECTORY)
+		upper = directory_upper(in, directory, over, v);
 	if (like != over)
 		SYS(__NR_close, like);
 	if (in->root >= 0 && upper < 0)
@@ -241,7 +241,7 @@ void do_layered_root(struct init *in, const struct step *s)
 void do_private_layer(struct init *in, const struct step *s)
 {
 	int fixed = is_read_only(in->root);
-	if ((!s->ints[0] && !fixed) || !any_missing(in, s))
+	if ((!INTS(private_layer, s)->readonly && !fixed) || !any_missing(in, s))
 		return;
 	int upper = tmpfs_upper(in, in->root, in->root, "");
 	int root = overlay(in, in->root, upper);

@@ -2,8 +2,6 @@
  * once, in the root, to an fd; what is missing is made on the parent's fd (openat2(2), CVE-2021-30465). */
 #include "init.h"
 
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>

@@ -4,13 +4,10 @@
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/elf.h>
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/filter.h>
 #include <linux/mman.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
-#include <linux/sched/types.h>
 #include <linux/seccomp.h>
 #include <linux/stat.h>
 
@@ -142,10 +139,10 @@ static void find_home(struct init *in, uint64_t uid)
 
 void do_find_program(struct init *in, const struct step *s)
 {
-	const char *program = step_string(s, 0, NULL);
-	if (s->ints[0])
-		find_home(in, s->ints[1]);
-	long r = search(program, step_string(s, 1, NULL), try_executable, NULL);
+	const char *program = step_string(s, FIND_PROGRAM_PROGRAM, NULL);
+	if (INTS(find_program, s)->home)
+		find_home(in, INTS(find_program, s)->uid);
+	long r = search(program, step_string(s, FIND_PROGRAM_PATH, NULL), try_executable, NULL);
 	if (r != -EACCES || program[0] == '/') /* a user may still have rights that we can't see from here */
 		must(in, r, program);
 	must(in, SYS(__NR_chdir, "/"), "/");
@@ -156,24 +153,25 @@ void do_find_program(struct init *in, const struct step *s)
 /* /dev/stdout and such are opened anew by name, which is for the owner to do. A device is not touched: it is the host's,
  * and others' too. Nor is an input file, which nobody expects to change. Where we have not the right, the user has it not
  * either, and hears so at the open. */
-void do_streams(const struct step *s)
+void do_streams(struct init *, const struct step *s)
 {
+	uint64_t uid = INTS(streams, s)->uid;
 	struct statx st;
 	for (int fd = 0; fd < 3; fd++) {
-		if (SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0 || st.stx_uid == s->ints[0])
+		if (SYS(__NR_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0 || st.stx_uid == uid)
 			continue;
 		if (S_ISFIFO(st.stx_mode) || S_ISSOCK(st.stx_mode) || (S_ISREG(st.stx_mode) && fd > 0))
-			SYS(__NR_fchown, fd, s->ints[0], -1);
+			SYS(__NR_fchown, fd, uid, -1);
 	}
 }
 
 void do_credentials(struct init *in, const struct step *s)
 {
-	const uint64_t *v = s->ints; /* uid, gid, bounding, permitted, effective, inheritable, ambient, groups */
+	const struct credentials_ints *v = INTS(credentials, s);
 	uint32_t n;
-	const char *gids = step_string(s, 0, &n);
+	const char *gids = step_string(s, CREDENTIALS_GIDS, &n);
 	for (uint64_t cap = 0; cap < 64; cap++) {
-		if (v[2] >> cap & 1)
+		if (v->bounding >> cap & 1)
 			continue;
 		long r = SYS(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
 		if (r == -EINVAL)
@@ -181,65 +179,55 @@ void do_credentials(struct init *in, const struct step *s)
 		must(in, r, "bounding set");
 	}
 	SYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (v[7])
+	if (v->groups)
 		must(in, SYS(__NR_setgroups, n / 4, gids), "setgroups");
 	must(in, SYS(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities");
-	must(in, SYS(__NR_setresgid, v[1], v[1], v[1]), "setresgid");
-	must(in, SYS(__NR_setresuid, v[0], v[0], v[0]), "setresuid");
+	must(in, SYS(__NR_setresgid, v->gid, v->gid, v->gid), "setresgid");
+	must(in, SYS(__NR_setresuid, v->uid, v->uid, v->uid), "setresuid");
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = {
-		{ (uint32_t)v[4], (uint32_t)v[3], (uint32_t)v[5] },
-		{ (uint32_t)(v[4] >> 32), (uint32_t)(v[3] >> 32), (uint32_t)(v[5] >> 32) },
+		{ (uint32_t)v->effective, (uint32_t)v->permitted, (uint32_t)v->inheritable },
+		{ (uint32_t)(v->effective >> 32), (uint32_t)(v->permitted >> 32), (uint32_t)(v->inheritable >> 32) },
 	};
 	must(in, SYS(__NR_capset, &header, data), "capability sets");
 	for (uint64_t cap = 0; cap < 64; cap++)
-		if (v[6] >> cap & 1)
+		if (v->ambient >> cap & 1)
 			must(in, SYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), "ambient set");
 	SYS(__NR_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0);
 }
 
+void do_no_new_privs(struct init *in, const struct step *)
+{
+	must(in, SYS(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1), "");
+}
+
 void do_seccomp(struct init *in, const struct step *s)
 {
+	const struct seccomp_ints *v = INTS(seccomp, s);
 	uint32_t n;
-	const char *program = step_string(s, 0, &n);
+	const char *program = step_string(s, SECCOMP_PROGRAM, &n);
 	/* The kernel wants filters aligned no more than copy_from_user does. */
 	struct sock_fprog filter = { .len = (unsigned short)(n / sizeof(struct sock_filter)),
 				     .filter = (struct sock_filter *)(uintptr_t)program };
-	long fd = SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, s->ints[0] | (s->ints[1] ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0),
+	long fd = SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, v->flags | (v->notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0),
 		      &filter);
 	must(in, fd, "seccomp");
-	if (s->ints[1]) {
+	if (v->notify) {
 		tell(in, "", 0, (int)fd);
 		SYS(__NR_close, fd);
 	}
-}
-
-void do_scheduler(struct init *in, const struct step *s)
-{
-	const uint64_t *v = s->ints; /* policy, nice, priority, flags, runtime, deadline, period */
-	struct sched_attr attr = {
-		.size = sizeof(attr),
-		.sched_policy = (uint32_t)v[0],
-		.sched_nice = (int32_t)v[1] - 20,
-		.sched_priority = (uint32_t)v[2],
-		.sched_flags = v[3],
-		.sched_runtime = v[4],
-		.sched_deadline = v[5],
-		.sched_period = v[6],
-	};
-	must(in, SYS(__NR_sched_setattr, 0, &attr, 0), "");
 }
 
 /* A cwd outside the root (an fd of the host leaked) shows as a path that does not begin with '/' (getcwd(2)). */
 void do_working_directory(struct init *in, const struct step *s)
 {
 	char cwd[PATH_MAX];
-	const char *path = step_string(s, 0, NULL);
-	if (s->ints[0] && in->arrived) /* perhaps where the user may not go */
+	const char *path = step_string(s, WORKING_DIRECTORY_PATH, NULL);
+	if (INTS(working_directory, s)->last && in->arrived) /* perhaps where the user may not go */
 		return;
 	long r = SYS(__NR_chdir, path);
 	in->arrived = r == 0;
-	if (r == -EACCES && !s->ints[0])
+	if (r == -EACCES && !INTS(working_directory, s)->last)
 		return;
 	must(in, r, path);
 	r = SYS(__NR_getcwd, cwd, sizeof(cwd));
@@ -337,8 +325,8 @@ static void close_all_but_talk(const struct init *in, int first)
 
 void do_execute(struct init *in, const struct step *s)
 {
-	uint32_t n_args = (uint32_t)s->ints[0], n_words = s->n_strs - 1;
-	const char *path = step_string(s, 0, NULL);
+	uint32_t n_args = (uint32_t)INTS(execute, s)->n_args, n_words = s->n_strs - EXECUTE_WORDS;
+	const char *path = step_string(s, EXECUTE_PATH, NULL);
 	static struct execution e;
 	if (n_args == 0 || n_args > n_words)
 		fail(in, -EINVAL, "args");
@@ -359,7 +347,7 @@ void do_execute(struct init *in, const struct step *s)
 		e.env[n_env++] = in->home;
 	e.env[n_env] = NULL;
 	/* The talk closes by itself when the program starts: that is how success is told. */
-	close_all_but_talk(in, 3 + (int)s->ints[1]);
+	close_all_but_talk(in, 3 + (int)INTS(execute, s)->keep_fds);
 	long r = search(e.args[0], path, try_execve, &e);
 	fail_execution(in, r, e.args[0], &e);
 }

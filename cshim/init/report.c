@@ -1,8 +1,6 @@
 /* Reports to the stele process, and the end of init. */
 #include "init.h"
 
-#include <linux/errno.h>
-
 #define SOL_SOCKET_ 1
 #define SCM_RIGHTS_ 1
 #define MSG_NOSIGNAL_ 0x4000

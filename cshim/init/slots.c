@@ -1,8 +1,6 @@
 /* The file descriptors that the stele process passed to init. */
 #include "init.h"
 
-#include <linux/errno.h>
-
 int slot_fd(const struct init *in, uint64_t slot)
 {
 	if (slot >= in->n_slots)

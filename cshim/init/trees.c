@@ -1,8 +1,6 @@
 /* Mounts by their file descriptors: copied, moved, changed and compared. */
 #include "init.h"
 
-#include <linux/errno.h>
-#include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/stat.h>
 

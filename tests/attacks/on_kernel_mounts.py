@@ -182,9 +182,9 @@ def bind_that_fails(arena: Arena) -> Outcome:
     "the mode of a mount's root is changed (crun 1.29)",
     Patch(
         "cshim/init/mounts.c",
-        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);\n",
+        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v->propagation, target);\n",
         '\tSYS(__NR_fchmodat, tree, ".", 0755);\n'
-        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v[7], target);\n",
+        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v->propagation, target);\n",
     ),
 )
 def mode_of_a_root(arena: Arena) -> Outcome:
@@ -213,8 +213,8 @@ def mode_of_a_root(arena: Arena) -> Outcome:
     "B19",
     "",
     "/sys that is read-only can be written in a user namespace (crun 1.29)",
-    Patch("cshim/init/mounts.c", "\tuint64_t attributes = v[0] | v[1];\n", "\tuint64_t attributes = 0;\n"),
-    Patch("cshim/init/mounts.c", "\tmust(in, set_attributes(tree, v[3], v[4], 0, 0), source);\n", ""),
+    Patch("cshim/init/mounts.c", "\tuint64_t attributes = v->attr_set | v->rec_set;\n", "\tuint64_t attributes = 0;\n"),
+    Patch("cshim/init/mounts.c", "\tmust(in, set_attributes(tree, v->attr_set, v->attr_clear, 0, 0), source);\n", ""),
 )
 def sys_in_a_user_namespace(arena: Arena) -> Outcome:
     """Of the container's own network, and the host's bound; neither a remount nor a namespace of one's own helps."""

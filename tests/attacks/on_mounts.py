@@ -167,7 +167,7 @@ def mask_by_forged_null(arena: Arena) -> Outcome:
     Patch(
         "cshim/init/process.c",
         "\tSYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);",
-        '\tlong null = SYS(__NR_openat, AT_FDCWD, "/dev/null", O_RDWR, 0); SYS(__NR_fchown, null, v[0], v[1]);\n'
+        '\tlong null = SYS(__NR_openat, AT_FDCWD, "/dev/null", O_RDWR, 0); SYS(__NR_fchown, null, v->uid, v->gid);\n'
         "\tSYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);",
     ),
 )

@@ -28,8 +28,8 @@ def _capabilities(text: str) -> dict[str, int]:
     "inheritable and ambient capabilities that nobody asked for, in run and exec",
     Patch(
         "cshim/init/process.c",
-        "(uint32_t)v[4], (uint32_t)v[3], (uint32_t)v[5] }",
-        "(uint32_t)v[4], (uint32_t)v[3], (uint32_t)v[3] }",
+        "(uint32_t)v->effective, (uint32_t)v->permitted, (uint32_t)v->inheritable }",
+        "(uint32_t)v->effective, (uint32_t)v->permitted, (uint32_t)v->permitted }",
     ),
 )
 def inheritable(arena: Arena) -> Outcome:
@@ -144,7 +144,7 @@ def wrapped_ids(arena: Arena) -> Outcome:
     "groups of the runtime's caller are left to the container",
     Patch(
         "cshim/init/process.c",
-        "if (v[7])\n\t\tmust(in, SYS(__NR_setgroups, n / 4, gids)",
+        "if (v->groups)\n\t\tmust(in, SYS(__NR_setgroups, n / 4, gids)",
         "if (0)\n\t\tmust(in, SYS(__NR_setgroups, n / 4, gids)",
     ),
 )
@@ -333,7 +333,7 @@ def abstract_socket(arena: Arena) -> Outcome:
     "C18",
     "-",
     "no_new_privs and the bounding set: a setuid program of the image, run by its user, becomes root",
-    Patch("cshim/init/main.c", 'must(in, SYS(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1), "")', "(void)0"),
+    Patch("cshim/init/process.c", 'must(in, SYS(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1), "")', "(void)in"),
 )
 def setuid_program(arena: Arena) -> Outcome:
     def edit(config: dict[str, Any]) -> None:

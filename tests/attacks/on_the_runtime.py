@@ -31,7 +31,7 @@ LEAK = Patch(
 
 KEPT = (
     Patch("cshim/init/slots.c", 'must(in, SYS(__NR_close_range, in->slots + 1, ~0u, 0), "close_range");', ""),
-    Patch("cshim/init/process.c", "close_all_but_talk(in, 3 + (int)s->ints[1]);", ""),
+    Patch("cshim/init/process.c", "close_all_but_talk(in, 3 + (int)INTS(execute, s)->keep_fds);", ""),
 )
 """Nothing is closed on the way."""
 
@@ -177,9 +177,9 @@ def leaked_fds(arena: Arena) -> Outcome:
     "A3",
     "CVE-2016-9962",
     "the process that exec sends in is robbed by the container's root",
-    Patch("cshim/init/main.c", "SYS(__NR_prctl, PR_SET_DUMPABLE, 0);", ""),
+    Patch("cshim/init/namespaces.c", "SYS(__NR_prctl, PR_SET_DUMPABLE, 0);", ""),
     Patch(
-        "cshim/init/main.c",
+        "cshim/init/namespaces.c",
         "\t\tSYS(__NR_close, gate[0]);\n\t\treturn;",
         "\t\tSYS(__NR_prctl, PR_SET_DUMPABLE, 1);\n\t\t" + NAP + "\n\t\treturn;",
     ),

@@ -27,7 +27,7 @@ KERNEL: tuple[tuple[str, str], ...] = (
     ("cshim/init/hook.c", HOOKS),
     *((f"cshim/init/{name}.c", MOUNTS) for name in ("layer", "mounts", "overlay", "trees")),
     ("cshim/init/paths.c", f"{MOUNTS} tests/kernel/test_config_fields.py"),
-    ("cshim/init/process.c", f"{LIVES} {PROCESS}"),
+    *((f"cshim/init/{name}.c", f"{LIVES} {PROCESS}") for name in ("process", "settings")),
     ("cshim/init/", f"{LIVES} {PROCESS} {MOUNTS}"),
     ("cshim/unpack.c", "tests/kernel/test_layers.py tests/kernel/test_unpack_confined.py"),
     ("cshim/tar", "tests/unit/test_tar.py tests/kernel/test_layers.py"),
