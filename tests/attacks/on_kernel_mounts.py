@@ -245,6 +245,38 @@ def sys_in_a_user_namespace(arena: Arena) -> Outcome:
 
 
 @attack(
+    "B19c",
+    "",
+    "a user namespace's root with CAP_SYS_ADMIN remounts /sys and writes what is the host's",
+    Patch(
+        "runtime/host/prepare.py",
+        'f"{m.container_id} {m.host_id} {m.size}\\n"',
+        'f"{m.container_id} {m.container_id} {m.size}\\n"',
+    ),
+)
+def sys_remounted(arena: Arena) -> Outcome:
+    """The kernel lets it remount: the mount is its own namespace's. The files stay those of ids that it does not have."""
+    script = (
+        "mount -o remount,rw,bind /sys && echo remounted; n=0;"
+        " for f in /sys/kernel/* /sys/kernel/mm/*/* /sys/power/* /sys/module/*/parameters/* /sys/module/*/uevent; do"
+        ' [ -f "$f" ] || continue; n=$((n+1)); (: >>"$f") 2>/dev/null && echo "OPENED $f"; done;'
+        ' [ $n -gt 20 ] && echo payload ran'
+    )  # fmt: skip
+
+    def edit(config: dict[str, Any]) -> None:
+        _in_user_namespace(config)
+        for kind in ("bounding", "effective", "permitted"):
+            config["process"]["capabilities"][kind] += ["CAP_SYS_ADMIN"]
+
+    bundle = arena.bundle(["sh", "-c", script], edit=edit)
+    subprocess.run(["chown", "-R", "100000:100000", bundle / "rootfs"], check=True)
+    ran = arena.run(bundle)
+    opened = [line for line in ran.out.splitlines() if line.startswith("OPENED")]
+    outcome = ran.outcome(f"{len(opened)} files, as {opened[0]}" if opened else "", "payload ran")
+    return Outcome(outcome.verdict, outcome.detail or ("remounted" if "remounted" in ran.out else "not remounted"))
+
+
+@attack(
     "B20",
     "",
     "the host's devices that are bound in a user namespace are not nosuid and noexec (crun 1.29)",

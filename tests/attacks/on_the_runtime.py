@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.attacks.arena import BROKEN, HELD, UNKNOWN, Arena, Outcome, attack
+from tests.attacks.arena import BROKEN, HELD, UNKNOWN, Arena, Outcome, attack, background
 from tests.attacks.doubles import Patch
 from tests.harness.output import Output
 
@@ -252,6 +253,43 @@ def fake_proc(arena: Arena) -> Outcome:
 
     ran = arena.run(arena.bundle(["echo", "payload ran"], edit=edit))
     written = [name for name, text in files.items() if (fake / name).read_text() != text]
+    return ran.outcome(f"written to the fake: {', '.join(written)}" if written else "", "payload ran")
+
+
+HOLD = "mount -t tmpfs fake /proc && mkdir -p /proc/sys/kernel /proc/self && for name in $0; do echo none >/proc/$name; done && echo ready && read -r _"
+FAKES = ("sys/kernel/msgmax", "self/timens_offsets")
+
+
+@attack(
+    "A5j",
+    "CVE-2019-16884",
+    "the mount namespace that a container joins has a fake /proc, which takes the runtime's writes",
+    Patch("cshim/init/paths.c", "if (fd >= 0 && !is_proc((int)fd)) {", "if (0) {"),
+)
+def fake_proc_of_a_joined_namespace(arena: Arena) -> Outcome:
+    """Labels and the OOM score are written by the function that writes sysctls where there is no /proc of the container's."""
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", HOLD, " ".join(FAKES)]
+    with (
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder,
+        background(holder),
+    ):
+        assert holder.stdout and holder.stdout.readline() == "ready\n"
+
+        def edit(config: dict[str, Any]) -> None:
+            linux = config["linux"]
+            for namespace in linux["namespaces"]:
+                if namespace["type"] == "mount":
+                    namespace["path"] = f"/proc/{holder.pid}/ns/mnt"
+            linux["namespaces"].append({"type": "time"})
+            linux["timeOffsets"] = {"monotonic": {"secs": 7}}
+            linux["sysctl"] = {"kernel.msgmax": "9999"}
+            config["mounts"] = linux["maskedPaths"] = linux["readonlyPaths"] = []
+
+        # Opened before: the container's root takes the place of the holder's.
+        with contextlib.ExitStack() as files:
+            fakes = [files.enter_context(open(f"/proc/{holder.pid}/root/proc/{name}")) for name in FAKES]
+            ran = arena.run(arena.bundle(["echo", "payload ran"], edit=edit))
+            written = [name for name, fake in zip(FAKES, fakes, strict=True) if fake.read() != "none\n"]
     return ran.outcome(f"written to the fake: {', '.join(written)}" if written else "", "payload ran")
 
 
