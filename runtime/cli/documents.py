@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -81,7 +82,13 @@ def spec(context: Globals, options: Spec) -> int:
 def features(context: Globals, options: Features) -> int:
     from runtime.host.features import host_features
 
-    print(json.dumps(host_features(), indent=4))
+    told = host_features()
+    if options.format == "table" or (not options.format and sys.stdout is not None and sys.stdout.isatty()):
+        from runtime.cli import people
+
+        people.features(told)
+    else:
+        print(json.dumps(told, indent=4))
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from runtime import VERSION
 from runtime.cli.context import Globals
-from runtime.cli.several import each
+from runtime.cli.several import Enough, each
 from runtime.cli.table import Info, InspectAny, List, Ps, State, Version, Wait
 from runtime.container import lifecycle
 from runtime.container.state import check_id
@@ -25,6 +25,11 @@ PS = "/usr/bin/ps"
 def state(context: Globals, options: State) -> int:
     store = context.store()
     record = store.read(check_id(options.id))
+    if options.human:
+        from runtime.cli import people
+
+        people.describe(store, record)
+        return 0
     sys.stdout.write(json.dumps(lifecycle.state(store, record), indent=2))
     return 0
 
@@ -95,6 +100,11 @@ def listing(context: Globals, options: List) -> int:
     if context.root_given and not os.path.isdir(context.root):
         why = "it is not a directory" if os.path.exists(context.root) else "no such file or directory"
         raise HostError(f"--root {context.root}: {why}; name the directory that `create` was given")
+    if not options.format and not options.quiet and sys.stdout is not None and sys.stdout.isatty():
+        from runtime.cli import people
+
+        people.list_containers(context.store())
+        return 0
     rows = lifecycle.listing(context.store())
     if options.quiet:
         for row in rows:
@@ -125,6 +135,8 @@ def ps(context: Globals, options: Ps) -> int:
     if options.format == "json":
         print(json.dumps(pids))
         return 0
+    if not pids and lifecycle.status(store, record) == "stopped":
+        raise StateError(f'container "{record.id}" is stopped: it has no processes')
     if options.ps_options or os.path.exists(PS):
         return _host_ps(options.ps_options or ["-ef"], pids)
     print_table(["UID", "PID", "PPID", "STIME", "CMD"], [row for pid in pids if (row := _process(pid))])
@@ -172,8 +184,21 @@ def _host_ps(words: list[str], pids: list[int]) -> int:
 
 
 def wait(context: Globals, options: Wait) -> int:
+    if options.timeout is not None:
+        _limit(options.timeout)
     each([options.id, *options.more], lambda container_id: _wait(context, container_id))
     return 0
+
+
+def _limit(seconds: int) -> None:
+    """Make this process fail after so many seconds; 0 lets `wait` tell only what has already ended."""
+    import signal
+
+    def late(number: int, frame: object) -> None:
+        raise Enough(f"wait: still running after {seconds} s (--timeout)")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.05))
 
 
 def _wait(context: Globals, container_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from signal import SIGKILL
 
 from runtime.cli.context import Globals
 from runtime.cli.several import each
@@ -119,6 +120,8 @@ def kill(context: Globals, options: Kill) -> int:
     def send(container_id: str) -> None:
         number = lifecycle.signal_number(signal or lifecycle.stop_signal(store, container_id))
         lifecycle.kill(store, container_id, number, everyone=options.all)
+        if number and number != SIGKILL and not context.log.path and lifecycle.is_paused(store, container_id):
+            context.log.warning(f'container "{container_id}" is paused; it gets the signal when it is resumed')
 
     each(ids, send)
     return 0

@@ -8,6 +8,10 @@ from runtime.container.state import check_id
 from runtime.errors import SteleError
 
 
+class Enough(SteleError):
+    """Ends the whole command: what is left of its containers is not acted on."""
+
+
 def each(ids: Sequence[str], act: Callable[[str], None]) -> None:
     """Act on each container.
 
@@ -21,6 +25,8 @@ def each(ids: Sequence[str], act: Callable[[str], None]) -> None:
     for container_id in ids:
         try:
             act(check_id(container_id))
+        except Enough:
+            raise
         except SteleError as e:
             failed.append(str(e))
     if failed:

@@ -35,7 +35,7 @@ INSTEAD = {
     "save": "`stele image export NAME docker-archive:FILE` or `oci-archive:FILE` writes an archive",
     "import": "`stele image import oci:DIR [NAME]` reads an image; docker-archive:FILE and oci-archive:FILE work too",
     "export": "`stele image export NAME oci:DIR` writes an image; docker-archive:FILE and oci-archive:FILE work too",
-    "restart": "end it and start it anew: `stele kill ID`, `stele delete ID`, `stele run ...`",
+    "restart": "end it and start it anew: `stele stop ID`, `stele delete ID`, `stele run ...`",
     "attach": "`stele exec -it ID sh` opens a shell in the container",
     "diff": "`stele plan` shows what a container would be; its own writes are where `run --upper` puts them",
     "network": "`stele run --image ... --net none|host|veth:ADDRESS/PREFIX` chooses a container's network",

@@ -159,6 +159,7 @@ class Exec(Record):
 
 @COMMANDS.command("state", "print the state of a container", "inspect:state")
 class State(Record):
+    human: bool = flag("--human", help="print lines for a person instead of JSON")
     id: str = positional("ID")
 
 
@@ -182,7 +183,9 @@ class Delete(Record):
 
 @COMMANDS.command("list", "list containers", "inspect:listing")
 class List(Record):
-    format: str = text("--format", "-f", **FORMAT)
+    format: str = text(
+        "--format", "-f", help="output format; on a terminal a table for people unless given", choices=("table", "json")
+    )
     quiet: bool = flag("--quiet", "-q", help="only IDs")
     all: bool = flag("--all", "-a", help="also stopped containers (always the case)", hidden=True)
 
@@ -240,8 +243,24 @@ class Events(Record):
     id: str = positional("ID")
 
 
+@COMMANDS.command("stats", "show what containers use, every second", "stats:show")
+class Stats(Record):
+    no_stream: bool = flag("--no-stream", help="print once and exit")
+    interval: int = number("--interval", help="seconds between two tables", default=1)
+    format: str = text("--format", "-f", **FORMAT)
+    ids: list[str] = positional("[ID...]")
+
+
+@COMMANDS.command("stop", "end containers by their stop signal, and by KILL if that does not help", "people:stop")
+class Stop(Record):
+    time: int = number("--time", "-t", help="seconds until KILL", default=10)
+    id: str = positional("ID")
+    more: list[str] = positional("[ID...]")
+
+
 @COMMANDS.command("wait", "wait for a container to end and print how it ended", "inspect:wait")
 class Wait(Record):
+    timeout: int = number("--timeout", help="give up after this many seconds", default=None)
     id: str = positional("ID")
     more: list[str] = positional("[ID...]")
 
@@ -254,7 +273,9 @@ class Spec(Record):
 
 @COMMANDS.command("features", "print what this stele and this host support", "documents:features")
 class Features(Record):
-    pass
+    format: str = text(
+        "--format", "-f", help="output format; on a terminal a table unless given", choices=("table", "json")
+    )
 
 
 @COMMANDS.command("inspect", "print the state of a container, or else an image's configuration", "inspect:inspect")

@@ -118,6 +118,14 @@ def kill(store: Store, container_id: str, number: int, *, everyone: bool = False
         os.close(pidfd)
 
 
+def is_paused(store: Store, container_id: str) -> bool:
+    """Whether the container exists and is frozen."""
+    try:
+        return manager_of(store.read(container_id)).paused()
+    except (SteleError, OSError):
+        return False
+
+
 def _own_pids(record: Record) -> bool:
     spaces = (record.config.get("linux") or {}).get("namespaces") or ()
     return any(space["type"] == "pid" and not space.get("path") for space in spaces)
@@ -314,11 +322,11 @@ def listing(store: Store) -> list[dict[str, Any]]:
         except NotFound:
             continue  # deleted meanwhile
         except SteleError:
-            rows.append({"id": container_id, "pid": 0, "status": _without_record(store, container_id), **UNKNOWN})
+            rows.append({"id": container_id, "pid": 0, "status": status_without_record(store, container_id), **UNKNOWN})
     return rows
 
 
-def _without_record(store: Store, container_id: str) -> str:
+def status_without_record(store: Store, container_id: str) -> str:
     """Return the status of a container whose state cannot be read; nothing runs before it is first written."""
     if not store.unrecorded(container_id):
         return "damaged"

@@ -26,6 +26,11 @@ COLD = (
     "runtime.cli.clicked",
     "runtime.cli.complete",
     "runtime.cli.examples",
+    "runtime.cli.people",
+    "runtime.cli.stats",
+    "runtime.container.inside",
+    "runtime.container.stopping",
+    "runtime.container.summary",
     "runtime.cli.images",
     "runtime.cli.volumes",
 )

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +70,96 @@ def test_several_containers_at_once(stele: Runtime, bundle: BundleFactory) -> No
     assert [told["id"] for told in said] in (names, [])  # [] if their parent was quicker
     assert 'container "none-such" does not exist' in stele("delete", names[0], "none-such", names[1]).stderr
     assert not set(names) & set(stele.ok("list", "-q").split())
+
+
+def on_a_terminal(command: list[str]) -> str:
+    """What a command prints if its output is a terminal."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    os.close(slave)
+    said = b""
+    try:
+        while part := os.read(master, 65536):
+            said += part
+    except OSError:  # EIO: all its ends are closed
+        pass
+    os.close(master)
+    assert process.wait(60) == 0, said
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_list_for_people_and_for_callers(stele: Runtime, bundle: BundleFactory) -> None:
+    """A terminal gets image, command, age and how it ended; a pipe gets runc's table, and -f table and json do."""
+    running, ended, killed = stele.detached(bundle(SLEEP)), stele.id("ended"), stele.id("killed")
+    try:
+        assert stele("run", "--keep", "-b", bundle(["sh", "-c", "exit 3"]), ended).returncode == 3
+        assert stele("run", "--keep", "-b", bundle(["sh", "-c", "kill -KILL $$"]), killed).returncode in (137, 0)
+        rows = [line.split("   ") for line in on_a_terminal(stele.command("list")).splitlines()]
+        assert [cell.strip() for cell in rows[0] if cell] == ["ID", "IMAGE", "COMMAND", "AGE", "STATUS"]
+        told = {row[0].strip(): row[-1].strip() for row in rows[1:]}
+        assert re.fullmatch(r"running \d+s", told[running])
+        assert re.fullmatch(r"exited \(3\) \d+s ago", told[ended])
+        assert "sh -c trap" in on_a_terminal(stele.command("list"))
+        head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+        assert stele.ok("list").splitlines()[0].split() == head
+        assert on_a_terminal(stele.command("list", "-f", "table")).splitlines()[0].split() == head
+        keys = {"ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"}
+        assert set(json.loads(stele.ok("list", "-f", "json"))[0]) == keys
+        human = stele.ok("state", "--human", ended)
+        assert re.search(r"^status: +exited \(3\)", human, re.MULTILINE)
+        assert stele("ps", ended).stderr.startswith(f'container "{ended}" is stopped: it has no processes')
+        assert stele.ok("ps", "-f", "json", ended) == "[]\n"
+    finally:
+        stele("delete", "-f", running, ended, killed)
+
+
+def test_stop_asks_and_then_kills(stele: Runtime, bundle: BundleFactory) -> None:
+    polite, deaf = stele.detached(bundle(SLEEP)), stele.detached(bundle(["sh", "-c", "trap '' TERM; sleep 1000"]))
+    frozen = stele.detached(bundle(SLEEP))
+    try:
+        stele.ok("pause", frozen)
+        done = stele("kill", frozen, "URG")
+        assert (done.returncode, "is paused; it gets the signal when it is resumed" in done.stderr) == (0, True)
+        begin = time.monotonic()
+        stele.ok("stop", polite, frozen)
+        assert time.monotonic() - begin < 9, "nobody waited for the end of the grace"
+        stele.ok("stop", "--time", "1", deaf)
+        assert {told["status"] for told in json.loads(stele.ok("list", "-f", "json"))} == {"stopped"}
+        stele.ok("stop", polite)  # has ended already
+        assert 'container "none" does not exist' in stele("stop", "none").stderr
+    finally:
+        stele("delete", "-f", polite, deaf, frozen)
+
+
+def test_wait_gives_up(stele: Runtime, bundle: BundleFactory) -> None:
+    names = [stele.detached(bundle(SLEEP)), stele.detached(bundle(SLEEP))]
+    try:
+        done = stele("wait", "--timeout", "1", *names)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "wait: still running after 1 s (--timeout)\n"
+    finally:
+        stele("delete", "-f", *names)
+
+
+def test_stats(stele: Runtime, bundle: BundleFactory) -> None:
+    name = stele.detached(bundle(["sh", "-c", "while :; do :; done"]))
+    try:
+        (told,) = json.loads(stele.ok("stats", "--no-stream", "-f", "json"))
+        assert told["id"] == name
+        assert told["cpuPercent"] > 1
+        assert set(told["psi"]) == {"cpu", "memory", "io"}
+        head, row = stele.ok("stats", "--no-stream", name).splitlines()
+        assert head.split()[:3] == ["ID", "CPU", "%"]
+        assert row.split()[0] == name
+        assert 'container "none" does not exist' in stele("stats", "none").stderr
+    finally:
+        stele("delete", "-f", name)
+
+
+def test_features_on_a_terminal(stele: Runtime) -> None:
+    assert re.search(r"^seccomp: +yes, for ", on_a_terminal(stele.command("features")), re.MULTILINE)
+    assert json.loads(stele.ok("features"))["linux"]
 
 
 def test_the_id_by_name(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:

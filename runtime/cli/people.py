@@ -1,0 +1,102 @@
+"""What is printed for people instead of programs: `list` and `state` on a terminal, `features` as a table, `stop`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.cli.context import Globals
+from runtime.cli.inspect import print_table
+from runtime.cli.several import each
+from runtime.cli.table import Stop
+from runtime.container.state import Record, Store
+from runtime.container.summary import Summary, span, status_text, summaries, summary
+from runtime.printable import visible
+
+COMMAND_WIDTH = 40
+
+
+def list_containers(store: Store) -> None:
+    head = ["ID", "IMAGE", "COMMAND", "AGE", "STATUS"]
+    print_table(head, [[s.id, image(s), command(s), age(s), status_text(s)] for s in summaries(store)])
+
+
+def image(told: Summary) -> str:
+    """Return the short name of the container's image, or the path of its bundle."""
+    if told.image.startswith("/"):
+        return told.image
+    from runtime.images.store.names import short_name
+
+    return short_name(told.image) or "-"
+
+
+def command(told: Summary) -> str:
+    text = " ".join(told.command)
+    return f"{text[: COMMAND_WIDTH - 3]}..." if len(text) > COMMAND_WIDTH else text or "-"
+
+
+def age(told: Summary) -> str:
+    return span(told.age) if told.age >= 0 else "-"
+
+
+def describe(store: Store, record: Record) -> None:
+    """Print one container, a line for each thing."""
+    told = summary(store, record)
+    cgroup = record.cgroup.get("path") or record.cgroup.get("unit") or "-"
+    rows = {
+        "id": told.id,
+        "status": status_text(told),
+        "image" if record.image else "bundle": image(told),
+        "command": " ".join(told.command),
+        "created": f"{record.created[:19].replace('T', ' ')} UTC, {age(told)} ago",
+        "pid": record.pid if told.status != "stopped" else "-",
+        "root": record.rootfs,
+        "cgroup": cgroup,
+    }
+    print_pairs(rows)
+
+
+def print_pairs(rows: Mapping[str, Any]) -> None:
+    width = max(map(len, rows)) + 3
+    for key, value in rows.items():
+        print(visible(f"{key + ':':{width}}{value}"))
+
+
+def features(told: Mapping[str, Any]) -> None:
+    """Print the features document as lines that fit a terminal."""
+    linux = told["linux"]
+
+    def is_on(part: Mapping[str, Any]) -> str:
+        return "yes" if part.get("enabled") else "no"
+
+    rows = {
+        "specification": f"{told['ociVersionMin']} to {told['ociVersionMax']}",
+        "namespaces": ", ".join(linux["namespaces"]),
+        "capabilities": f"{len(linux['capabilities'])} known",
+        "mount options": f"{len(told['mountOptions'])} known",
+        "hooks": ", ".join(told["hooks"]),
+        "cgroup": ", ".join(name for name, value in linux["cgroup"].items() if value),
+        "seccomp": f"{is_on(linux['seccomp'])}, for {', '.join(linux['seccomp'].get('archs', ()))}",
+        "AppArmor": is_on(linux["apparmor"]),
+        "SELinux": is_on(linux["selinux"]),
+        "Intel RDT": is_on(linux["intelRdt"]),
+        "ID-mapped mounts": is_on(linux["mountExtensions"]["idmap"]),
+        "network devices": is_on(linux["netDevices"]),
+        **{name.rpartition(".")[2]: value for name, value in told["annotations"].items()},
+    }
+    print_pairs(rows)
+    print("\n`stele features | cat` prints the whole document as JSON.")
+
+
+def on_terminal() -> bool:
+    """Whether a person looks at the output."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def stop(context: Globals, options: Stop) -> int:
+    from runtime.container import stopping
+
+    store = context.store()
+    each([options.id, *options.more], lambda container_id: stopping.stop(store, container_id, options.time))
+    return 0
