@@ -235,7 +235,7 @@ def sys_in_a_user_namespace(arena: Arena) -> Outcome:
             assert "ro" in config["mounts"][place]["options"]
 
         bundle = arena.bundle(["sh", "-c", script], edit=edit)
-        subprocess.run(["chown", "-R", "100000:100000", bundle / "rootfs"], check=True)
+        arena.reachable(bundle)
         ran = arena.run(bundle)
         writable = any(line[4] == "/sys" and "ro" not in line[5].split(",") for line in _mountinfo(ran))
         outcome = ran.outcome("/sys is writable" if writable or "REMOUNTED" in ran.out else "", "payload ran")
@@ -269,7 +269,7 @@ def sys_remounted(arena: Arena) -> Outcome:
             config["process"]["capabilities"][kind] += ["CAP_SYS_ADMIN"]
 
     bundle = arena.bundle(["sh", "-c", script], edit=edit)
-    subprocess.run(["chown", "-R", "100000:100000", bundle / "rootfs"], check=True)
+    arena.reachable(bundle)
     ran = arena.run(bundle)
     opened = [line for line in ran.out.splitlines() if line.startswith("OPENED")]
     outcome = ran.outcome(f"{len(opened)} files, as {opened[0]}" if opened else "", "payload ran")
@@ -288,7 +288,7 @@ def sys_remounted(arena: Arena) -> Outcome:
 )
 def bound_devices(arena: Arena) -> Outcome:
     bundle = arena.bundle(SHOW, edit=_in_user_namespace)
-    subprocess.run(["chown", "-R", "100000:100000", bundle / "rootfs"], check=True)
+    arena.reachable(bundle)
     ran = arena.run(bundle)
     devices = [line for line in _mountinfo(ran) if line[4] in ("/dev/null", "/dev/zero", "/dev/tty")]
     loose = [line[4] for line in devices if not {"nosuid", "noexec"} <= {*line[5].split(",")}]
