@@ -449,7 +449,7 @@ def test_all_capabilities_but_one() -> None:
     assert "CAP_SYS_ADMIN" not in made
     with pytest.raises(UsageError, match='--cap-add: unknown capability "FLY"'):
         overrides.capabilities(["fly"], [], [])
-    with pytest.raises(UsageError, match=r"--cap-add: .* is no capability"):
+    with pytest.raises(UsageError, match="--cap-add: unknown capability"):
         overrides.capabilities(["kıll"], [], [])  # its upper case in Unicode is KILL
 
 
