@@ -41,7 +41,7 @@
 	X(PROPAGATION, propagation, 13, 1, 0, 0, 0) \
 	X(ROOTFS, rootfs, 14, 2, 1, 0, 0) \
 	X(PRIVATE_LAYER, private_layer, 15, 1, 0, 1, 0) \
-	X(BIND_MOUNT, bind_mount, 16, 8, 2, 0, 0) \
+	X(BIND_MOUNT, bind_mount, 16, 10, 2, 0, 0) \
 	X(NEW_MOUNT, new_mount, 17, 6, 4, 1, 0) \
 	X(DEVICE, device, 18, 6, 1, 0, 0) \
 	X(SYMLINK, symlink, 19, 0, 2, 0, 0) \
@@ -142,6 +142,8 @@ struct bind_mount_ints {
 	uint64_t rec_set;
 	uint64_t rec_clear;
 	uint64_t propagation;
+	uint64_t copy_link;
+	uint64_t target_nofollow;
 };
 enum {
 	BIND_MOUNT_SOURCE,

@@ -97,6 +97,30 @@ static void release(struct init *in, int tree, const char *path)
 		SYS(__NR_close, tree);
 }
 
+/* Make the same symbolic link at `target` as `source` is; 0 if that is none. */
+static int copy_link(const struct init *in, int source, const char *target)
+{
+	char wanted[PATH_MAX], there[PATH_MAX];
+	const char *name;
+	long n = SYS(__NR_readlinkat, source, "", wanted, sizeof(wanted) - 1);
+	if (n < 0)
+		return 0;
+	wanted[n] = '\0';
+	int parent = open_parent(in, target, &name);
+	must(in, parent, target);
+	long r = SYS(__NR_symlinkat, wanted, parent, name);
+	if (r == -EEXIST) {
+		n = SYS(__NR_readlinkat, parent, name, there, sizeof(there) - 1);
+		if (n >= 0) {
+			there[n] = '\0';
+			r = same(wanted, there) ? 0 : -EEXIST;
+		}
+	}
+	must(in, r, target);
+	SYS(__NR_close, parent);
+	return 1;
+}
+
 void do_bind_mount(struct init *in, const struct step *s)
 {
 	const struct bind_mount_ints *v = INTS(bind_mount, s);
@@ -112,9 +136,16 @@ void do_bind_mount(struct init *in, const struct step *s)
 		SYS(__NR_close, from);
 	}
 	must(in, tree, source);
+	if (v->copy_link && copy_link(in, tree, target)) {
+		SYS(__NR_close, tree);
+		return;
+	}
 	must(in, set_attributes(tree, v->rec_set, v->rec_clear, 0, 1), source);
 	must(in, set_attributes(tree, v->attr_set, v->attr_clear, 0, 0), source);
-	attach(in, tree, target_of(in, target, is_directory(tree), 0), v->propagation, target);
+	int at = v->target_nofollow ? open_in_root(in, target, OPEN_PATH | O_NOFOLLOW, 0) : -ENOENT;
+	if (at == -ENOENT)
+		at = target_of(in, target, is_directory(tree), 0);
+	attach(in, tree, at, v->propagation, target);
 	release(in, tree, target);
 }
 

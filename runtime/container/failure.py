@@ -184,6 +184,11 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
 
 def _bind(step: steps.BindMount, number: int, detail: str, why: str) -> str:
     what = f'mounts[{step.index}].destination "{step.target}": cannot bind "{step.source}" there'
+    if number == errno.EPERM and detail == step.source and (step.attr_clear or step.rec_clear):
+        return (
+            f"{what}: {why}: a user namespace cannot take ro, nosuid, nodev, noexec or an access time option away from a "
+            f"mount of the host; remove what does so from mounts[{step.index}].options"
+        )
     if detail == step.source:
         return f"{what}: {why}; create it, or correct mounts[{step.index}].source"
     if number == errno.ENOTDIR:

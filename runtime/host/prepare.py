@@ -97,7 +97,7 @@ def _namespace(source: model.NamespaceFd) -> int:
 
 def _tree(source: model.TreeFd) -> int:
     try:
-        tree = shim.open_tree(source.path, recursive=source.recursive)
+        tree = shim.open_tree(source.path, recursive=source.recursive, nofollow=source.nofollow)
     except OSError as e:
         raise _refused(source.field, source.path, e, "create it, or correct the source") from e
     if source.id_maps is None and not source.id_namespace:

@@ -18,6 +18,7 @@ if lib.SHIM_ABI != wire.ABI:
 
 OPEN_TREE_CLONE = 1
 AT_RECURSIVE = 0x8000
+AT_SYMLINK_NOFOLLOW = 0x100
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -38,9 +39,9 @@ def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int =
     return checked(lib.stele_openat2(dir_fd, os.fsencode(path), flags, mode, resolve), path)
 
 
-def open_tree(path: str, *, recursive: bool) -> int:
+def open_tree(path: str, *, recursive: bool, nofollow: bool = False) -> int:
     """A detached copy of the mount(s) at an absolute host path (open_tree(2)); the caller owns the fd."""
-    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0)
+    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (AT_SYMLINK_NOFOLLOW if nofollow else 0)
     return checked(lib.stele_open_tree(-100, os.fsencode(path), flags), path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -316,12 +316,23 @@ def _root(
         *sysctls,
         *_create_hooks(config, request),
         *mounts.late,
-        *(steps.ReadonlyPath(p, index=i) for i, p in enumerate(linux.get("readonlyPaths") or ())),
-        *(steps.MaskPath(p, mask, index=i) for i, p in enumerate(linux.get("maskedPaths") or ())),
+        *(steps.ReadonlyPath(p, index=i) for i, p in _once(linux.get("readonlyPaths") or ())),
+        *(steps.MaskPath(p, mask, index=i) for i, p in _once(linux.get("maskedPaths") or ())),
         *labels,
         steps.EnterRoot(steps.MOVE if request.no_pivot else steps.PIVOT),
         steps.RootAttributes(bool(root.get("readonly")), _root_propagation(linux)),
     )
+
+
+def _once(paths: Sequence[str]) -> Iterable[tuple[int, str]]:
+    """Each path with its index; a path that is there twice only the first time.
+
+    ".." is kept: what it leads to depends on symbolic links.
+    """
+    first: dict[str, tuple[int, str]] = {}
+    for i, path in enumerate(paths):
+        first.setdefault("/".join(part for part in path.split("/") if part not in ("", ".")), (i, path))
+    return first.values()
 
 
 def _create_hooks(config: Mapping[str, Any], request: Request) -> tuple[steps.Step, ...]:

@@ -66,6 +66,7 @@ def words(step: steps.Step) -> str:
             return f"wait for the host side: clock offsets {'; '.join(step.offsets.splitlines())}"
         case steps.BindMount():
             return f"bind {step.source} on {step.target}" + _options(
+                "or the same symbolic link" if step.copy_link else "",
                 "recursive" if step.recursive else "",
                 _bits(step.attr_set, ATTRIBUTES),
                 f"whole tree: {_bits(step.rec_set, ATTRIBUTES)}" if step.rec_set else "",

@@ -87,7 +87,7 @@ class TreeFd:
     """A detached copy of the mounts at `path`, made on the host because the new user namespace lacks the rights.
 
     id_maps: id-map the copy, or with the maps of the user namespace at the path `id_namespace`; recursive_map: its whole tree.
-    field: the path's field in config.json.
+    field: the path's field in config.json. nofollow: if `path` is a symbolic link, the copy is of the link itself.
     """
 
     path: str
@@ -96,6 +96,7 @@ class TreeFd:
     recursive_map: bool
     field: str
     id_namespace: str = ""
+    nofollow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

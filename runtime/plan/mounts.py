@@ -9,14 +9,16 @@ from typing import Any
 
 from runtime.errors import ConfigError
 from runtime.oci.constants import MOUNT_ATTRS, MOUNT_ATTRS_RECURSIVE, PROPAGATION
+from runtime.oci.numbers import decimal
 from runtime.plan import model, steps
+from runtime.plan.identity import MAX_ID
 from runtime.plan.namespaces import Namespaces, mappings
 from runtime.plan.steps import Step
 
 MS_REC, MS_SLAVE, MS_SHARED = 0x4000, 0x80000, 0x100000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "nostrictatime", "tmpcopyup", "idmap", "ridmap",
-                     "async", "nomand", "nolazytime", "src-nofollow"})  # fmt: skip
+                     "async", "nomand", "nolazytime", "src-nofollow", "dest-nofollow", "copy-symlink"})  # fmt: skip
 # Obsolete mount(2) flags: the file system itself decides about ACLs and change counters.
 MOOT = frozenset({"acl", "noacl", "iversion", "noiversion"})
 # File system flags: a bind mount shares its source's, and the kernel does not change them (mount(2), MS_REMOUNT | MS_BIND).
@@ -45,7 +47,10 @@ class Options:
     recursive: bool = False
     copy_up: bool = False
     idmap: str = ""
+    idmap_value: str = ""
     nofollow: bool = False
+    copy_link: bool = False
+    target_nofollow: bool = False
 
 
 def parse_options(options: Sequence[str]) -> Options:
@@ -62,13 +67,15 @@ def parse_options(options: Sequence[str]) -> Options:
             flag, recursive = PROPAGATION[option]
             o.propagation = flag | (MS_REC if recursive else 0)
         elif option in ("bind", "rbind"):
-            o.bind, o.recursive = True, option == "rbind"
-        elif option in ("idmap", "ridmap"):
-            o.idmap = option
+            o.bind, o.recursive = True, o.recursive or option == "rbind"
+        elif option.partition("=")[0] in ("idmap", "ridmap"):
+            o.idmap, _, o.idmap_value = option.partition("=")
         elif option not in IGNORED and option not in MOOT:
             o.data.append(option)
         o.copy_up |= option == "tmpcopyup"
-        o.nofollow |= option == "src-nofollow"
+        o.nofollow |= option in ("src-nofollow", "copy-symlink")
+        o.copy_link |= option == "copy-symlink"
+        o.target_nofollow |= option == "dest-nofollow"
     # The access-time bits are one field: setting a value means clearing all of it first (mount_setattr(2)).
     for name in ("set", "rec_set"):
         if getattr(o, name) & 0x70:
@@ -177,6 +184,8 @@ def _bind(
         propagation=e.propagation or o.propagation,
         source=source,
         target=target,
+        copy_link=o.copy_link,
+        target_nofollow=o.target_nofollow,
         index=index,
     )
 
@@ -222,6 +231,7 @@ def _plan_bind(
                 options.idmap == "ridmap",
                 f"mounts[{index}].source",
                 id_namespace,
+                options.nofollow,
             )
         )
         options.propagation = options.propagation or MS_SLAVE | MS_REC
@@ -230,7 +240,7 @@ def _plan_bind(
 
 def _id_namespace(mount: Mapping[str, Any], options: Options, namespaces: Namespaces) -> str:
     """The user namespace that the container joins, if the mount has idmap but no mappings: its maps are used; or ""."""
-    if not options.idmap or mount.get("uidMappings") or mount.get("gidMappings"):
+    if not options.idmap or options.idmap_value or mount.get("uidMappings") or mount.get("gidMappings"):
         return ""
     return next((path for kind, path, _ in namespaces.joined if kind == "user"), "")
 
@@ -241,6 +251,8 @@ def _mount_id_maps(
     uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
     if not (uids or gids or options.idmap):
         return None
+    if options.idmap_value:
+        return _idmap_value(options, index, own_maps)
     if not (uids or gids) and own_maps:
         return own_maps
     if not (uids and gids):
@@ -248,6 +260,43 @@ def _mount_id_maps(
             f"mounts[{index}]", "an id-mapped mount needs both uidMappings and gidMappings; add what is missing"
         )
     return model.IdMaps(mappings(uids, f"mounts[{index}].uidMappings"), mappings(gids, f"mounts[{index}].gidMappings"))
+
+
+def _idmap_value(options: Options, index: int, own_maps: model.IdMaps | None) -> model.IdMaps:
+    """Parse the value of crun's idmap option, uids=FILE-HOST-SIZE#FILE-HOST-SIZE;gids=..., as crun.1 describes it.
+
+    With @ before a list, HOST is an id of the container's user namespace.
+    """
+    field = f"mounts[{index}].options"
+    lists: dict[str, tuple[model.IdMapping, ...]] = {}
+    for part in options.idmap_value.split(";"):
+        name, _, value = part.partition("=")
+        own = {"uids": own_maps.uids, "gids": own_maps.gids}.get(name, ()) if own_maps else ()
+        numbers = [[decimal(n, MAX_ID) for n in triplet.split("-")] for triplet in value.removeprefix("@").split("#")]
+        entries = [
+            dict(zip(("containerID", "hostID", "size"), line, strict=True)) for line in numbers if len(line) == 3
+        ]
+        if name not in ("uids", "gids") or len(entries) < len(numbers) or any(None in line for line in numbers):
+            raise ConfigError(
+                field,
+                f"{options.idmap}={options.idmap_value!r} is malformed; it looks like uids=0-1-10#10-11-10;gids=0-1-10",
+            )
+        for entry in entries if value.startswith("@") else ():
+            inside: int = entry["containerID"]  # type: ignore[assignment]
+            line = next((m for m in own if 0 <= inside - m.container_id < m.size), None)
+            if line is None:
+                raise ConfigError(
+                    field,
+                    f"{options.idmap}={options.idmap_value!r}: {name} @{inside} is not mapped in linux.uidMappings or linux.gidMappings; "
+                    "map it there, or omit the @",
+                )
+            entry["hostID"] += line.host_id - line.container_id  # type: ignore[operator]
+        lists[name] = mappings(entries, field)
+    if len(lists) < 2:
+        raise ConfigError(
+            field, f"{options.idmap}={options.idmap_value!r} needs both uids and gids; add what is missing"
+        )
+    return model.IdMaps(lists["uids"], lists["gids"])
 
 
 def _plan_new(

@@ -213,6 +213,8 @@ class BindMount(Step):
 
     attr_*: MOUNT_ATTR_* masks for mount_setattr(2) on the top mount; rec_*: on the whole tree.
     propagation: MS_* to set afterwards, MS_REC for the tree; 0 for none.
+    nofollow, target_nofollow: a symbolic link there is not followed. copy_link: if the source is a symbolic link, make the same
+    link at `target` instead.
     """
 
     slot: int
@@ -225,6 +227,8 @@ class BindMount(Step):
     propagation: int
     source: str
     target: str
+    copy_link: bool = False
+    target_nofollow: bool = False
 
 
 @step(17)

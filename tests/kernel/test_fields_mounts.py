@@ -304,12 +304,115 @@ def test_a_source_that_is_a_link(stele: Runtime, bundle: BundleFactory, tree: Pa
     assert done.stdout == "file\n", done.stderr
 
 
+@pytest.mark.parametrize("users", [False, True], ids=["", "user namespace"])
+def test_links_as_crun_and_podman_have_them(stele: Runtime, bundle: BundleFactory, tree: Path, users: bool) -> None:
+    """copy-symlink makes the same link (Podman's no-dereference); dest-nofollow mounts on the link that is there."""
+    (tree / "link").symlink_to("file")
+
+    def mount(path: str, source: str, *options: str) -> dict[str, Any]:
+        return {"destination": path, "source": str(tree / source), "options": ["bind", *options]}
+
+    def edit(config: dict[str, Any]) -> None:
+        add(
+            mount("/copied", "link", "copy-symlink"),
+            mount("/plain", "file", "copy-symlink", "ro"),
+            mount("/over", "link", "src-nofollow", "dest-nofollow"),
+        )(config)
+        if users:
+            config["linux"]["namespaces"].append({"type": "user"})
+            config["linux"] |= {"uidMappings": IDS, "gidMappings": IDS}
+
+    folder = bundle(say("readlink /copied; cat /plain; readlink /over; cat /kept; mount | grep /copied"), edit=edit)
+    (folder / "rootfs/over").symlink_to("kept")
+    (folder / "rootfs/kept").write_text("kept\n")
+    for path in [folder / "rootfs", *(folder / "rootfs").rglob("*")] if users else ():
+        os.chown(path, 100_000, 100_000, follow_symlinks=False)
+    done = stele("run", "-b", folder, stele.id())
+    assert done.stdout.split() == ["file", "top", "file", "kept"], done.stderr
+    assert stele("run", "-b", folder, stele.id()).stdout.split() == ["file", "top", "file", "kept"], "there already"
+    (folder / "rootfs/copied").unlink()
+    (folder / "rootfs/copied").write_text("of the image")
+    done = stele("run", "-b", folder, stele.id())
+    assert (done.returncode, "mounts[" in done.stderr and "file exists" in done.stderr) == (1, True), done.stderr
+
+
+FLAGS = {
+    "ro": "rw",
+    "nosuid": "suid",
+    "nodev": "dev",
+    "noexec": "exec",
+    "nosymfollow": "symfollow",
+    "nodiratime": "diratime",
+}
+"""A mount's flags, each with the option that clears it."""
+TIMES = {"noatime": "noatime", "relatime": "relatime", "strictatime": "", "atime": "relatime"}
+"""Options for the access time, with what mountinfo shows of them."""
+
+
+@pytest.mark.parametrize("source", ["", *FLAGS, "noatime", "strictatime"])
+def test_a_bind_has_the_flags_of_its_source_but_for_those_that_an_option_names(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, source: str
+) -> None:
+    """The table of docs/config-fields.md, whole: each flag of a source with each option."""
+    place = tmp_path / "source"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", source or "rw", "tmpfs", place], check=True)
+    lists = [
+        [],
+        *([option] for option in (*FLAGS, *FLAGS.values(), *TIMES)),
+        ["ro", "nosuid", "nodev"],
+        ["exec", "noexec"],
+    ]
+    expected = {}
+    for i, options in enumerate(lists):
+        flags = {source} & {*FLAGS}
+        time = TIMES.get(source, "relatime")
+        for option in options:
+            flags -= {flag for flag, clears in FLAGS.items() if clears == option}
+            flags |= {option} & {*FLAGS}
+            time = TIMES.get(option, time)
+        expected[f"/m{i}"] = flags | {time} - {""} | ({"rw"} - ({"rw"} if "ro" in flags else set()))
+    mounts = [
+        {"destination": f"/m{i}", "source": str(place), "options": ["rbind", "rprivate", *options]}
+        for i, options in enumerate(lists)
+    ]
+    try:
+        done = stele("run", "-b", bundle(say("cat /proc/self/mountinfo"), edit=add(*mounts)), stele.id())
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert done.returncode == 0, done.stderr
+    found = {path: flags for path, flags in flags_of(done.stdout).items() if path.startswith("/m")}
+    assert found == expected
+
+
+def test_a_masked_path_that_is_there_twice_is_one_mount(stele: Runtime, bundle: BundleFactory) -> None:
+    linux = {"maskedPaths": ["/proc/acpi", "/tmp", "/tmp/", "/etc/passwd", "//etc/passwd"]}
+    done = stele("run", "-b", bundle(say("cat /proc/self/mountinfo"), {"linux": linux}), stele.id())
+    places = [line.split()[4] for line in done.stdout.splitlines()]
+    assert (places.count("/tmp"), places.count("/etc/passwd")) == (1, 1), done.stdout + done.stderr
+
+
+def test_thousands_of_hidden_paths(stele: Runtime, bundle: BundleFactory) -> None:
+    """They are one mount each, and no more work than that: far below the time that callers wait."""
+    names = [f"/many/{i}" for i in range(3000)]
+    folder = bundle(
+        say("cat /proc/self/mountinfo | grep -c ' /many/'; cat /many/2999; touch /many/d2999/x || echo no"),
+        {"linux": {"maskedPaths": names, "readonlyPaths": [f"/many/d{i}" for i in range(3000)]}},
+    )
+    (folder / "rootfs/many").mkdir()
+    for i in range(3000):
+        (folder / f"rootfs/many/{i}").write_text("secret")
+        (folder / f"rootfs/many/d{i}").mkdir()
+    done = stele("run", "-b", folder, stele.id(), timeout=20)
+    assert done.stdout.split() == ["6000", "no"], done.stderr
+
+
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
 def test_each_option_that_is_offered_is_taken(stele: Runtime, bundle: BundleFactory, tree: Path, kind: str) -> None:
     """What `features` lists, as an engine that asks it would pass it on."""
     offered = json.loads(stele.ok("features"))["mountOptions"]
     own = ["bind"] if kind == "bind" else []
-    ways = [option for option in offered if option not in ("bind", "rbind", "idmap", "ridmap")]
+    ways = [option for option in offered if option not in ("bind", "rbind", "idmap", "ridmap", "dest-nofollow")]
     mounts = [
         {"destination": f"/m/{option}", "type": kind, "source": str(tree), "options": [*own, option]} for option in ways
     ]

@@ -146,6 +146,29 @@ def test_with_a_range_of_ids(theirs: Runtime, bundle_of: Make, user: User) -> No
     assert (made.st_uid, made.st_gid) == (RANGE + 32, RANGE + 43)
 
 
+@pytest.mark.parametrize("option", ["suid", "noexec"])
+def test_a_flag_of_the_hosts_mount_stays_if_no_option_clears_it(
+    theirs: Runtime, bundle_of: Make, user: User, option: str
+) -> None:
+    """The kernel locks it for user namespaces; an option that would clear it is an error that says so."""
+    place = user.home / "locked"
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev", "tmpfs", place], check=True)
+
+    def edit(config: dict[str, Any]) -> None:
+        config["mounts"].append({"destination": "/mnt", "source": str(place), "options": ["bind", option]})
+
+    try:
+        done = theirs("run", "-b", bundle_of(["sh", "-c", "grep ' /mnt ' /proc/mounts"], edit), theirs.id())
+    finally:
+        subprocess.run(["umount", place], check=True)
+    if option == "suid":
+        assert done.returncode == 1
+        assert "a user namespace cannot take ro, nosuid" in done.stderr
+    else:
+        assert {"nosuid", "nodev", "noexec"} <= set(done.stdout.split()[3].split(",")), done.stderr
+
+
 def test_an_exec_that_wants_a_limit_above_the_users(theirs: Runtime, bundle_of: Make) -> None:
     """Nobody can raise it for them: it is told which limit, and what it could be."""
     folder = bundle_of(SLEEP)

@@ -182,6 +182,61 @@ def test_id_mapped_and_shared_binds_are_made_on_the_host_side() -> None:
     )
 
 
+def test_a_hidden_path_is_hidden_once() -> None:
+    """ ".." may lead elsewhere, so what it is part of is a path of its own."""
+    paths = ["/a/b", "/a//b/", "/a/./b", "/a/c/../b"]
+    made = plan(config(linux__maskedPaths=paths, linux__readonlyPaths=paths))
+    for kind in (steps.MaskPath, steps.ReadonlyPath):
+        assert [(step.path, step.index) for step in only(made, kind)] == [("/a/b", 0), ("/a/c/../b", 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "recursive"),
+    [
+        (["rbind", "rprivate", "rw", "bind"], True),
+        (["bind", "rbind"], True),
+        (["bind", "rprivate"], False),
+    ],
+)
+def test_bind_does_not_take_recursion_back(options: list[str], recursive: bool) -> None:
+    (bind,) = only(plan(config(mounts=[mount(source="/s", options=options)])), steps.BindMount)
+    assert bind.recursive == recursive
+
+
+IDMAP = "uids=0-1-10#10-11-10;gids=0-100-10"
+
+
+@pytest.mark.parametrize(
+    ("option", "uids"),
+    [
+        (IDMAP, ((0, 1, 10), (10, 11, 10))),
+        ("uids=@1-3-10;gids=0-100-10", ((1, 4, 10),)),  # crun.1's own example
+        ("uids=@0-0-1#@1-1-10;gids=0-100-10", None),
+        ("uids=0-1;gids=0-100-10", None),
+        ("uids=0-1-10", None),
+        ("uids=0-1-10;gids=0-x-10", None),
+        ("uids=0-1-0;gids=0-1-1", None),
+        ("uids=@5000-0-1;gids=0-1-1", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["idmap", "ridmap"])
+def test_the_value_of_idmap(name: str, option: str, uids: Any) -> None:
+    own = [{"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 1, "hostID": 2, "size": 1000}]
+    document = config(mounts=[mount(source="/s", options=["bind", f"{name}={option}"])])
+    if option:
+        document["linux"] |= {"uidMappings": own, "gidMappings": own}
+        document["linux"]["namespaces"].append({"type": "user"})
+    if uids is None:
+        with pytest.raises(ConfigError) as caught:
+            plan(document)
+        assert caught.value.path.startswith("mounts[0]")
+        return
+    (tree,) = (fd for fd in plan(document).fds if isinstance(fd, model.TreeFd) and fd.path == "/s")
+    assert tree.id_maps == model.IdMaps(tuple(model.IdMapping(*line) for line in uids), (model.IdMapping(0, 100, 10),))
+    assert tree.recursive_map == (name == "ridmap")
+
+
 def test_idmap_without_mappings_takes_those_of_the_joined_user_namespace() -> None:
     """Also where config.json repeats them."""
     maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
