@@ -108,64 +108,22 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
                 return f"{what}: {why}; correct mounts[{index}]"
             label = f"linux.mountLabel or mounts[{index}]" if detail.startswith("context=") else f"mounts[{index}]"
             return f"{what}: {detail}: {why}; correct {label}"
-        case steps.Rootfs():
-            return f'root.path "{step.path}": cannot use it as the root file system: {why}; correct root.path'
-        case steps.Device():
-            return f'device "{step.path}": cannot make it: {why}; correct linux.devices, or what the image has there'
         case steps.Hook():
             return _hook(step, index, number, detail)
         case steps.WorkingDirectory() if number == errno.EXDEV:
             return f'process.cwd "{step.path}": it is outside the container\'s root file system; choose another'
-        case steps.WorkingDirectory():
-            return (
-                f'process.cwd "{step.path}": cannot change to it: {why}; create it in the image or correct process.cwd'
-            )
-        case steps.Sysctl():
-            return f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; correct or remove it'
-        case steps.Scheduler():
-            return f"process.scheduler: the kernel refuses it: {why}; correct its numbers, or give stele CAP_SYS_NICE"
-        case steps.IoPriority():
-            return (
-                f"process.ioPriority: the kernel refuses it: {why}; choose another class, or give stele CAP_SYS_ADMIN"
-            )
-        case steps.Affinity():
-            return f"process.execCPUAffinity: the kernel refuses it: {why}; name CPUs that this host and linux.resources.cpu.cpus have"
-        case steps.MemoryPolicy():
-            return f"linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host has, and flags that fit the mode"
         case steps.OomScore():
             return f"process.oomScoreAdj: cannot set it to {step.score - 1000}: {why}; choose a value not below stele's own, or give stele CAP_SYS_RESOURCE"
-        case steps.Personality():
-            return f"linux.personality: the kernel refuses it: {why}; remove it"
-        case steps.Hostname():
-            return f'hostname "{step.name}": {why}; it can have at most 64 bytes'
-        case steps.Domainname():
-            return f'domainname "{step.name}": {why}; it can have at most 64 bytes'
         case steps.RootAttributes() | steps.Propagation():
             return f"linux.rootfsPropagation: {detail + ': ' if detail else ''}{why}"
-        case steps.JoinNamespace():
-            return f"linux.namespaces[{index}].path: cannot join the namespace: {why}; check that its owner still runs"
-        case steps.MaskPath():
-            return f'linux.maskedPaths[{index}] "{step.path}": cannot mask it: {detail}: {why}'
-        case steps.ReadonlyPath():
-            return f'linux.readonlyPaths[{index}] "{step.path}": cannot make it read-only: {why}'
-        case steps.Console():
-            return f"process.terminal: cannot open a terminal ({detail}): {why}; mounts needs a devpts on /dev/pts"
         case steps.Label():
             field = "apparmorProfile" if "apparmor" in step.file else "selinuxLabel"
             label = step.label.removeprefix("exec ")  # AppArmor: apply at the next exec
             return f'process.{field} "{label}": cannot apply it: {why}; load it on the host or correct it'
-        case steps.Seccomp():
-            return f"linux.seccomp: cannot load the filter: {why}"
         case steps.Fork() if number == errno.EAGAIN:
             return f"cannot start another process: {FULL}"
-        case steps.Credentials():
-            return f"process.user {step.uid}:{step.gid}: cannot switch to it ({detail}): {why}; with a user namespace, map these ids"
         case steps.LayeredRoot() if number == errno.ESTALE and detail == step.directory:
             return f'--upper "{detail}": it was replaced by another directory meanwhile; do not rename it while a container is created'
-        case steps.LayeredRoot():
-            return f"image root: cannot mount it ({detail}): {why}; `stele image verify` checks its layers"
-        case steps.Directory():
-            return f'process.cwd "{step.path}": cannot make it: {why}; choose another with --workdir'
         case steps.EnterRoot() if number == errno.ESTALE:
             return (
                 f"{detail}: another mount or directory has replaced the one from mounts; hooks may mount only below {detail}, "
@@ -176,8 +134,8 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
                 f'--no-pivot: cannot hide the host\'s procfs or sysfs on "{detail}" from the container: another mount '
                 "covers its path; unmount one of the two, or omit --no-pivot"
             )
-        case steps.PrivateLayer():
-            return f"root: cannot put a private layer over the read-only root ({detail}): {why}; add the missing mount points to the image"
+    if step and step.fails:
+        return step.fails.format_map({**steps.fields_of(step), "detail": detail, "why": why})
     name = kind.__name__ if kind else "start"
     return f"{name}: {detail + ': ' if detail else ''}{why}"
 

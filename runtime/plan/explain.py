@@ -60,8 +60,6 @@ def words(step: steps.Step) -> str:
             return f"join namespaces: {_namespaces(step.flags)} (fd {step.slot})"
         case steps.Unshare():
             return f"new namespaces: {_namespaces(step.flags)}"
-        case steps.Fork():
-            return "go on in a child, which has these namespaces"
         case steps.TimeOffsets():
             return f"wait for the host side: clock offsets {'; '.join(step.offsets.splitlines())}"
         case steps.BindMount():
@@ -85,12 +83,6 @@ def words(step: steps.Step) -> str:
             return f"{how} {step.path} {kind} {step.major}:{step.minor} mode {step.mode & 0o7777:04o} owner {step.uid}:{step.gid}"
         case steps.Propagation():
             return f"every mount of the host that we see becomes {_propagation(step.flags)}"
-        case steps.FindProgram():
-            return f"look for {step.program} in {step.path}"
-        case steps.Symlink():
-            return f"link {step.path} -> {step.content}"
-        case steps.Rootfs():
-            return f"root file system {step.path}"
         case steps.LayeredRoot():
             made_of = f"fd {step.slot}" if step.slot != steps.NO_SLOT else f"{len(step.layers)} layers"
             above = {
@@ -99,15 +91,9 @@ def words(step: steps.Step) -> str:
             }.get(step.upper, "never written")
             lines = [f"image root of {made_of}, {above}{_options(_bits(step.attributes, ATTRIBUTES))}"]
             return "; ".join((*lines, *(f"layer {path}" for path in step.layers)))
-        case steps.Directory():
-            return f"make the directory {step.path} where it is missing"
         case steps.PrivateLayer():
             when = "read-only root" if step.readonly else "root on a read-only file system"
             return f"{when}: mount points that are missing come from a private layer"
-        case steps.MaskPath():
-            return f"mask {step.path}"
-        case steps.ReadonlyPath():
-            return f"make {step.path} read-only"
         case steps.MountAttributes():
             return f"set {_bits(step.attr_set, ATTRIBUTES)} on {step.path}"
         case steps.EnterRoot():
@@ -121,10 +107,6 @@ def words(step: steps.Step) -> str:
             return f"limit {name} soft {step.soft} hard {step.hard}"
         case steps.OomScore():
             return f"oom_score_adj {step.score - 1000}"
-        case steps.Umask():
-            return f"umask {step.umask:04o}"
-        case steps.Streams():
-            return f"standard streams: pipes, sockets and output files belong to uid {step.uid}"
         case steps.Seccomp():
             return f"load a seccomp filter of {len(step.program) // 8} instructions" + (
                 " with a listener" if step.notify else ""
@@ -148,6 +130,8 @@ def words(step: steps.Step) -> str:
             return f"from here on, tell {'the' if step.on else 'no'} time of each step"
         case steps.Execute():
             return f"execute {json.dumps(list(step.words[: step.n_args]))} with {len(step.words) - step.n_args} environment entries"
+    if step.says:
+        return step.says.format_map(steps.fields_of(step))
     return _generic(step)
 
 
@@ -158,15 +142,8 @@ def spaced(name: str) -> str:
 
 def _generic(step: steps.Step) -> str:
     name = spaced(type(step).__name__)
-    values = [f"{k} {v}" for k, v in _fields(step).items() if k != "index" and v not in ("", False)]
+    values = [f"{k} {v}" for k, v in steps.fields_of(step).items() if k != "index" and v not in ("", False)]
     return name + (": " + ", ".join(values) if values else "")
-
-
-def _fields(step: steps.Step) -> dict[str, Any]:
-    """The step's own fields, then its index."""
-    return {f.name: getattr(step, f.name) for f in dataclasses.fields(step) if f.name != "index"} | {
-        "index": step.index
-    }
 
 
 def _cgroup_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
@@ -252,5 +229,7 @@ def to_json(plan: model.Plan, encoded: bytes, cgroup: str) -> str:
     host = {"cgroup": cgroup} | {
         f.name: plain(getattr(plan, f.name)) for f in dataclasses.fields(plan) if f.name != "steps"
     }
-    init = [{"step": type(s).__name__, **{k: plain(v) for k, v in _fields(s).items()}} for s in wire.decode(encoded)]
+    init = [
+        {"step": type(s).__name__, **{k: plain(v) for k, v in steps.fields_of(s).items()}} for s in wire.decode(encoded)
+    ]
     return json.dumps({"host": host, "init": init}, indent=2)

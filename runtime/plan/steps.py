@@ -10,8 +10,8 @@ A file descriptor is identified by its slot: its position in `Plan.fds`, or NO_S
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar, dataclass_transform
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 NO_SLOT = 0xFFFF_FFFF
 """The slot of a step without a file descriptor from the stele process."""
@@ -28,6 +28,8 @@ class Step:
     """
 
     index: int = field(default=0, kw_only=True)
+    says: ClassVar[str] = ""
+    fails: ClassVar[str] = ""
 
 
 KINDS: dict[int, type[Step]] = {}
@@ -37,17 +39,30 @@ Kind = TypeVar("Kind", bound=Step)
 
 
 @dataclass_transform(frozen_default=True)
-def step(number: int) -> Callable[[type[Kind]], type[Kind]]:
-    """Make the class a frozen dataclass and a step of init with this number."""
+def step(number: int, *, says: str = "", fails: str = "") -> Callable[[type[Kind]], type[Kind]]:
+    """Make the class a frozen dataclass and a step of init with this number.
+
+    Args:
+        says: one line for `stele plan`, a str.format template with the step's fields. Where words depend on values,
+            they are in `runtime/plan/explain.py`; a step with neither is printed by its name and fields.
+        fails: the error when init reports that the step failed: the step's fields, {detail} (what init reported) and
+            {why} (the text of errno). Where words depend on the error, they are in `runtime/container/failure.py`.
+    """
 
     def register(kind: type[Kind]) -> type[Kind]:
         if number in KINDS:
             raise ValueError(f"step {number} is {KINDS[number].__name__}; give {kind.__name__} another number")
         made: type[Kind] = dataclass(frozen=True, slots=True)(kind)
+        made.says, made.fails = says, fails
         KINDS[number] = made
         return made
 
     return register
+
+
+def fields_of(step: Step) -> dict[str, Any]:
+    """The step's own fields, then its index."""
+    return {f.name: getattr(step, f.name) for f in fields(step) if f.name != "index"} | {"index": step.index}
 
 
 # --- meeting the stele process ------------------------------------------------------------------------------------
@@ -74,7 +89,7 @@ class Ready(Step):
 # --- namespaces ---------------------------------------------------------------------------------------------------
 
 
-@step(3)
+@step(3, fails="linux.namespaces[{index}].path: cannot join the namespace: {why}; check that its owner still runs")
 class JoinNamespace(Step):
     """setns(2) on the namespace file or pidfd in `slot`; `flags` are CLONE_NEW* bits."""
 
@@ -89,7 +104,7 @@ class Unshare(Step):
     flags: int
 
 
-@step(5)
+@step(5, says="continue in a child process, which is in these namespaces")
 class Fork(Step):
     """Continue in a new process (a sibling, CLONE_PARENT): pid and time namespaces only apply to children."""
 
@@ -98,7 +113,7 @@ class Fork(Step):
 class TimeOffsets(Step):
     """Ask the stele process to write `offsets` to our /proc/PID/timens_offsets, and wait for its answer.
 
-    Lines of "clock secs nanosecs" (time_namespaces(7)). A process that has changed its ids may not write the file itself.
+    Lines of "clock secs nanosecs" (time_namespaces(7)). A process that has changed its ids may not write its own file.
     """
 
     offsets: str
@@ -126,17 +141,21 @@ class LoopbackUp(Step):
     """Bring `lo` up in a new network namespace."""
 
 
-@step(10)
+@step(10, says="hostname {name}", fails='hostname "{name}": {why}; it can have at most 64 bytes')
 class Hostname(Step):
     name: str
 
 
-@step(11)
+@step(11, says="domainname {name}", fails='domainname "{name}": {why}; it can have at most 64 bytes')
 class Domainname(Step):
     name: str
 
 
-@step(12)
+@step(
+    12,
+    says="sysctl {key} = {value}",
+    fails='linux.sysctl "{key}": cannot set it to "{value}": {why}; correct or remove it',
+)
 class Sysctl(Step):
     """Write `value` to /proc/sys/`key`; key uses slashes."""
 
@@ -154,7 +173,11 @@ class Propagation(Step):
     flags: int
 
 
-@step(14)
+@step(
+    14,
+    says="root file system {path}",
+    fails='root.path "{path}": cannot use it as the root file system: {why}; correct root.path',
+)
 class Rootfs(Step):
     """Mount `path` (or the detached tree in `slot`) as the root for all later steps.
 
@@ -166,7 +189,7 @@ class Rootfs(Step):
     path: str
 
 
-@step(43)
+@step(43, fails="image root: cannot mount it ({detail}): {why}; `stele image verify` checks its layers")
 class LayeredRoot(Step):
     """Mount an image's root on the empty host directory `place`, as the root for all later steps.
 
@@ -191,14 +214,22 @@ class LayeredRoot(Step):
 UPPER_NONE, UPPER_TMPFS, UPPER_DIRECTORY = 0, 1, 2
 
 
-@step(44)
+@step(
+    44,
+    says="create the directory {path} if it is missing",
+    fails='process.cwd "{path}": cannot create it: {why}; choose another with --workdir',
+)
 class Directory(Step):
     """Create a directory in the root, with its parents, mode 0755; an existing one is kept."""
 
     path: str
 
 
-@step(15)
+@step(
+    15,
+    fails="root: cannot put a private layer over the read-only root ({detail}): {why}; add the "
+    "missing mount points to the image",
+)
 class PrivateLayer(Step):
     """If the root is read-only (`readonly`, or its file system) and lacks one of `targets`, put an overlay with a
     tmpfs upper on it, so that mount points are created there and never in the bundle."""
@@ -255,7 +286,7 @@ class NewMount(Step):
     options: tuple[str, ...]
 
 
-@step(18)
+@step(18, fails='device "{path}": cannot create it: {why}; correct linux.devices, or what the image has there')
 class Device(Step):
     """Create a device node. mode: type and permission bits. bind: bind the host's node instead (user namespace).
 
@@ -271,7 +302,7 @@ class Device(Step):
     path: str
 
 
-@step(19)
+@step(19, says="symbolic link {path} -> {content}")
 class Symlink(Step):
     """Create the symbolic link `path`; an existing one is kept."""
 
@@ -279,7 +310,7 @@ class Symlink(Step):
     path: str
 
 
-@step(20)
+@step(20, fails="process.terminal: cannot open a terminal ({detail}): {why}; mounts needs a devpts on /dev/pts")
 class Console(Step):
     """Open a pty in the container's devpts, send its master to the stele process, and use the slave as stdio.
 
@@ -292,7 +323,7 @@ class Console(Step):
     uid: int
 
 
-@step(21)
+@step(21, says="mask {path}", fails='linux.maskedPaths[{index}] "{path}": cannot mask it: {detail}: {why}')
 class MaskPath(Step):
     """Hide a path under an empty read-only directory or the null device; a missing path is ignored.
 
@@ -303,7 +334,7 @@ class MaskPath(Step):
     options: tuple[str, ...]
 
 
-@step(22)
+@step(22, says="make {path} read-only", fails='linux.readonlyPaths[{index}] "{path}": cannot make it read-only: {why}')
 class ReadonlyPath(Step):
     """Bind a path read-only on itself; a missing path is ignored."""
 
@@ -356,7 +387,7 @@ class RootAttributes(Step):
 # --- the process --------------------------------------------------------------------------------------------------
 
 
-@step(26)
+@step(26, says="look up {program} in {path}")
 class FindProgram(Step):
     """Look up args[0] in `path` (a PATH value) now, so that `create` can already report a missing program.
 
@@ -385,7 +416,7 @@ class OomScore(Step):
     lenient: bool
 
 
-@step(29)
+@step(29, fails="process.scheduler: the kernel refuses it: {why}; correct its numbers, or give stele CAP_SYS_NICE")
 class Scheduler(Step):
     """sched_setattr(2); nice is biased by 20."""
 
@@ -398,21 +429,29 @@ class Scheduler(Step):
     period: int
 
 
-@step(30)
+@step(30, fails="process.ioPriority: the kernel refuses it: {why}; choose another class, or give stele CAP_SYS_ADMIN")
 class IoPriority(Step):
     """ioprio_set(2): class << 13 | level."""
 
     value: int
 
 
-@step(31)
+@step(
+    31,
+    fails="process.execCPUAffinity: the kernel refuses it: {why}; name CPUs that this host and "
+    "linux.resources.cpu.cpus have",
+)
 class Affinity(Step):
     """sched_setaffinity(2); a bit for each CPU, little-endian."""
 
     mask: bytes
 
 
-@step(32)
+@step(
+    32,
+    fails="linux.memoryPolicy: the kernel refuses it: {why}; name memory nodes that this host "
+    "has, and flags that fit the mode",
+)
 class MemoryPolicy(Step):
     """set_mempolicy(2): mode with its flags, a bit for each node."""
 
@@ -420,17 +459,17 @@ class MemoryPolicy(Step):
     nodes: bytes
 
 
-@step(33)
+@step(33, fails="linux.personality: the kernel refuses it: {why}; remove it")
 class Personality(Step):
     persona: int
 
 
-@step(34)
+@step(34, says="umask {umask:04o}")
 class Umask(Step):
     umask: int
 
 
-@step(45)
+@step(45, says="standard streams: pipes, sockets and output files belong to uid {uid}")
 class Streams(Step):
     """Change the owner of standard streams that are pipes, sockets or output files to `uid`, where permitted."""
 
@@ -450,7 +489,7 @@ class NoNewPrivs(Step):
     """prctl(2) PR_SET_NO_NEW_PRIVS."""
 
 
-@step(37)
+@step(37, fails="linux.seccomp: cannot load the filter: {why}")
 class Seccomp(Step):
     """Load a filter; notify: send the listener's fd to the stele process."""
 
@@ -459,7 +498,7 @@ class Seccomp(Step):
     program: bytes
 
 
-@step(38)
+@step(38, fails="process.user {uid}:{gid}: cannot switch to it ({detail}): {why}; with a user namespace, map these ids")
 class Credentials(Step):
     """Apply the user's ids and capabilities, in the only safe order: bounding set, groups, gid, uid, sets, ambient.
 
@@ -477,7 +516,7 @@ class Credentials(Step):
     gids: bytes
 
 
-@step(39)
+@step(39, fails='process.cwd "{path}": cannot change to it: {why}; create it in the image or correct process.cwd')
 class WorkingDirectory(Step):
     """chdir(2), then check that the directory is inside the root (CVE-2024-21626).
 

@@ -76,7 +76,7 @@ def test_a_cwd_that_cannot_be_made(stele: Runtime, bundle: BundleFactory, tmp_pa
     mounts = [{"destination": "/data", "source": str(tmp_path), "options": ["bind", "ro"]}]
     done = stele("run", "-b", bundle(say("pwd"), {"process": {"cwd": "/data/new"}, "mounts": mounts}), stele.id())
     assert done.returncode == 1
-    assert done.stderr.startswith('stele run failed: process.cwd "/data/new": cannot make it: read-only file system')
+    assert done.stderr.startswith('stele run failed: process.cwd "/data/new": cannot create it: read-only file system')
 
 
 def no_capabilities(config: dict[str, Any]) -> None:
@@ -407,7 +407,7 @@ def test_what_is_mounted_on_a_device_stays(inside: Any) -> None:
 def test_a_device_that_cannot_be_made_is_told_by_its_path(stele: Runtime, bundle: BundleFactory) -> None:
     devices = [{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]
     done = stele("run", "-b", bundle(["true"], {"linux": {"devices": devices}}), stele.id())
-    assert done.stderr.startswith('stele run failed: device "/etc/passwd": cannot make it: file exists'), done.stderr
+    assert done.stderr.startswith('stele run failed: device "/etc/passwd": cannot create it: file exists'), done.stderr
 
 
 def test_masked_and_readonly_paths(inside: Any) -> None:

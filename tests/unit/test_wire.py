@@ -53,6 +53,17 @@ def test_c_has_the_steps_of_python() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("kind", wire.NUMBERS, ids=lambda kind: kind.__name__)
+@given(st.data())
+@settings(max_examples=3)
+def test_templates_name_fields_of_their_step(kind: type[steps.Step], data: st.DataObject) -> None:
+    """`says` needs the step's fields only, `fails` also what init reported; a failure without its reason helps nobody."""
+    step = data.draw(step_strategy(kind))
+    step.says.format_map(steps.fields_of(step))
+    step.fails.format_map({**steps.fields_of(step), "detail": "", "why": ""})
+    assert not step.fails or "{why}" in step.fails
+
+
 def test_a_number_serves_one_step() -> None:
     """The error names both steps."""
 
