@@ -1,8 +1,8 @@
 # The checks: `make test` is all of them, each by its own name for daily work.
-.PHONY: check-python check-c check-shell check-man check-man test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
+.PHONY: check-python check-rooms check-c check-shell check-man check-man test-unit test-sanitized test-kernel test-images test-attacks offered-c-test offered-vm-test
 
 # All steps run, also after one has failed, so that one run tells everything; the last line says which did.
-CHECKS = check-python check-c check-shell test-unit test-sanitized test-kernel test-images test-attacks test-faults test-fuzz offered-vm-test
+CHECKS = check-python check-rooms check-c check-shell test-unit test-sanitized test-kernel test-images test-attacks test-faults test-fuzz offered-vm-test
 test: ## install what the tests need, check the source, run all tests
 	@build-aux/timed "install what tests need" build-aux/install-deps.sh test
 	@build-aux/timed "build" $(MAKE) --no-print-directory build
@@ -11,13 +11,17 @@ test: ## install what the tests need, check the source, run all tests
 	done; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed"; exit 1; fi; echo "make test: all is well"
 
-lint: check-python check-c check-shell check-man ## the checks of the source alone: ruff, mypy, gcc, shellcheck, man pages
+lint: check-python check-rooms check-c check-shell check-man ## the checks of the source alone: ruff, mypy, order of imports, gcc, shellcheck, man pages
 
 check-python:
 	build/venv/bin/ruff check .
 	build/venv/bin/ruff format --check .
 	build/venv/bin/mypy
 	build/venv/bin/mypy -p bundles -p tests.bench -p tests.vm -p tests.callers -p tests.attacks -p tests.faults -p tests.fuzz -p tests.mutants
+
+# No import of a room above, and no circle of Python or C files.
+check-rooms: init
+	build/venv/bin/python build-aux/rooms.py
 
 # Every C file by itself, optimised so that the flow warnings work. init is freestanding: no libc, kernel headers only.
 C_WARNINGS = -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-enum -Wvla

@@ -9,9 +9,9 @@ import signal
 import sys
 from typing import Any
 
+from runtime.cli.columns import print_table
 from runtime.cli.context import Globals
 from runtime.cli.image_table import Collect, Export, Import, Inspect, ListImages, Pull, RemoveImages, Tag, Verify
-from runtime.cli.inspect import print_table
 from runtime.errors import SteleError, UsageError
 from runtime.images.progress import Progress, human, short, to_stderr
 from runtime.images.store import gc

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 
 from runtime import VERSION
+from runtime.cli.columns import print_table
 from runtime.cli.context import Globals
 from runtime.cli.several import Enough, each
 from runtime.cli.table import Info, InspectAny, List, Ps, State, Version, Wait
@@ -115,17 +115,6 @@ def listing(context: Globals, options: List) -> int:
         keys = ("id", "pid", "status", "bundle", "created", "owner")
         print_table([k.upper() for k in keys], [[str(row[k]) for k in keys] for row in rows])
     return 0
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns three spaces apart, like runc.
-
-    Cells are untrusted: control characters are escaped, so that none reaches the terminal.
-    """
-    rows = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) + 3 for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def ps(context: Globals, options: Ps) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+from runtime.cli.columns import print_table
 from runtime.cli.context import Globals
 from runtime.cli.image_table import ListVolumes, RemoveVolumes
 from runtime.cli.images import store_of
-from runtime.cli.inspect import print_table
 from runtime.images.store import volumes
 
 
