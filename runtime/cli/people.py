@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.cli.columns import print_table
 from runtime.cli.context import Globals
-from runtime.cli.inspect import print_table
 from runtime.cli.several import each
 from runtime.cli.table import Stop
 from runtime.container.state import Record, Store

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
+from runtime.cli.columns import print_table
 from runtime.cli.context import Globals
-from runtime.cli.inspect import print_table
 from runtime.cli.table import Stats
 from runtime.container import lifecycle
 from runtime.container.state import Store, check_id, is_alive
