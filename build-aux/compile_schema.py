@@ -2,9 +2,9 @@
 
 Usage: compile_schema.py [OUTPUT]
        compile_schema.py --check    what the build does: are the schemas sound, and is compiled.py made of them?
-One function for each schema and each of its $defs answers yes or no, as fast as Python can; what exactly is wrong is
-found by runtime/oci/validate.py, which walks the schema itself, only when the answer was no. The part of JSON Schema
-that is compiled is what the schemas use; anything else stops the build.
+One function for each schema and each of its $defs answers yes or no, as fast as Python can. Only when the answer is no
+does runtime/oci/validate.py walk the schema itself, to find out what is wrong. Two definitions of config.json, process
+and resources, are documents of their own as well. Keywords of JSON Schema that no schema uses are not supported.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 SCHEMAS = PROJECT / "runtime" / "oci" / "schema"
 OUTPUT = PROJECT / "runtime" / "oci" / "compiled.py"
+PARTS = ("process", "resources")  # as in runtime/oci/validate.py
 ANNOTATIONS = {"$schema", "title", "description", "$defs"}
 TYPES = {"string": "str", "boolean": "bool", "integer": "int", "object": "dict", "array": "list"}
 
@@ -149,8 +150,11 @@ class Compiler:
 def compiled() -> str:
     """The whole module."""
     compiler = Compiler()
-    for path in sorted(SCHEMAS.glob("*.json")):
-        compiler.schema(path.stem, json.loads(path.read_text()))
+    schemas = {path.stem: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
+    for part in PARTS:
+        schemas[part] = {"$ref": f"#/$defs/{part}", "$defs": schemas["config"]["$defs"]}
+    for name, schema in sorted(schemas.items()):
+        compiler.schema(name, schema)
     return compiler.text()
 
 

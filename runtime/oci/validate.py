@@ -23,6 +23,8 @@ CHECKS = {
     "state": compiled.is_state,
     "features": compiled.is_features,
 }
+PARTS = ("process", "resources")
+"""The kinds that are a definition of config.json: what `exec --process` and `update -r` read."""
 NAMES: dict[type, str] = {
     str: "a string", bool: "a boolean", int: "an integer", dict: "an object", list: "an array", float: "a number",
     type(None): "null",
@@ -58,6 +60,8 @@ def faults(kind: Kind, document: object) -> list[Fault]:
 
 def schema_of(kind: Kind) -> dict[str, Any]:
     """Load the JSON Schema of a kind of document, stored beside this module: in a folder or inside the executable."""
+    if kind in PARTS:
+        return {"$ref": f"#/$defs/{kind}", "$defs": schema_of("config")["$defs"]}
     path = f"{os.path.dirname(__file__)}/schema/{kind}.json"
     loader = globals().get("__loader__")
     if loader is not None:
