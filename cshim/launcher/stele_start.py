@@ -22,9 +22,11 @@ WARM = ("jeepney", "jeepney.io.blocking")
 COLD = (
     "runtime.cli.clicked",
     "runtime.cli.complete",
+    "runtime.cli.copy",
     "runtime.cli.examples",
     "runtime.cli.people",
     "runtime.cli.stats",
+    "runtime.container.copy",
     "runtime.container.inside",
     "runtime.container.stopping",
     "runtime.container.summary",

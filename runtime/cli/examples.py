@@ -22,6 +22,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "events": ("stele events --stats cache", "stele events --interval 10s cache"),
     "stats": ("stele stats", "stele stats --no-stream --format json cache"),
     "stop": ("stele stop cache", "stele stop --time 30 cache web"),
+    "cp": ("stele cp cache:/data/dump.rdb .", "stele cp redis.conf cache:/etc/redis/"),
     "wait": ("stele wait cache web", "stele wait --timeout 60 cache"),
     "spec": ("stele spec --bundle /srv/new", "stele spec --rootless"),
     "features": ("stele features", "stele features --format json"),

@@ -258,6 +258,12 @@ class Stop(Record):
     more: list[str] = positional("[ID...]")
 
 
+@COMMANDS.command("cp", "copy files between the host and a running container", "copy:copy")
+class Cp(Record):
+    source: str = positional("SOURCE")
+    target: str = positional("DESTINATION")
+
+
 @COMMANDS.command("wait", "wait for a container to end and print how it ended", "inspect:wait")
 class Wait(Record):
     timeout: int = number("--timeout", help="give up after this many seconds", default=None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 def load() -> None:
     """Register all attacks."""
     from tests.attacks import (  # noqa: F401
+        on_copies,
         on_filters,
         on_images,
         on_kernel_mounts,

@@ -162,6 +162,33 @@ def test_features_on_a_terminal(stele: Runtime) -> None:
     assert json.loads(stele.ok("features"))["linux"]
 
 
+def test_copies_in_and_out(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
+    name = stele.detached(bundle(SLEEP))
+    try:
+        tree = tmp_path / "tree"
+        (tree / "sub").mkdir(parents=True)
+        (tree / "sub/file").write_text("written once\n")
+        (tree / "sub/file").chmod(0o4751)
+        (tree / "link").symlink_to("sub/file")
+        stele.ok("cp", tree, f"{name}:/tmp")
+        said = stele.ok("exec", name, "sh", "-c", "cat /tmp/tree/link; stat -c '%a %u' /tmp/tree/sub/file")
+        assert said == "written once\n751 0\n"
+        stele.ok("cp", tree / "sub/file", f"{name}:/tmp/tree/link")  # the link goes, what it led to stays
+        assert stele.ok("exec", name, "sh", "-c", "test ! -L /tmp/tree/link && cat /tmp/tree/link") == "written once\n"
+        stele.ok("exec", name, "mkfifo", "/tmp/tree/sub/fifo")
+        done = stele("cp", f"{name}:/tmp/tree", tmp_path / "back")
+        assert (done.returncode, "not copied: /tmp/tree/sub/fifo: it is a device" in done.stderr) == (0, True)
+        assert (tmp_path / "back/sub/file").read_text() == "written once\n"
+        assert not (tmp_path / "back/sub/fifo").exists()
+        stele.ok("cp", f"{name}:/tmp/tree/.", tmp_path / "back/sub")
+        assert (tmp_path / "back/sub/sub/file").exists()
+        assert "No such file" in stele("cp", f"{name}:/none", tmp_path).stderr
+        assert "write ID:PATH" in stele("cp", tmp_path, tmp_path).stderr
+        assert not list(tmp_path.rglob(".stele-cp*"))
+    finally:
+        stele("delete", "-f", name)
+
+
 def test_the_id_by_name(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     name = stele.id()
     assert stele.ok("run", "--rm", "--name", name, "-b", bundle(["echo", "hello"])) == "hello\n"

@@ -408,7 +408,7 @@ def bash_completes(line: str, env: dict[str, str]) -> list[str]:
 
 
 def test_bash_completes(on_path: dict[str, str], tmp_path: Path) -> None:
-    assert bash_completes("stele st", on_path) == ["start", "state"]
+    assert bash_completes("stele sta", on_path) == ["start", "state", "stats"]
     assert bash_completes("stele kill x TE", on_path) == ["TERM"]
     assert bash_completes("stele run --image x --net ", on_path) == ["none", "host", "veth:"]
     assert bash_completes("stele run --image x --cap-add NET_B", on_path) == ["NET_BIND_SERVICE", "NET_BROADCAST"]
