@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from runtime import VERSION
-from runtime.cli.clicked import completion_source
 from runtime.cli.declare import Command, Option
 from runtime.cli.examples import EXAMPLES
+from runtime.cli.help import completion_source
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS
 
 RELEASED = "2026-12-01"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bundles import config, layout, packages
-from runtime.images.run import defaults as confinement
+from runtime.images.run import defaults
 
 HERE = Path(__file__).resolve().parent
 
@@ -149,7 +149,7 @@ def image_config(recipe: Recipe) -> dict[str, Any]:
     uid, gid = recipe.ids
     made: dict[str, Any] = {
         "Cmd": process["args"],
-        "Env": [confinement.PATH, *process.get("env", [])],
+        "Env": [defaults.PATH, *process.get("env", [])],
         "WorkingDir": process.get("cwd", "/"),
     }
     if uid:

@@ -20,7 +20,7 @@ ROOT = "/proc/self/exe"
 WARM = ("jeepney", "jeepney.io.blocking")
 # Loaded when it is wanted: what draws in a large package, for commands of which nobody expects speed.
 COLD = (
-    "runtime.cli.clicked",
+    "runtime.cli.help",
     "runtime.cli.complete",
     "runtime.cli.copy",
     "runtime.cli.examples",

@@ -111,7 +111,7 @@ def validate(context: Globals, options: Validate) -> int:
 
 
 def completion(context: Globals, options: Completion) -> int:
-    from runtime.cli.clicked import completion_source
+    from runtime.cli.help import completion_source
 
     print(completion_source(options.shell))
     return 0

@@ -18,15 +18,12 @@ from runtime.errors import StateError, SteleError, UsageError
 from runtime.images.config_fields import volume_paths
 from runtime.images.model import ImageError
 from runtime.images.platforms import host_platform, runs_on
-from runtime.images.run import defaults as confinement
-from runtime.images.run import etc_files as netfiles
-from runtime.images.run import options as overrides
-from runtime.images.run import runtime_config as settings
-from runtime.images.run.options import Overrides
+from runtime.images.run import defaults, etc_files, run_options, runtime_config
+from runtime.images.run.run_options import RunOptions
 from runtime.images.run.user import FILE_MAX, Identity, identity
 from runtime.images.store import erofs
 from runtime.images.store.find import Image, find
-from runtime.images.store.overlay_view import Merged
+from runtime.images.store.overlay_view import OverlayView
 from runtime.images.store.store import ImageStore
 from runtime.oci.load import check_config
 from runtime.plan.model import ErofsFd, ImageRoot
@@ -48,7 +45,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     if context.rootless:
         raise UsageError("--image needs root: an ordinary user cannot mount an image's layers")
     device = inode = 0
-    wanted = overrides_of(options, cgroups_path=_cgroups_path(context, options.cgroup_parent, container_id))
+    wanted = run_options_of(options, cgroups_path=_cgroups_path(context, options.cgroup_parent, container_id))
     store = ImageStore(context.images)
     try:
         image = _image(store, options)
@@ -60,10 +57,10 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
                 "gets the right one"
             )
         layers = _layers(store, image, context.root)
-        with Merged(layers) as merged:
-            user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
+        with OverlayView(layers) as merged:
+            user = identity(runtime_config.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
             real = _real(image, wanted, merged)
-            volumes = settings.image_volumes(image.config, wanted, real)
+            volumes = runtime_config.image_volumes(image.config, wanted, real)
             present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
             named = _named_volumes(wanted, merged, user)
             if wanted.upper.kind == UPPER_DIRECTORY:
@@ -72,10 +69,10 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     finally:
         store.close()
     files = _files(wanted, container_id)
-    config = settings.runtime_config(
+    config = runtime_config.runtime_config(
         image.config,
         wanted,
-        settings.Place(
+        runtime_config.ContainerFacts(
             container_id=container_id,
             machine=os.uname().machine,
             user=user,
@@ -83,7 +80,10 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
             volumes=f"{store.path}/volumes",
             files=files,
             real=real,
-            annotations={f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest},
+            annotations={
+                f"{runtime_config.ANNOTATION}name": image.name,
+                f"{runtime_config.ANNOTATION}digest": image.digest,
+            },
         ),
     )
     check_config(config)
@@ -117,7 +117,7 @@ def _cgroups_path(context: Globals, parent: str, container_id: str) -> str:
     return f"{parent}:stele:{container_id}"
 
 
-def overrides_of(options: ContainerOptions, *, cgroups_path: str = "") -> Overrides:
+def run_options_of(options: ContainerOptions, *, cgroups_path: str = "") -> RunOptions:
     """Parse the options.
 
     Args:
@@ -126,12 +126,12 @@ def overrides_of(options: ContainerOptions, *, cgroups_path: str = "") -> Overri
     Raises:
         UsageError: an option is malformed.
     """
-    network, veth = overrides.network(options.net)
-    capabilities = overrides.capabilities(options.cap_add, options.cap_drop, confinement.CAPABILITIES)
+    network, veth = run_options.network(options.net)
+    capabilities = run_options.capabilities(options.cap_add, options.cap_drop, defaults.CAPABILITIES)
     given = (
-        *(overrides.volume(text) for text in options.volume),
-        *(overrides.mount(text) for text in options.mount),
-        *(overrides.tmpfs(text) for text in options.tmpfs),
+        *(run_options.volume(text) for text in options.volume),
+        *(run_options.mount(text) for text in options.mount),
+        *(run_options.tmpfs(text) for text in options.tmpfs),
     )
     targets = [volume.target for volume in given]
     for target in targets:
@@ -140,25 +140,25 @@ def overrides_of(options: ContainerOptions, *, cgroups_path: str = "") -> Overri
     for volume in given:
         if volume.kind == "bind" and not os.path.exists(volume.source):
             raise UsageError(f'--volume: the host has no "{volume.source}"; create it, or correct the source')
-    return Overrides(
+    return RunOptions(
         command=tuple(options.command),
-        entrypoint=overrides.words(options.entrypoint, "--entrypoint") if options.entrypoint is not None else None,
-        env=overrides.environment(options.env, [_read(path) for path in options.env_file], os.environ),
+        entrypoint=run_options.words(options.entrypoint, "--entrypoint") if options.entrypoint is not None else None,
+        env=run_options.environment(options.env, [_read(path) for path in options.env_file], os.environ),
         user=options.user or None,
         workdir=options.workdir,
         hostname=options.hostname,
         volumes=given,
         memory=size(options.memory, "memory") if options.memory else None,
-        cpus=overrides.cpus(options.cpus) if options.cpus else None,
+        cpus=run_options.cpus(options.cpus) if options.cpus else None,
         pids=options.pids_limit,
         capabilities=capabilities,
         new_privileges=options.allow_new_privileges,
         readonly=options.read_only,
-        upper=overrides.upper(options.upper),
+        upper=run_options.upper(options.upper),
         network=network,
         veth=veth,
-        dns=overrides.dns(options.dns),
-        labels=overrides.labels(options.label),
+        dns=run_options.dns(options.dns),
+        labels=run_options.labels(options.label),
         stop_signal=_signal(options.stop_signal),
         terminal=options.tty,
         cgroups_path=cgroups_path,
@@ -186,9 +186,9 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
     from runtime.images.archive.load import import_images
     from runtime.images.policy import policy
     from runtime.images.progress import to_stderr
-    from runtime.images.references import parse_place
+    from runtime.images.references import parse_archive
 
-    place = parse_place(text)
+    place = parse_archive(text)
     assert place is not None
     store.check_writable()
     progress = to_stderr(quiet=True)
@@ -207,18 +207,18 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
 def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
     """Pull the image first if --pull says so, using the host's default configuration files."""
     from runtime.cli.images import fetched
-    from runtime.images import registries_conf as registries
+    from runtime.images import registries_conf
     from runtime.images.policy import policy
     from runtime.images.progress import to_stderr
-    from runtime.images.registry.pull import How
+    from runtime.images.registry.pull import PullOptions
     from runtime.images.store.names import stored_name
 
     known = store.names()
     name = stored_name(known, text)
     if name.startswith("sha256:") or (options.pull == "missing" and name in known):
         return find(store, name)  # a digest alone names no registry
-    rules = registries.load()
-    how = How(host_platform(), policy=policy.load(options.signature_policy))
+    rules = registries_conf.load()
+    how = PullOptions(host_platform(), policy=policy.load(options.signature_policy))
     progress = to_stderr()
     try:
         done = fetched(store, rules.parse(name), rules, how, progress)
@@ -232,11 +232,11 @@ def _as_it_came(store: ImageStore, name: str, new: Imported | Pulled) -> Image:
     return Image(name, new.descriptor.digest, new.manifest, store.config(new.manifest))
 
 
-def _real(image: Image, wanted: Overrides, merged: Merged) -> dict[str, str]:
+def _real(image: Image, wanted: RunOptions, merged: OverlayView) -> dict[str, str]:
     """Resolve the image's symlinks in the paths of its volumes and the caller's."""
     paths = volume_paths(image.config)
     if paths:
-        paths += (*settings.FILES.values(), *(volume.target for volume in wanted.volumes))
+        paths += (*runtime_config.FILES.values(), *(volume.target for volume in wanted.volumes))
     return {path: merged.canonical(path) for path in paths}
 
 
@@ -267,7 +267,7 @@ def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:
     return ErofsFd(found.path, found.verity)
 
 
-def _named_volumes(wanted: Overrides, merged: Merged, user: Identity) -> dict[str, tuple[int, int, int]]:
+def _named_volumes(wanted: RunOptions, merged: OverlayView, user: Identity) -> dict[str, tuple[int, int, int]]:
     """The owner, group and mode that each named volume is to have if it is new: those of the image's directory there."""
     named = {}
     for volume in wanted.volumes:
@@ -280,7 +280,7 @@ def _named_volumes(wanted: Overrides, merged: Merged, user: Identity) -> dict[st
     return named
 
 
-def _make_upper(path: str, merged: Merged) -> tuple[int, int]:
+def _make_upper(path: str, merged: OverlayView) -> tuple[int, int]:
     """Make overlayfs's `upper` and `work` directories; return the device and inode of `path`, in the plan's format.
 
     The merged root gets the owner and mode of `upper`.
@@ -322,16 +322,16 @@ def _made(place: int, name: str) -> bool:
     return True
 
 
-def _files(wanted: Overrides, container_id: str) -> dict[str, bytes]:
-    name = settings.hostname(wanted, container_id)
-    files = {"hostname": netfiles.hostname(name), "hosts": netfiles.hosts(name, [v.address for v in wanted.veth])}
+def _files(wanted: RunOptions, container_id: str) -> dict[str, bytes]:
+    name = runtime_config.hostname(wanted, container_id)
+    files = {"hostname": etc_files.hostname(name), "hosts": etc_files.hosts(name, [v.address for v in wanted.veth])}
     if wanted.network != "none" or wanted.dns:
         try:
             with open("/etc/resolv.conf", "rb") as file:
                 host = file.read(FILE_MAX)
         except OSError:
             host = b""
-        files["resolv.conf"] = netfiles.resolv_conf(wanted.dns, host, own_network=wanted.network != "host")
+        files["resolv.conf"] = etc_files.resolv_conf(wanted.dns, host, own_network=wanted.network != "host")
     return files
 
 

@@ -35,7 +35,7 @@ class Pull(Record):
 @IMAGES.command(
     "image import",
     "import oci:DIR, oci-archive:FILE or docker-archive:FILE, each followed by :NAME if it holds several images",
-    "images:take_in",
+    "images:import_image",
 )
 class Import(Record):
     platform: str = text("--platform", help=PLATFORM)

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.images.references import Reference
     from runtime.images.registries_conf import Registries
-    from runtime.images.registry.pull import How, Pulled
+    from runtime.images.registry.pull import Pulled, PullOptions
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,23 +35,22 @@ def store_of(context: Globals) -> ImageStore:
 
 
 def pull(context: Globals, options: Pull) -> int:
-    from runtime.images import registries_conf as registries
+    from runtime.images import registries_conf
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.policy import policy
-    from runtime.images.references import Place
-    from runtime.images.registry import credentials as auth
-    from runtime.images.registry.pull import How
+    from runtime.images.references import ArchiveReference
+    from runtime.images.registry import credentials
     from runtime.images.store.layers import unpack_image
 
-    rules = registries.load(options.registries_conf)
-    reference = registries.checked(options.image, rules)
-    if isinstance(reference, Place):
+    rules = registries_conf.load(options.registries_conf)
+    reference = registries_conf.checked(options.image, rules)
+    if isinstance(reference, ArchiveReference):
         raise UsageError(f'image "{reference}": it is not in a registry; import it: stele image import {reference}')
-    how = How(
+    how = PullOptions(
         platform=parse_platform(options.platform) if options.platform else host_platform(),
         plain_http=options.plain_http,
         verify=options.tls_verify == "true",
-        credentials=auth.from_option(options.creds) if options.creds else None,
+        credentials=credentials.from_option(options.creds) if options.creds else None,
         authfile=options.authfile,
         policy=policy.load(options.signature_policy),
     )
@@ -83,7 +82,7 @@ def pull(context: Globals, options: Pull) -> int:
     return 0
 
 
-def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, progress: Progress) -> Pulled:
+def fetched(store: ImageStore, image: Reference, rules: Registries, how: PullOptions, progress: Progress) -> Pulled:
     """Pull an image, also for `run`; signals end the process at once, leaving only partial blobs to resume."""
     from runtime.images.registry.pull import pull as fetch
 
@@ -105,14 +104,14 @@ def fetched(store: ImageStore, image: Reference, rules: Registries, how: How, pr
             signal.signal(number, way)
 
 
-def take_in(context: Globals, options: Import) -> int:
+def import_image(context: Globals, options: Import) -> int:
     from runtime.images.archive.load import import_images
     from runtime.images.platforms import host_platform, parse_platform
     from runtime.images.policy import policy
-    from runtime.images.references import TRANSPORTS, parse_place
+    from runtime.images.references import TRANSPORTS, parse_archive
     from runtime.images.store.layers import unpack_image
 
-    place = parse_place(options.source)
+    place = parse_archive(options.source)
     if place is None:
         raise UsageError(
             f'image import "{options.source}": write {", ".join(f"{t}:" for t in TRANSPORTS)} before the path; '
@@ -150,9 +149,9 @@ def _meant(store: ImageStore, text: str) -> dict[str, Any]:
 
 def export(context: Globals, options: Export) -> int:
     from runtime.images.archive.save import export_image
-    from runtime.images.references import TRANSPORTS, parse_place
+    from runtime.images.references import TRANSPORTS, parse_archive
 
-    place = parse_place(options.target)
+    place = parse_archive(options.target)
     if place is None:
         kinds = ", ".join(f"{t}:" for t in TRANSPORTS)
         raise UsageError(f'image export: write {kinds} before the path "{options.target}"')
@@ -219,9 +218,9 @@ def verify(context: Globals, options: Verify) -> int:
         faults = verify_store(store)
         images = [told["digest"] for told in store.names().values()] + [use["chain"][0] for use in uses(store).values()]
     if options.deep:
-        from runtime.images.store import verify_layers as trees
+        from runtime.images.store import verify_layers
 
-        faults += trees.faults(store, dict.fromkeys(images), [fault.digest for fault in faults])
+        faults += verify_layers.faults(store, dict.fromkeys(images), [fault.digest for fault in faults])
     if options.format == "json":
         print(json.dumps([{"digest": fault.digest, "problem": fault.problem} for fault in faults]))
     for fault in faults:

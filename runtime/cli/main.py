@@ -135,7 +135,7 @@ def _run(command: Command, context: Globals, options: Any) -> int:
 
 
 def _help(name: str) -> int:
-    from runtime.cli.clicked import help_text
+    from runtime.cli.help import help_text
 
     print(help_text(name))
     return 0
@@ -155,7 +155,7 @@ def _usage(e: UsageError, name: str, log: Log) -> int:
     _open_for_error(log)
     hint = ""
     if log.path:
-        from runtime.cli.clicked import help_text
+        from runtime.cli.help import help_text
 
         print(f"Incorrect Usage.\n\n{help_text(name)}\n", flush=True)
     else:

@@ -52,11 +52,11 @@ def _make_directory(bundle: str) -> bool:
 def _fill(store: Any, image: Any, bundle: str) -> None:
     from runtime.host.interrupt import check as check_signals
     from runtime.images.config_fields import volume_paths
-    from runtime.images.run import runtime_config as settings
-    from runtime.images.run.options import Overrides
+    from runtime.images.run import runtime_config
+    from runtime.images.run.run_options import RunOptions
     from runtime.images.run.user import FILE_MAX, identity
     from runtime.images.store.layers import unpack_to
-    from runtime.images.store.overlay_view import Merged
+    from runtime.images.store.overlay_view import OverlayView
     from runtime.oci.load import check_config
 
     rootfs = f"{bundle}/rootfs"
@@ -69,15 +69,17 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
     check_signals()
     # A base image may name no program; its bundle can be edited.
     told = image.config.run.get("Entrypoint") or image.config.run.get("Cmd")
-    wanted = Overrides() if told else Overrides(command=("/bin/sh",))
-    with Merged([rootfs]) as merged:
-        user = identity(settings.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
+    wanted = RunOptions() if told else RunOptions(command=("/bin/sh",))
+    with OverlayView([rootfs]) as merged:
+        user = identity(runtime_config.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
         real = {path: merged.canonical(path) for path in volume_paths(image.config)}
-        volumes = settings.image_volumes(image.config, wanted, real)
+        volumes = runtime_config.image_volumes(image.config, wanted, real)
         present = {path for path in volumes if (found := merged.look_up(path)) and found.is_directory}
-    annotations = {f"{settings.ANNOTATION}name": image.name, f"{settings.ANNOTATION}digest": image.digest}
-    place = settings.Place("stele", os.uname().machine, user, present, annotations=annotations, real=real)
-    config = settings.runtime_config(image.config, wanted, place)
+    annotations = {f"{runtime_config.ANNOTATION}name": image.name, f"{runtime_config.ANNOTATION}digest": image.digest}
+    place = runtime_config.ContainerFacts(
+        "stele", os.uname().machine, user, present, annotations=annotations, real=real
+    )
+    config = runtime_config.runtime_config(image.config, wanted, place)
     check_config(config)
     with open(f"{bundle}/config.json", "x") as file:
         file.write(json.dumps(config, indent=2) + "\n")

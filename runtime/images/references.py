@@ -63,7 +63,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArchiveReference:
     """An image in a file or folder. name: which of the images in it, "" if it may hold but one."""
 
     transport: Transport
@@ -110,7 +110,7 @@ def parse(text: str, *, search: Sequence[str] = (DOCKER_HUB,), aliases: Mapping[
     return replace(found, tag=tag, digest=digest)
 
 
-def parse_place(text: str) -> Place | None:
+def parse_archive(text: str) -> ArchiveReference | None:
     """A file or folder with an image, or None if the text names none by its first word.
 
     The path may not hold a colon, as usual for these transports: what is behind one is the name of the image in it.
@@ -129,7 +129,7 @@ def parse_place(text: str) -> Place | None:
             path, _, name = rest.partition(":")
             if not path:
                 raise UsageError(f'image "{_cut(text)}": no path stands behind {known}:')
-            return Place(known, path, name)
+            return ArchiveReference(known, path, name)
     return None
 
 

@@ -204,9 +204,9 @@ def _texts(table: dict[str, Any], key: str, path: str) -> list[str]:
     return value
 
 
-def checked(text: str, registries: Registries) -> Reference | references.Place:
+def checked(text: str, registries: Registries) -> Reference | references.ArchiveReference:
     """What a person wrote: a file or folder, or an image by these rules. Raises: UsageError."""
-    place = references.parse_place(text)
+    place = references.parse_archive(text)
     if place is not None:
         return place
     try:

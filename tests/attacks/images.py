@@ -19,7 +19,7 @@ from tests.harness.runtime import REPO
 
 TESTS = (
     "tests/kernel/test_layers_attacks.py",
-    "tests/unit/test_image_settings.py",
+    "tests/unit/test_runtime_config.py",
     "tests/unit/test_image_transport.py",
     "tests/kernel/test_unpack_confined.py::test_the_child_as_the_kernel_sees_it",
     "tests/unit/test_image_pace.py",

@@ -15,7 +15,7 @@ from typing import Any
 
 from runtime.images.archive.save import export_image
 from runtime.images.progress import Progress
-from runtime.images.references import Place
+from runtime.images.references import ArchiveReference
 from runtime.images.store.store import ImageStore
 from tests.attacks.arena import BROKEN, HELD, NONE, REFUSED, UNKNOWN, Arena, Outcome, Ran, attack
 from tests.attacks.doubles import Patch
@@ -372,7 +372,7 @@ def names_of_a_folder(arena: Arena) -> Outcome:
     store.tag(name, store.resolve("image"))
     images.add_image(image.store, "forged", [images.layer({**SHELL, "which": "forged\n"})], {})
     folder = arena.folder / "layout"
-    export_image(store, store.resolve("forged"), name, Place("oci", str(folder)), Progress(None))
+    export_image(store, store.resolve("forged"), name, ArchiveReference("oci", str(folder)), Progress(None))
     store.close()
     own = arena.runtime.id()
     first = arena.runtime("--store", image.store, "run", "--image", f"oci:{folder}", own, "/bin/cat", "/which")

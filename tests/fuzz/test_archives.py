@@ -15,12 +15,11 @@ import pytest
 
 from runtime.errors import SteleError
 from runtime.images import model
-from runtime.images.archive import load as archives
-from runtime.images.archive import tar
+from runtime.images.archive import load, tar
 from runtime.images.platforms import Platform
 from runtime.images.policy import policy
 from runtime.images.progress import Progress
-from runtime.images.references import Place
+from runtime.images.references import ArchiveReference
 from runtime.images.store.store import ImageStore
 from runtime.images.store.verify import verify_store
 from tests.fuzz import LONG, SECONDS, going_on
@@ -87,9 +86,9 @@ def oci_layout(rng: random.Random) -> Files:
     return Files(files)
 
 
-ARCHIVES: dict[str, tuple[Callable[[random.Random], Files], Place]] = {
-    "docker": (docker_archive, Place("docker-archive", "/x.tar")),
-    "oci": (oci_layout, Place("oci", "/x")),
+ARCHIVES: dict[str, tuple[Callable[[random.Random], Files], ArchiveReference]] = {
+    "docker": (docker_archive, ArchiveReference("docker-archive", "/x.tar")),
+    "oci": (oci_layout, ArchiveReference("oci", "/x")),
 }
 ANY = policy.Policy("p", (policy.Requirement("insecureAcceptAnything", "default"),), {})
 
@@ -103,10 +102,10 @@ def taken_in(kind: str, store: ImageStore, seconds: float) -> int:
         source = make(rng)
         try:
             if kind == "docker":
-                found = list(archives._from_docker(store, source, place, Progress(None), ANY))
+                found = list(load._from_docker(store, source, place, Progress(None), ANY))
             else:
                 found = list(
-                    archives._from_layout(store, source, place, Platform("linux", "amd64", ""), Progress(None), ANY)
+                    load._from_layout(store, source, place, Platform("linux", "amd64", ""), Progress(None), ANY)
                 )
             for told in found:
                 store.tag(told.name, told.descriptor.document())
@@ -135,7 +134,7 @@ def test_finds_blobs_that_are_not_verified(tmp_path: Path, monkeypatch: pytest.M
         blob.unlink(missing_ok=True)
         blob.write_bytes(source.files[file])
 
-    monkeypatch.setattr(archives, "_copy", copied)
+    monkeypatch.setattr(load, "_copy", copied)
     store = ImageStore(str(tmp_path / "store"))
     with pytest.raises(AssertionError, match="seed"):
         taken_in("oci", store, LONG)

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from runtime.errors import SteleError
-from runtime.images import model
-from runtime.images import registries_conf as registries
+from runtime.images import model, registries_conf
 from runtime.images.platforms import Platform, choose
 from runtime.images.policy import policy
 from runtime.images.references import HOST, REPOSITORY, parse
-from runtime.images.registry import credentials as auth
-from runtime.images.run import runtime_config as settings
-from runtime.images.run import user as accounts
-from runtime.images.run.options import Overrides
+from runtime.images.registry import credentials
+from runtime.images.run import runtime_config, user
+from runtime.images.run.run_options import RunOptions
 from runtime.oci.load import check_config, parse_document
 from runtime.plan import compile as planning
 from runtime.plan import model as plan_model
@@ -112,9 +110,11 @@ def an_index(text: bytes) -> object:
 def an_image_config(text: bytes) -> object:
     """All the way to a plan: what an image says is a config.json that the runtime takes, and orders nothing."""
     image = model.parse_config(parse_document(text, "c"), "c")
-    user = accounts.identity(settings.user(image, Overrides()), lambda _: b"")
-    place = settings.Place("c", "x86_64", user, present=settings.image_volumes(image, Overrides()))
-    made = settings.runtime_config(image, Overrides(), place)
+    identity = user.identity(runtime_config.user(image, RunOptions()), lambda _: b"")
+    place = runtime_config.ContainerFacts(
+        "c", "x86_64", identity, present=runtime_config.image_volumes(image, RunOptions())
+    )
+    made = runtime_config.runtime_config(image, RunOptions(), place)
     made = json.loads(json.dumps(made))
     assert not [key for key in made["annotations"] if key.startswith(("org.systemd.", "io.containerd.", "run.oci."))]
     kernel = [m["destination"] for m in made["mounts"] if m["destination"].startswith("/proc/")]
@@ -137,16 +137,16 @@ def a_policy(text: bytes) -> object:
     return found
 
 
-def credentials(text: bytes) -> object:
+def some_credentials(text: bytes) -> object:
     document = parse_document(text, "a")
-    found = auth.search(document, "quay.io", "team/app", "a", lambda name, registry: None)
+    found = credentials.search(document, "quay.io", "team/app", "a", lambda name, registry: None)
     assert found is None or (isinstance(found.user, str) and found.basic.isascii())
     return found
 
 
 def sources(text: bytes) -> object:
     """Of one image, as many places as the rule that covers it has."""
-    found = registries.merge([("r", parse_document(text, "r"))])
+    found = registries_conf.merge([("r", parse_document(text, "r"))])
     for place in found.sources(parse("quay.io/team/app:1")):
         told = place.reference
         assert HOST.fullmatch(told.registry) and REPOSITORY.fullmatch(told.repository), told
@@ -158,7 +158,7 @@ JUDGES: dict[str, tuple[Callable[[bytes], object], Any]] = {
     "index": (an_index, INDEX),
     "config": (an_image_config, CONFIG),
     "policy": (a_policy, POLICY),
-    "credentials": (credentials, AUTH),
+    "credentials": (some_credentials, AUTH),
     "registries": (sources, REGISTRIES),
 }
 
@@ -202,7 +202,7 @@ PLANTED: dict[str, tuple[str, str, Any]] = {
     "an entry is anything": (
         "credentials",
         "runtime.images.registry.credentials._entry",
-        lambda entry, path: auth.Credentials(entry.get("auth")),
+        lambda entry, path: credentials.Credentials(entry.get("auth")),
     ),
     "a location is any text": (
         "registries",

@@ -17,10 +17,8 @@ from runtime.container import lifecycle, state
 from runtime.errors import SteleError
 from runtime.host.cgroups import paths
 from runtime.images import platforms, references
-from runtime.images.registry import http as transport
-from runtime.images.registry import tokens
-from runtime.images.run import options as overrides
-from runtime.images.run import user as accounts
+from runtime.images.registry import http, tokens
+from runtime.images.run import run_options, user
 from runtime.oci.load import check_config
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
@@ -93,7 +91,7 @@ def a_reference(given: str) -> None:
 
 
 def a_place(given: str) -> None:
-    place = references.parse_place(f"oci:{given}")
+    place = references.parse_archive(f"oci:{given}")
     assert place and place.path and ":" not in place.path + place.name.partition(":")[0]
 
 
@@ -106,7 +104,7 @@ def a_duration(given: str) -> None:
 
 
 def a_volume(given: str) -> None:
-    for parse in (overrides.volume, overrides.mount, overrides.tmpfs):
+    for parse in (run_options.volume, run_options.mount, run_options.tmpfs):
         try:
             found = parse(given)
         except SteleError:
@@ -117,12 +115,12 @@ def a_volume(given: str) -> None:
 
 
 def a_network(given: str) -> None:
-    for pair in overrides.network(given)[1]:
+    for pair in run_options.network(given)[1]:
         assert not set(pair.address + pair.gateway) - set(string.hexdigits + ".:")
 
 
 def cpus(given: str) -> None:
-    assert 0 < overrides.cpus(given) < 10_000 * overrides.PERIOD
+    assert 0 < run_options.cpus(given) < 10_000 * run_options.PERIOD
 
 
 def a_platform(given: str) -> None:
@@ -137,16 +135,16 @@ def a_challenge(given: str) -> None:
 
 def a_realm(given: str) -> None:
     """Where a registry sends for a token."""
-    transport.check_url(given, "it sends")
-    assert given.isprintable() and transport.origin(given).startswith(("http://", "https://"))
+    http.check_url(given, "it sends")
+    assert given.isprintable() and http.origin(given).startswith(("http://", "https://"))
 
 
 def a_user(given: str) -> None:
     """Of an image, by its own passwd and group: no id that wraps, and nobody is root who is not called so."""
-    files = {accounts.PASSWD: f"u:x:{given}\nok:x:7:8::/:\n{given}\n", accounts.GROUP: f"g:x:{given}:ok\n{given}\n"}
+    files = {user.PASSWD: f"u:x:{given}\nok:x:7:8::/:\n{given}\n", user.GROUP: f"g:x:{given}:ok\n{given}\n"}
     for wanted in (given, "u", "ok", "7:g"):
         try:
-            found = accounts.identity(wanted, lambda name: files[name].encode("utf-8", "surrogateescape"))
+            found = user.identity(wanted, lambda name: files[name].encode("utf-8", "surrogateescape"))
         except SteleError:
             continue
         for number in (found.uid, found.gid, *found.groups):
@@ -230,12 +228,12 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "a_unit": ("runtime.host.cgroups.paths.slice_path", lambda name: name),
     "own_cgroup": ("runtime.host.cgroups.paths.parent_of_own", lambda text: f"../{text}"),
     "a_reference": ("runtime.images.references.REPOSITORY", re.compile("(?s).+")),
-    "a_place": ("runtime.images.references.parse_place", lambda t: references.Place("oci", t)),
+    "a_place": ("runtime.images.references.parse_archive", lambda t: references.ArchiveReference("oci", t)),
     "a_size": ("runtime.cli.update.size", lambda t, n: int(t) if t.isdecimal() else 0),
     "a_duration": ("runtime.cli.events.seconds", lambda t: float(t) if t.isdecimal() else 1.0),
-    "a_volume": ("runtime.images.run.options.VOLUME_NAME", re.compile("(?s).+")),
-    "a_network": ("runtime.images.run.options.network", lambda t: ("veth", (model.Veth(t, t),))),
-    "cpus": ("runtime.images.run.options.cpus", lambda t: int(t) if t.isdecimal() else 1),
+    "a_volume": ("runtime.images.run.run_options.VOLUME_NAME", re.compile("(?s).+")),
+    "a_network": ("runtime.images.run.run_options.network", lambda t: ("veth", (model.Veth(t, t),))),
+    "cpus": ("runtime.images.run.run_options.cpus", lambda t: int(t) if t.isdecimal() else 1),
     "a_platform": ("runtime.images.platforms._PART", re.compile("(?s).+")),
     "a_challenge": ("runtime.images.registry.tokens._PART", re.compile("(?s)(.+)|(a)(b)|(c)(d)")),
     "a_realm": ("runtime.images.registry.http.check_url", lambda url, what: None),

@@ -16,8 +16,8 @@ import pytest
 
 from runtime.host.shim import openat2
 from runtime.images.model import ImageError
-from runtime.images.store import overlay_view as merged
-from runtime.images.store.overlay_view import Merged
+from runtime.images.store import overlay_view
+from runtime.images.store.overlay_view import OverlayView
 from tests.fuzz import LONG, SECONDS, going_on
 from tests.fuzz.test_c import CLANG, CORPUS, HERE, fuzz, included
 from tests.harness import cgroup2
@@ -182,7 +182,7 @@ def seen_by_kernel(root: int, path: str) -> int | None:
         os.close(fd)
 
 
-def seen_by_us(view: Merged, path: str) -> int | None:
+def seen_by_us(view: OverlayView, path: str) -> int | None:
     """The same, by the code under test."""
     try:
         found = view.look_up("/" + path)
@@ -208,7 +208,7 @@ def images(place: Path, seconds: float) -> int:
         root = os.open(place / "view", os.O_PATH | os.O_DIRECTORY)
         try:
             for path in [words(rng) for _ in range(20)]:
-                with Merged([str(layer) for layer in layers]) as view:
+                with OverlayView([str(layer) for layer in layers]) as view:
                     got = seen_by_us(view, path)
                     assert got == seen_by_kernel(root, path), "the kernel sees it otherwise"
                     found += got is not None
@@ -248,6 +248,6 @@ def test_random_images(place: Path) -> None:
     ],
 )
 def test_finds_look_ups_that_go_wrong(place: Path, monkeypatch: pytest.MonkeyPatch, name: str, planted: object) -> None:
-    monkeypatch.setattr(merged, name, planted)
+    monkeypatch.setattr(overlay_view, name, planted)
     with pytest.raises(AssertionError, match="seed"):
         images(place, LONG)

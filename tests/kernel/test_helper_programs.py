@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ASK = """
-from runtime.images.registry import credentials as auth
-auth.HELPERS = (HERE,)
-auth.ask_helper("x", "r.example")
+from runtime.images.registry import credentials
+credentials.HELPERS = (HERE,)
+credentials.ask_helper("x", "r.example")
 """
 PS = """
 from runtime.cli import inspect

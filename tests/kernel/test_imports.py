@@ -23,7 +23,7 @@ PYTHON = REPO / "build/venv/bin/python"
 HOT = ("create", "start", "state", "exec", "kill", "delete", "run")
 COLD = (
     "runtime.images",
-    "runtime.cli.clicked",
+    "runtime.cli.help",
     "runtime.cli.complete",
     "runtime.cli.copy",
     "runtime.cli.examples",

@@ -18,15 +18,15 @@ from runtime.cli.table import ContainerOptions
 from runtime.container import from_image as container_image
 from runtime.container.requests import FromImage
 from runtime.errors import SteleError
-from runtime.images.archive import load as archives
+from runtime.images.archive import load
 from runtime.images.archive.save import export_image
 from runtime.images.progress import Progress
-from runtime.images.references import Place
+from runtime.images.references import ArchiveReference
 from runtime.images.run.hold import hold, release
 from runtime.images.store import volumes
 from runtime.images.store.files import locked
 from runtime.images.store.gc import collect
-from runtime.images.store.overlay_view import Merged
+from runtime.images.store.overlay_view import OverlayView
 from runtime.images.store.store import ImageStore
 from runtime.plan.model import ImageRoot
 from tests.harness.image_runs import Images, Run, ok
@@ -87,19 +87,19 @@ def test_folders_that_call_their_images_the_same(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever else imports another image of the name meanwhile, the one that was asked for is run, and gets no name."""
-    taken = archives.import_images
+    taken = load.import_images
     for folder in ("one", "other"):
         name = images.made(f"of-{folder}", {"which": folder})
         store = ImageStore(str(images.path))
-        place = Place("oci", f"{tmp_path}/{folder}/app", "app")
+        place = ArchiveReference("oci", f"{tmp_path}/{folder}/app", "app")
         export_image(store, store.resolve(name), "app", place, Progress(None))
 
-    def and_another(store: ImageStore, place: Place, *rest: Any, named: bool) -> list[archives.Imported]:
+    def and_another(store: ImageStore, place: ArchiveReference, *rest: Any, named: bool) -> list[load.Imported]:
         found = taken(store, place, *rest, named=named)
-        taken(store, Place("oci", f"{tmp_path}/other/app"), *rest)
+        taken(store, ArchiveReference("oci", f"{tmp_path}/other/app"), *rest)
         return found
 
-    monkeypatch.setattr(archives, "import_images", and_another)
+    monkeypatch.setattr(load, "import_images", and_another)
     wanted = ContainerOptions(image=f"oci:{tmp_path}/one/app")
     store = ImageStore(str(images.path))
     found = from_image._image(store, wanted)
@@ -192,7 +192,7 @@ def test_merged_sees_what_the_kernel_sees(run: Run, images: Images) -> None:
         )
     ).split()
     config = store.config(store.manifest(store.resolve(image)))
-    with Merged(list(reversed(store.trees(config)))) as merged:
+    with OverlayView(list(reversed(store.trees(config)))) as merged:
         found = []
         for path in paths:
             try:

@@ -22,7 +22,7 @@ from runtime.images import model
 from runtime.images.archive.save import export_image
 from runtime.images.model import ImageError
 from runtime.images.progress import Progress
-from runtime.images.references import Place, Transport
+from runtime.images.references import ArchiveReference, Transport
 from runtime.images.run.hold import hold, release
 from runtime.images.store import erofs, layers
 from runtime.images.store.files import locked
@@ -485,7 +485,7 @@ def test_export_writes_to_no_link_of_others(store: ImageStore, tmp_path: Path, k
             os.link(tmp_path / "victim", tmp_path / "out" / files.temporary(name))
         index = {"schemaVersion": 2, "manifests": [{**told, "annotations": {NAME_ANNOTATION: "other"}}]}
         (target / "index.json").write_text(json.dumps(index))
-    export_image(store, told, "name", Place(kind, str(target)), Progress(None))
+    export_image(store, told, "name", ArchiveReference(kind, str(target)), Progress(None))
     assert (tmp_path / "victim").read_text() == "kept"
     if kind == "oci":
         assert (tmp_path / "victim").stat().st_nlink == 1
@@ -503,6 +503,6 @@ def test_export_goes_through_no_link_of_others(store: ImageStore, tmp_path: Path
     (elsewhere / "index.json").write_text('{"manifests": [{"secret": 1}]}')
     (out / name).symlink_to(elsewhere / "index.json" if name == "index.json" else elsewhere)
     with pytest.raises(HostError, match="cannot write it"):
-        export_image(store, told, "name", Place("oci", str(out)), Progress(None))
+        export_image(store, told, "name", ArchiveReference("oci", str(out)), Progress(None))
     assert os.listdir(elsewhere) == ["index.json"]
     assert not (out / "oci-layout").exists()

@@ -13,8 +13,7 @@ import pytest
 
 from runtime.images import model
 from runtime.images.model import ImageError
-from runtime.images.store import layers
-from runtime.images.store import verify_layers as trees
+from runtime.images.store import layers, verify_layers
 from runtime.images.store.store import ImageStore
 from tests.harness.layers import add_image, entry, folder, hardlink, layer, pax, sha256, symlink
 from tests.harness.runtime import Runtime
@@ -112,9 +111,9 @@ def test_each_change_is_found(
     unpacked: tuple[ImageStore, str, Path], change: Callable[[Path], object], words: str
 ) -> None:
     store, image, tree = unpacked
-    assert trees.faults(store, [image]) == []
+    assert verify_layers.faults(store, [image]) == []
     change(tree)
-    faults = trees.faults(store, [image])
+    faults = verify_layers.faults(store, [image])
     assert any(words in fault.problem for fault in faults), faults
     assert {fault.digest for fault in faults} == {f"sha256:{tree.parent.name}"}
     record = tree.parent.name  # of its blob, which is not packed
@@ -125,7 +124,7 @@ def test_many_changes_are_told_shortly(unpacked: tuple[ImageStore, str, Path]) -
     store, image, tree = unpacked
     for number in range(50):
         (tree / f"f{number}").write_text("")
-    assert len(trees.faults(store, [image])) == trees.TOLD_MAX
+    assert len(verify_layers.faults(store, [image])) == verify_layers.TOLD_MAX
 
 
 def test_by_the_command(stele: Runtime, unpacked: tuple[ImageStore, str, Path]) -> None:
@@ -166,13 +165,13 @@ def test_a_blob_that_claims_the_tree_of_another(unpacked: tuple[ImageStore, str,
     }
     liar = store.add_bytes(json.dumps(document).encode())
     for images in ([honest, liar], [liar, honest], [liar]):
-        (fault,) = trees.faults(store, images)
+        (fault,) = verify_layers.faults(store, images)
         assert fault.digest == sha256(b"junk")
     with pytest.raises(ImageError, match=f"layer {sha256(b'junk')}: "):
         layers.unpack_image(store, store.manifest({**told["config"], "mediaType": model.OCI_MANIFEST, "digest": liar}))
-    assert trees.faults(store, [honest]) == []
+    assert verify_layers.faults(store, [honest]) == []
     shutil.rmtree(tree.parent)
-    (fault,) = trees.faults(store, [honest, liar])  # also where nothing is unpacked
+    (fault,) = verify_layers.faults(store, [honest, liar])  # also where nothing is unpacked
     assert fault.digest == sha256(b"junk")
 
 

@@ -120,8 +120,8 @@ def test_each_command_is_there_and_has_help(command: Command) -> None:
     """Its function exists, `--help`, `-h` and `help COMMAND` agree, and every option that is not hidden is told."""
     from importlib import import_module
 
-    from runtime.cli.clicked import help_text
     from runtime.cli.examples import EXAMPLES
+    from runtime.cli.help import help_text
 
     module, _, function = command.run.partition(":")
     assert callable(getattr(import_module(f"runtime.cli.{module}"), function))

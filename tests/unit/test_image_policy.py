@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import ConfigError, HostError, SteleError
 from runtime.images.policy import policy
-from runtime.images.references import Place, Reference, parse
+from runtime.images.references import ArchiveReference, Reference, parse
 
 D = "sha256:" + "ab" * 32
 ACCEPT, REJECT = [{"type": "insecureAcceptAnything"}], [{"type": "reject"}]
@@ -73,9 +73,9 @@ def test_all_must_hold() -> None:
 def test_places(tmp_path: Path) -> None:
     """Layouts and archives fall under their folder; docker's archives under their transport."""
     made = rules(**{"oci": {str(tmp_path): ACCEPT}, "docker-archive": {"": ACCEPT}})
-    made.check(Place("oci", f"{tmp_path}/a/b", "x"), [], list)
-    made.check(Place("docker-archive", "/x"), [], list)
-    for place in (Place("oci", f"{tmp_path}/../a"), Place("oci-archive", f"{tmp_path}/a")):
+    made.check(ArchiveReference("oci", f"{tmp_path}/a/b", "x"), [], list)
+    made.check(ArchiveReference("docker-archive", "/x"), [], list)
+    for place in (ArchiveReference("oci", f"{tmp_path}/../a"), ArchiveReference("oci-archive", f"{tmp_path}/a")):
         with pytest.raises(SteleError, match="rejects it"):
             made.check(place, [], list)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import UsageError
-from runtime.images.references import Place, Reference, parse, parse_place
+from runtime.images.references import ArchiveReference, Reference, parse, parse_archive
 
 D = "sha256:" + "0123456789abcdef" * 4
 
@@ -97,20 +97,20 @@ def test_short_names() -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("oci:/a/b", Place("oci", "/a/b")),
-        ("oci:dir:name", Place("oci", "dir", "name")),
-        ("oci:dir:docker.io/library/debian:12", Place("oci", "dir", "docker.io/library/debian:12")),
-        ("oci-archive:f.tar", Place("oci-archive", "f.tar")),
-        ("docker-archive:f.tar:debian:12", Place("docker-archive", "f.tar", "debian:12")),
+        ("oci:/a/b", ArchiveReference("oci", "/a/b")),
+        ("oci:dir:name", ArchiveReference("oci", "dir", "name")),
+        ("oci:dir:docker.io/library/debian:12", ArchiveReference("oci", "dir", "docker.io/library/debian:12")),
+        ("oci-archive:f.tar", ArchiveReference("oci-archive", "f.tar")),
+        ("docker-archive:f.tar:debian:12", ArchiveReference("docker-archive", "f.tar", "debian:12")),
         ("debian:12", None),
         ("host:5000/oci", None),
     ],
 )
-def test_places(text: str, place: Place | None) -> None:
+def test_places(text: str, place: ArchiveReference | None) -> None:
     """A transport before the first colon names a file or folder."""
-    assert parse_place(text) == place
+    assert parse_archive(text) == place
     if place is not None:
-        assert parse_place(str(place)) == place
+        assert parse_archive(str(place)) == place
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_places(text: str, place: Place | None) -> None:
 )
 def test_places_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError) as told:
-        parse_place(text)
+        parse_archive(text)
     assert words in str(told.value)
 
 
@@ -133,7 +133,7 @@ def test_places_refused(text: str, words: str) -> None:
 def test_any_text(text: str) -> None:
     """Whatever is written: a reference that stands for itself, or a clear refusal."""
     try:
-        found = parse_place(text) or parse(text)
+        found = parse_archive(text) or parse(text)
     except UsageError:
         return
-    assert (parse_place(str(found)) or parse(str(found))) == found
+    assert (parse_archive(str(found)) or parse(str(found))) == found

@@ -1,4 +1,4 @@
-"""Where images are asked for, and as whom: registries.conf and auth files."""
+"""Where images are asked for, and as whom: registries_conf.conf and auth files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from unittest.mock import MagicMock
 import pytest
 
 from runtime.errors import ConfigError, HostError, SteleError, UsageError
-from runtime.images import registries_conf as registries
+from runtime.images import registries_conf
 from runtime.images.model import ImageError
 from runtime.images.platforms import Platform
 from runtime.images.references import Reference
-from runtime.images.registry import credentials as auth
-from runtime.images.registry import http as transport
-from runtime.images.registry import pull
+from runtime.images.registry import credentials, http, pull
 from runtime.images.registry.credentials import Credentials
 
 D = "sha256:" + "ab" * 32
@@ -49,8 +47,8 @@ insecure = true
 """
 
 
-def rules(text: str) -> registries.Registries:
-    return registries.merge([("r.conf", tomllib.loads(text))])
+def rules(text: str) -> registries_conf.Registries:
+    return registries_conf.merge([("r.conf", tomllib.loads(text))])
 
 
 @pytest.mark.parametrize(
@@ -90,9 +88,9 @@ def test_blocked() -> None:
 
 def test_without_rules() -> None:
     """A short name is Docker Hub's, as everybody expects."""
-    empty = registries.merge([])
+    empty = registries_conf.merge([])
     assert empty.sources(empty.parse("debian")) == [
-        registries.Source(Reference("docker.io", "library/debian", "latest"))
+        registries_conf.Source(Reference("docker.io", "library/debian", "latest"))
     ]
 
 
@@ -125,12 +123,12 @@ def test_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "r.conf"
     file.write_text(CONF)
     monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(file))
-    assert registries.load().search == ("one.example",)
+    assert registries_conf.load().search == ("one.example",)
     file.write_text("[")
     with pytest.raises(ConfigError, match=r"r\.conf: it is no TOML"):
-        registries.load()
+        registries_conf.load()
     with pytest.raises(HostError, match='"/nowhere": cannot read it: No such file'):
-        registries.load("/nowhere")
+        registries_conf.load("/nowhere")
 
 
 def b64(text: str) -> str:
@@ -172,7 +170,7 @@ FILE: dict[str, Any] = {
 )
 def test_entries(registry: str, repository: str, found: Credentials | None) -> None:
     """The longest name decides; no other host gets what is one's."""
-    assert auth.search(FILE, registry, repository, "f", nobody) == found
+    assert credentials.search(FILE, registry, repository, "f", nobody) == found
 
 
 def test_helpers() -> None:
@@ -182,9 +180,9 @@ def test_helpers() -> None:
         return Credentials(name, registry)
 
     document = {**FILE, "credHelpers": {"quay.io": "cloud"}, "credsStore": "all"}
-    assert auth.search(document, "quay.io", "team/app", "f", helper) == Credentials("cloud", "quay.io")
-    assert auth.search(document, "new.example", "x", "f", helper) == Credentials("all", "new.example")
-    assert auth.search(document, "localhost:5000", "x", "f", helper) == Credentials("l", "p")
+    assert credentials.search(document, "quay.io", "team/app", "f", helper) == Credentials("cloud", "quay.io")
+    assert credentials.search(document, "new.example", "x", "f", helper) == Credentials("all", "new.example")
+    assert credentials.search(document, "localhost:5000", "x", "f", helper) == Credentials("l", "p")
 
 
 def test_a_helper_runs_only_from_known_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,18 +192,18 @@ def test_a_helper_runs_only_from_known_folders(tmp_path: Path, monkeypatch: pyte
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(HostError, match='"docker-credential-mine" is in none of'):
-        auth.ask_helper("mine", "r.example")
-    monkeypatch.setattr(auth, "HELPERS", (str(tmp_path),))
-    assert auth.ask_helper("mine", "r.example") == Credentials("u", "r.example")
+        credentials.ask_helper("mine", "r.example")
+    monkeypatch.setattr(credentials, "HELPERS", (str(tmp_path),))
+    assert credentials.ask_helper("mine", "r.example") == Credentials("u", "r.example")
     for text, words in (("echo credentials not found in native keychain; exit 1", None), ("echo x", "no Username")):
         program.write_text(f"#!/bin/sh\n{text}\n")
         if words is None:
-            assert auth.ask_helper("mine", "r.example") is None
+            assert credentials.ask_helper("mine", "r.example") is None
         else:
             with pytest.raises(HostError, match=words):
-                auth.ask_helper("mine", "r.example")
+                credentials.ask_helper("mine", "r.example")
     with pytest.raises(SteleError, match="it may hold"):
-        auth.ask_helper("../mine", "r.example")
+        credentials.ask_helper("../mine", "r.example")
 
 
 @pytest.mark.parametrize(
@@ -219,35 +217,35 @@ def test_a_helper_runs_only_from_known_folders(tmp_path: Path, monkeypatch: pyte
 )
 def test_wrong_files(document: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as told:
-        auth.search(document, "h.example", "x", "f", nobody)
+        credentials.search(document, "h.example", "x", "f", nobody)
     assert "nocolon" not in str(told.value)
 
 
 def test_files_in_order(tmp_path: Path) -> None:
     """The files of podman before those of docker; --authfile or its variable alone when given."""
     environment = {"HOME": "/h", "XDG_RUNTIME_DIR": "/r"}
-    assert auth.files("", environment) == [
+    assert credentials.files("", environment) == [
         "/r/containers/auth.json",
         "/h/.config/containers/auth.json",
         "/h/.docker/config.json",
     ]
-    assert auth.files("", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/x"]
-    assert auth.files("/y", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/y"]
-    assert auth.files("", {**environment, "DOCKER_CONFIG": "/d"})[-1] == "/d/config.json"
+    assert credentials.files("", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/x"]
+    assert credentials.files("/y", {**environment, "REGISTRY_AUTH_FILE": "/x"}) == ["/y"]
+    assert credentials.files("", {**environment, "DOCKER_CONFIG": "/d"})[-1] == "/d/config.json"
     with pytest.raises(HostError, match=r'auth file ".*none": cannot read it: No such file'):
-        auth.find("h.example", "x", str(tmp_path / "none"))
+        credentials.find("h.example", "x", str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "docker", "folder"])
 def test_an_auth_file_that_is_a_dangling_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """Who links to a file means it; one that is not there at all is fine but for --authfile."""
-    auth_files, file, folder = auth.files, tmp_path / "auth.json", tmp_path / "docker"
+    auth_files, file, folder = credentials.files, tmp_path / "auth.json", tmp_path / "docker"
     environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "DOCKER_CONFIG": str(folder)}
-    monkeypatch.setattr(auth, "files", lambda given="": auth_files(given, environment))
+    monkeypatch.setattr(credentials, "files", lambda given="": auth_files(given, environment))
     if how == "variable":
         environment["REGISTRY_AUTH_FILE"] = str(file)
     if how != "option":
-        assert auth.find("h.example", "x") is None
+        assert credentials.find("h.example", "x") is None
     if how == "docker":
         folder.mkdir()
         file = folder / "config.json"
@@ -255,30 +253,30 @@ def test_an_auth_file_that_is_a_dangling_link(tmp_path: Path, monkeypatch: pytes
         file = folder
     file.symlink_to(tmp_path / "gone")
     with pytest.raises(HostError, match=f'auth file "{file}.*": cannot read it: No such file'):
-        auth.find("h.example", "x", str(file) if how == "option" else "")
+        credentials.find("h.example", "x", str(file) if how == "option" else "")
 
 
 def test_certificates_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry's own are read or told by name; no folder at all is fine."""
-    monkeypatch.setattr(transport, "CERTIFICATES", (str(tmp_path),))
-    transport.context("h.example", verify=True)
+    monkeypatch.setattr(http, "CERTIFICATES", (str(tmp_path),))
+    http.context("h.example", verify=True)
     folder = tmp_path / "h.example"
     folder.symlink_to(tmp_path / "gone")
     with pytest.raises(HostError, match=f'"{folder}": cannot be read: No such file'):
-        transport.context("h.example", verify=True)
+        http.context("h.example", verify=True)
     folder.unlink()
     folder.write_text("")
     with pytest.raises(HostError, match=f'"{folder}": cannot be read: Not a directory'):
-        transport.context("h.example", verify=True)
+        http.context("h.example", verify=True)
     folder.unlink()
     folder.mkdir()
     (folder / "ca.crt").symlink_to(tmp_path / "gone")
     with pytest.raises(HostError, match=f'"{folder}/ca.crt": cannot be read: No such file'):
-        transport.context("h.example", verify=True)
+        http.context("h.example", verify=True)
     (folder / "ca.crt").unlink()
     (folder / "me.cert").write_text("")
     with pytest.raises(HostError, match=f'"{folder}/me.cert" and its .key: cannot be read'):
-        transport.context("h.example", verify=True)
+        http.context("h.example", verify=True)
 
 
 @pytest.mark.parametrize(("depth", "good"), [(64, True), (65, False)])
@@ -304,12 +302,12 @@ def test_a_path_too_deep_ends_a_pull(depth: int, good: bool) -> None:
     [("127.0.0.1", True), ("127.1", True), ("127.٣", False), ("127.².0.1", False), ("127.x", False)],
 )
 def test_loopback_is_told_by_digits_of_ascii(host: str, loopback: bool) -> None:
-    assert transport.is_loopback(host) is loopback
+    assert http.is_loopback(host) is loopback
 
 
 def test_secrets_are_not_printed() -> None:
     """A record that ends in a log or traceback tells no password."""
     assert "secret" not in repr(Credentials("u", "secret", "secret"))
-    assert auth.from_option("u:a:b") == Credentials("u", "a:b")
+    assert credentials.from_option("u:a:b") == Credentials("u", "a:b")
     with pytest.raises(UsageError, match="write USER:PASSWORD"):
-        auth.from_option("u")
+        credentials.from_option("u")

@@ -24,7 +24,7 @@ from runtime.images.platforms import Platform
 from runtime.images.policy.policy import Policy
 from runtime.images.policy.policy import load as load_policy
 from runtime.images.progress import Progress, short
-from runtime.images.references import Place
+from runtime.images.references import ArchiveReference
 from runtime.images.registry.pull import pick
 from runtime.images.store.limits import load as load_budget
 from runtime.images.store.names import name_of
@@ -47,7 +47,7 @@ class Imported:
 
 def import_images(
     store: ImageStore,
-    place: Place,
+    place: ArchiveReference,
     name: str,
     platform: Platform,
     progress: Progress,
@@ -89,7 +89,12 @@ def import_images(
 
 
 def _from_layout(
-    store: ImageStore, source: Source, place: Place, platform: Platform, progress: Progress, policy: Policy | None
+    store: ImageStore,
+    source: Source,
+    place: ArchiveReference,
+    platform: Platform,
+    progress: Progress,
+    policy: Policy | None,
 ) -> Iterator[Imported]:
     if not source.has("oci-layout"):
         docker = source.has("manifest.json")
@@ -125,7 +130,7 @@ def _told_names(found: Descriptor) -> list[str]:
 def _one(
     store: ImageStore,
     source: Source,
-    place: Place,
+    place: ArchiveReference,
     name: str,
     found: Descriptor,
     platform: Platform,
@@ -197,7 +202,7 @@ def _unpacks_to(store: ImageStore, digest: str, budget: Budget) -> str:
 
 
 def _from_docker(
-    store: ImageStore, source: Source, place: Place, progress: Progress, policy: Policy | None
+    store: ImageStore, source: Source, place: ArchiveReference, progress: Progress, policy: Policy | None
 ) -> Iterator[Imported]:
     if not source.has("manifest.json"):
         layout = source.has("oci-layout")
@@ -232,7 +237,7 @@ def _docker_image(
     source: Source,
     entry: Mapping[str, Any],
     where: str,
-    place: Place,
+    place: ArchiveReference,
     progress: Progress,
     policy: Policy | None,
 ) -> tuple[Descriptor, Manifest]:

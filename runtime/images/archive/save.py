@@ -17,7 +17,7 @@ from runtime.images import model
 from runtime.images.archive import tar
 from runtime.images.model import Descriptor, ImageError
 from runtime.images.progress import Progress, short
-from runtime.images.references import Place
+from runtime.images.references import ArchiveReference
 from runtime.images.store.contents import LAYOUT
 from runtime.images.store.store import NAME_ANNOTATION, ImageStore
 
@@ -25,7 +25,9 @@ PIECE = 1 << 20
 INDEX_MAX = 16 << 20
 
 
-def export_image(store: ImageStore, descriptor: dict[str, Any], name: str, place: Place, progress: Progress) -> None:
+def export_image(
+    store: ImageStore, descriptor: dict[str, Any], name: str, place: ArchiveReference, progress: Progress
+) -> None:
     """Write an image out.
 
     Args:

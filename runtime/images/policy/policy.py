@@ -18,7 +18,7 @@ from typing import Any
 from runtime.errors import ConfigError, SteleError
 from runtime.host.files import read_settings
 from runtime.images.policy.signatures import Signature, verified
-from runtime.images.references import Place, Reference
+from runtime.images.references import ArchiveReference, Reference
 
 SYSTEM = "/etc/containers/policy.json"
 KEYS_MAX = 64
@@ -43,7 +43,7 @@ class Policy:
     default: tuple[Requirement, ...]
     transports: Mapping[str, Mapping[str, tuple[Requirement, ...]]]
 
-    def find(self, image: Reference | Place) -> tuple[Requirement, ...]:
+    def find(self, image: Reference | ArchiveReference) -> tuple[Requirement, ...]:
         """What an image must satisfy: of the narrowest scope that it is in."""
         transport = "docker" if isinstance(image, Reference) else image.transport
         scopes = self.transports.get(transport, {})
@@ -53,7 +53,7 @@ class Policy:
         return self.default
 
     def check(
-        self, image: Reference | Place, digests: Sequence[str], signatures: Callable[[], Sequence[Signature]]
+        self, image: Reference | ArchiveReference, digests: Sequence[str], signatures: Callable[[], Sequence[Signature]]
     ) -> None:
         """Let an image in, or not.
 
@@ -78,7 +78,7 @@ class Policy:
                 raise SteleError(f"{where} wants a signature: {why}")
 
 
-def scopes_of(image: Reference | Place) -> list[str]:
+def scopes_of(image: Reference | ArchiveReference) -> list[str]:
     """The names of scopes that an image is in, the narrowest first."""
     if isinstance(image, Reference):
         exact = [f"{image.name}@{image.digest}"] if image.digest else [f"{image.name}:{image.tag}"]

@@ -21,8 +21,8 @@ from runtime.images.policy.policy import load as load_policy
 from runtime.images.progress import Progress, short
 from runtime.images.references import Reference
 from runtime.images.registries_conf import Registries
-from runtime.images.registry import credentials as auth
 from runtime.images.registry.credentials import Credentials
+from runtime.images.registry.credentials import find as find_credentials
 from runtime.images.registry.http import Unreachable
 from runtime.images.registry.repository import ATTEMPTS, Access, Document, Repository, Unresumable
 from runtime.images.registry.signatures import fetch
@@ -33,7 +33,7 @@ PARALLEL = 4
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class PullOptions:
     """How to pull. credentials: given by the user; else those of the auth files are used, for each source its own.
 
     policy: which images may come in, asked before a blob is fetched; the host's if none is given.
@@ -58,7 +58,9 @@ class Pulled:
     fetched: int
 
 
-def pull(store: ImageStore, reference: Reference, registries: Registries, how: How, progress: Progress) -> Pulled:
+def pull(
+    store: ImageStore, reference: Reference, registries: Registries, options: PullOptions, progress: Progress
+) -> Pulled:
     """Get an image and name it. The mirrors are asked first, then the registry itself.
 
     Raises:
@@ -67,12 +69,12 @@ def pull(store: ImageStore, reference: Reference, registries: Registries, how: H
     failed: list[str] = []
     sources = registries.sources(reference)
     for number, source in enumerate(sources):
-        credentials = how.credentials if source.reference.registry == reference.registry else None
+        credentials = options.credentials if source.reference.registry == reference.registry else None
         if credentials is None:
-            credentials = auth.find(source.reference.registry, source.reference.repository, how.authfile)
-        access = Access(how.plain_http, how.verify and not source.insecure, credentials)
+            credentials = find_credentials(source.reference.registry, source.reference.repository, options.authfile)
+        access = Access(options.plain_http, options.verify and not source.insecure, credentials)
         try:
-            return _Pull(store, reference, source.reference, access, how, progress).run()
+            return _Pull(store, reference, source.reference, access, options, progress).run()
         except SteleError as e:
             failed.append(str(e))
             if len(sources) == 1:
@@ -92,10 +94,10 @@ class _Pull:
         name: Reference,
         source: Reference,
         access: Access,
-        how: How,
+        options: PullOptions,
         progress: Progress,
     ) -> None:
-        self.store, self.name, self.source, self.how, self.progress = store, name, source, how, progress
+        self.store, self.name, self.source, self.options, self.progress = store, name, source, options, progress
         self.stop = threading.Event()
         self.repository = Repository(source, access, self.stop)
         self.fetched = 0
@@ -108,14 +110,14 @@ class _Pull:
             where = f'image "{self.name}"'
             manifest = model.parse_manifest(parse_document(document.data, where), document.media_type, where)
             digests = list(dict.fromkeys((document.digest, *self.indexes)))
-            policy = self.how.policy or load_policy()
+            policy = self.options.policy or load_policy()
             policy.check(self.name, digests, lambda: fetch(self.repository, digests))
             self._blobs([manifest.config])
             config = self.store.config(manifest)
             check_depths(config)
             found = Platform(config.os, config.architecture, config.variant)
-            if not platform and choose(self.how.platform, [found]) is None:
-                self.progress.note(f"warning: {where} is for {found}, not for {self.how.platform}")
+            if not platform and choose(self.options.platform, [found]) is None:
+                self.progress.note(f"warning: {where} is for {found}, not for {self.options.platform}")
             self._blobs(manifest.layers)
             # What came first may be gone: it is older than a gc's grace period if the rest took long.
             parts = (manifest.config, *manifest.layers)
@@ -138,7 +140,7 @@ class _Pull:
             return replace(document, media_type=kind), {}
         self.indexes.append(document.digest)
         index = model.parse_index(parsed, kind, where)
-        chosen = pick(index.manifests, self.how.platform, where)
+        chosen = pick(index.manifests, self.options.platform, where)
         found = self.repository.manifest(chosen.digest, size=chosen.size)
         if found.media_type not in ("", chosen.media_type):
             raise ImageError(f"{where}: its index calls {chosen.digest} {chosen.media_type}, it is {found.media_type}")

@@ -12,8 +12,8 @@ from typing import Any
 from runtime.errors import UsageError
 from runtime.images import config_fields
 from runtime.images.model import ImageConfig, ImageError
-from runtime.images.run import defaults as confinement
-from runtime.images.run.options import PERIOD, Overrides, Volume
+from runtime.images.run import defaults
+from runtime.images.run.run_options import PERIOD, RunOptions, Volume
 from runtime.images.run.seccomp_default import default_profile
 from runtime.images.run.user import Identity
 from runtime.oci import OCI_VERSION
@@ -31,7 +31,7 @@ KERNELS = ("/proc", "/sys", "/dev")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ContainerFacts:
     """What the settings must know of the container and the host.
 
     machine: as uname(2) has it. user: who the process is. present: those of the image's volumes that the image has a
@@ -52,7 +52,7 @@ class Place:
 FILES = {"hostname": "/etc/hostname", "hosts": "/etc/hosts", "resolv.conf": "/etc/resolv.conf"}
 
 
-def runtime_config(image: ImageConfig, wanted: Overrides, place: Place) -> dict[str, Any]:
+def runtime_config(image: ImageConfig, wanted: RunOptions, place: ContainerFacts) -> dict[str, Any]:
     """The whole config.json; root.path is "rootfs" in its bundle.
 
     Raises:
@@ -71,10 +71,10 @@ def runtime_config(image: ImageConfig, wanted: Overrides, place: Place) -> dict[
         "noNewPrivileges": not wanted.new_privileges,
     }
     linux: dict[str, Any] = {
-        "namespaces": [{"type": kind} for kind in confinement.NAMESPACES if kind != "network" or not host_network],
+        "namespaces": [{"type": kind} for kind in defaults.NAMESPACES if kind != "network" or not host_network],
         "resources": resources(wanted),
-        "maskedPaths": list(confinement.MASKED),
-        "readonlyPaths": list(confinement.READONLY),
+        "maskedPaths": list(defaults.MASKED),
+        "readonlyPaths": list(defaults.READONLY),
         "seccomp": default_profile(capabilities, place.machine),
     }
     if wanted.cgroups_path:
@@ -84,13 +84,13 @@ def runtime_config(image: ImageConfig, wanted: Overrides, place: Place) -> dict[
         "process": process,
         "root": {"path": "rootfs", "readonly": wanted.readonly or wanted.upper.kind == UPPER_NONE},
         "hostname": hostname(wanted, place.container_id),
-        "mounts": [*confinement.base_mounts(), *_mounts(image, wanted, place)],
+        "mounts": [*defaults.base_mounts(), *_mounts(image, wanted, place)],
         "annotations": labels(image, wanted, place.annotations or {}),
         "linux": linux,
     }
 
 
-def arguments(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
+def arguments(image: ImageConfig, wanted: RunOptions) -> tuple[str, ...]:
     """The program and its arguments: a new entrypoint leaves the image's Cmd out, as it was for the old one.
 
     Raises:
@@ -104,9 +104,9 @@ def arguments(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
     return args
 
 
-def environment(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
+def environment(image: ImageConfig, wanted: RunOptions) -> tuple[str, ...]:
     """NAME=VALUE: the image's, then the caller's, which wins; PATH where neither has it, TERM for a terminal."""
-    path, _, default = confinement.PATH.partition("=")
+    path, _, default = defaults.PATH.partition("=")
     found = {path: default, **({"TERM": "xterm"} if wanted.terminal else {})}
     for entry in (*config_fields.words(image, "Env"), *wanted.env):
         name, _, value = entry.partition("=")
@@ -115,12 +115,12 @@ def environment(image: ImageConfig, wanted: Overrides) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in found.items())
 
 
-def user(image: ImageConfig, wanted: Overrides) -> str:
+def user(image: ImageConfig, wanted: RunOptions) -> str:
     """The user by name or number, "" for root."""
     return wanted.user if wanted.user is not None else config_fields.text(image, "User")
 
 
-def working_directory(image: ImageConfig, wanted: Overrides) -> str:
+def working_directory(image: ImageConfig, wanted: RunOptions) -> str:
     """An absolute path; a relative one counts from the root.
 
     Raises:
@@ -129,7 +129,7 @@ def working_directory(image: ImageConfig, wanted: Overrides) -> str:
     return config_fields.absolute(wanted.workdir) if wanted.workdir else config_fields.working_directory(image)
 
 
-def hostname(wanted: Overrides, container_id: str) -> str:
+def hostname(wanted: RunOptions, container_id: str) -> str:
     """The host name, the container's id where nothing is said.
 
     Raises:
@@ -141,7 +141,7 @@ def hostname(wanted: Overrides, container_id: str) -> str:
     return name
 
 
-def image_volumes(image: ImageConfig, wanted: Overrides, real: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def image_volumes(image: ImageConfig, wanted: RunOptions, real: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Where the image wants a volume, and neither the caller nor the host has put something; sorted.
 
     Args:
@@ -151,7 +151,7 @@ def image_volumes(image: ImageConfig, wanted: Overrides, real: Mapping[str, str]
     """
     real = real or {}
     # Images of systemd want one on /sys/fs/cgroup, others on /dev/shm: each container has its own there already.
-    served = {mount["destination"] for mount in confinement.base_mounts()}.difference(KERNELS)
+    served = {mount["destination"] for mount in defaults.base_mounts()}.difference(KERNELS)
     served.update(FILES.values(), (real.get(volume.target, volume.target) for volume in wanted.volumes))
     found = []
     for path in config_fields.volume_paths(image):
@@ -164,9 +164,9 @@ def image_volumes(image: ImageConfig, wanted: Overrides, real: Mapping[str, str]
     return tuple(found)
 
 
-def resources(wanted: Overrides) -> dict[str, Any]:
+def resources(wanted: RunOptions) -> dict[str, Any]:
     """linux.resources."""
-    found: dict[str, Any] = {"devices": confinement.device_rules()}
+    found: dict[str, Any] = {"devices": defaults.device_rules()}
     if wanted.memory is not None:
         found["memory"] = {"limit": wanted.memory}
     if wanted.cpus is not None:
@@ -176,7 +176,7 @@ def resources(wanted: Overrides) -> dict[str, Any]:
     return found
 
 
-def labels(image: ImageConfig, wanted: Overrides, more: Mapping[str, str]) -> dict[str, str]:
+def labels(image: ImageConfig, wanted: RunOptions, more: Mapping[str, str]) -> dict[str, str]:
     """The command line's, then the host's (`more`), then the image's: its labels that order nothing, and its fields."""
     told = image.run.get("Labels") or {}
     if not isinstance(told, Mapping) or not all(isinstance(text, str) for text in told.values()):
@@ -192,14 +192,14 @@ def labels(image: ImageConfig, wanted: Overrides, more: Mapping[str, str]) -> di
     return {**found, **more}
 
 
-def _files(place: Place) -> Iterator[dict[str, Any]]:
+def _files(place: ContainerFacts) -> Iterator[dict[str, Any]]:
     for name, target in FILES.items():
         if name in place.files:
             options = ["bind", "ro", "nosuid", "nodev", "noexec"]
             yield {"destination": target, "type": "bind", "source": f"files/{name}", "options": options}
 
 
-def _mounts(image: ImageConfig, wanted: Overrides, place: Place) -> Iterator[dict[str, Any]]:
+def _mounts(image: ImageConfig, wanted: RunOptions, place: ContainerFacts) -> Iterator[dict[str, Any]]:
     """A mount hides what is mounted below it before, so of two, the one below comes later.
 
     An image's volume above our files comes before them, as they are the host's; the caller's come after them.
@@ -216,7 +216,7 @@ def _mounts(image: ImageConfig, wanted: Overrides, place: Place) -> Iterator[dic
     return iter([*above, *files, *sorted([*rest, *(_mount(volume, place) for volume in wanted.volumes)], key=led)])
 
 
-def _image_volume(path: str, place: Place) -> dict[str, Any]:
+def _image_volume(path: str, place: ContainerFacts) -> dict[str, Any]:
     """A tmpfs: with what the image has there; with nothing, and the process's own, where it has nothing."""
     options = ["nosuid", "nodev"]
     options += (
@@ -225,7 +225,7 @@ def _image_volume(path: str, place: Place) -> dict[str, Any]:
     return {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": options}
 
 
-def _mount(volume: Volume, place: Place) -> dict[str, Any]:
+def _mount(volume: Volume, place: ContainerFacts) -> dict[str, Any]:
     if volume.kind == "tmpfs":
         keys = {option.partition("=")[0] for option in volume.options}
         mode = [] if "mode" in keys else ["mode=1777"]

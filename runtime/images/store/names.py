@@ -37,9 +37,9 @@ def stored_name(names: Mapping[str, Mapping[str, Any]], text: str) -> str:
     short = [name for name in names if _is_short(name, whole)]
     if len(short) == 1:
         return short[0]
-    from runtime.images import registries_conf as registries
+    from runtime.images import registries_conf
 
-    return str(registries.load().parse(text))
+    return str(registries_conf.load().parse(text))
 
 
 def short_name(name: str) -> str:
@@ -56,9 +56,9 @@ def _is_short(name: str, text: str) -> bool:
 
 def given_name(text: str) -> Reference:
     """A name to give to an image: with a tag, without a digest. Raises: UsageError."""
-    from runtime.images import registries_conf as registries
+    from runtime.images import registries_conf
 
-    name = registries.load().parse(text)
+    name = registries_conf.load().parse(text)
     if name.digest:
         raise UsageError(f'"{text}" names a digest; write a name with a tag')
     return name

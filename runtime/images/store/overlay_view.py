@@ -24,7 +24,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_N
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something in the image. parent: the directory of the layer that it is in, open until `Merged` is closed."""
+    """Something in the image. parent: the directory of the layer that it is in, open until `OverlayView` is closed."""
 
     parent: int
     name: str
@@ -35,7 +35,7 @@ class Found:
         return stat.S_ISDIR(self.stat.st_mode)
 
 
-class Merged:
+class OverlayView:
     """The root of an image, for look-ups; to be closed, or used in a with statement.
 
     Args:
@@ -49,7 +49,7 @@ class Merged:
             self._root = [self._kept(os.open(path, DIRECTORY)) for path in layers]
             guard.pop_all()
 
-    def __enter__(self) -> Merged:
+    def __enter__(self) -> OverlayView:
         return self
 
     def __exit__(self, *_: object) -> None:

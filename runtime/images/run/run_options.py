@@ -43,7 +43,7 @@ class Upper:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
+class RunOptions:
     """None or empty: as the image, or the default, has it.
 
     entrypoint: () for none at all. memory: bytes. cpus: microseconds in each PERIOD. pids: processes. env: NAME=VALUE.

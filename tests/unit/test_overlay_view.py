@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.images.store.overlay_view import Merged
+from runtime.images.store.overlay_view import OverlayView
 
 
 @pytest.mark.parametrize(
@@ -31,5 +31,5 @@ def test_a_path_leads_where_the_kernel_would_go(tmp_path: Path, path: str, found
     (tmp_path / "to-file").symlink_to("/folder/../file")
     (tmp_path / "to-file-as-folder").symlink_to("file/")
     (tmp_path / "to-long").symlink_to("l" * 256)
-    with Merged([str(tmp_path)]) as view:
+    with OverlayView([str(tmp_path)]) as view:
         assert (view.look_up(path) is not None) == found

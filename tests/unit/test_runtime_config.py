@@ -14,11 +14,9 @@ from runtime.host.cgroups.tree import flag
 from runtime.host.stats import keyed
 from runtime.images import config_fields
 from runtime.images.model import ImageConfig, ImageError
-from runtime.images.run import etc_files as netfiles
-from runtime.images.run import options as overrides
-from runtime.images.run import runtime_config as settings
+from runtime.images.run import etc_files, run_options, runtime_config
 from runtime.images.run.defaults import CAPABILITIES
-from runtime.images.run.options import Overrides, Upper, Volume
+from runtime.images.run.run_options import RunOptions, Upper, Volume
 from runtime.images.run.seccomp_default import default_profile
 from runtime.images.run.user import Identity, identity
 from runtime.oci.load import check_config
@@ -30,12 +28,12 @@ def image(**run: Any) -> ImageConfig:
     return ImageConfig("amd64", "linux", "", "2026-01-02T03:04:05Z", (), run, ())
 
 
-def place(**changes: Any) -> settings.Place:
-    return settings.Place(**{"container_id": "c", "machine": "x86_64", "user": Identity(), **changes})
+def place(**changes: Any) -> runtime_config.ContainerFacts:
+    return runtime_config.ContainerFacts(**{"container_id": "c", "machine": "x86_64", "user": Identity(), **changes})
 
 
-def config(run: Mapping[str, Any], wanted: Overrides | None = None, **changes: Any) -> dict[str, Any]:
-    made = settings.runtime_config(image(**{"Cmd": ["x"], **run}), wanted or Overrides(), place(**changes))
+def config(run: Mapping[str, Any], wanted: RunOptions | None = None, **changes: Any) -> dict[str, Any]:
+    made = runtime_config.runtime_config(image(**{"Cmd": ["x"], **run}), wanted or RunOptions(), place(**changes))
     check_config(json.loads(json.dumps(made)))
     return made
 
@@ -54,29 +52,29 @@ def config(run: Mapping[str, Any], wanted: Overrides | None = None, **changes: A
     ],
 )
 def test_what_runs(run: dict[str, Any], wanted: dict[str, Any], args: list[str]) -> None:
-    assert list(settings.arguments(image(**run), Overrides(**wanted))) == args
+    assert list(runtime_config.arguments(image(**run), RunOptions(**wanted))) == args
 
 
 def test_an_image_without_a_program_says_how_to_name_one() -> None:
     with pytest.raises(ImageError, match="names no program to run; name one behind the container's id"):
-        settings.arguments(image(Entrypoint=["e"]), Overrides(entrypoint=()))
+        runtime_config.arguments(image(Entrypoint=["e"]), RunOptions(entrypoint=()))
 
 
 def test_the_environment_is_the_images_then_ours() -> None:
-    made = settings.environment(
-        image(Env=["A=1", "B=2", "PATH=/p", "=x", "C"]), Overrides(env=("B=3", "D=4=5"), terminal=True)
+    made = runtime_config.environment(
+        image(Env=["A=1", "B=2", "PATH=/p", "=x", "C"]), RunOptions(env=("B=3", "D=4=5"), terminal=True)
     )
     assert made == ("PATH=/p", "TERM=xterm", "A=1", "B=3", "C=", "D=4=5")
-    assert settings.environment(image(), Overrides())[0].startswith("PATH=/usr/local/sbin:")
+    assert runtime_config.environment(image(), RunOptions())[0].startswith("PATH=/usr/local/sbin:")
 
 
 def test_files_and_the_callers_own_variables() -> None:
-    given = overrides.environment(["X=1", "HOME", "NOT_SET"], [b"# note\n\nF=a b\n"], {"HOME": "/h"})
+    given = run_options.environment(["X=1", "HOME", "NOT_SET"], [b"# note\n\nF=a b\n"], {"HOME": "/h"})
     assert given == ("F=a b", "X=1", "HOME=/h")
     odd = "A=x\u2028B \x0cC \n  D=t \r\n\nE=".encode() + b"\xff\n"  # only a line feed ends a line, and no byte is lost
-    assert overrides.environment([], [odd], {}) == ("A=x\u2028B \x0cC ", "D=t ", "E=\udcff")
+    assert run_options.environment([], [odd], {}) == ("A=x\u2028B \x0cC ", "D=t ", "E=\udcff")
     with pytest.raises(UsageError, match='--env "=1": the name is empty'):
-        overrides.environment(["=1"], [], {})
+        run_options.environment(["=1"], [], {})
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,7 @@ def test_files_and_the_callers_own_variables() -> None:
     ],
 )
 def test_the_working_directory(told: str, given: str, cwd: str) -> None:
-    assert settings.working_directory(image(WorkingDir=told), Overrides(workdir=given)) == cwd
+    assert runtime_config.working_directory(image(WorkingDir=told), RunOptions(workdir=given)) == cwd
 
 
 def test_labels_become_annotations_but_never_orders() -> None:
@@ -104,7 +102,7 @@ def test_labels_become_annotations_but_never_orders() -> None:
     }
     made = config(
         {"Labels": labels, "StopSignal": "SIGQUIT"},
-        Overrides(labels=(("a.b", "2"), ("own", ""))),
+        RunOptions(labels=(("a.b", "2"), ("own", ""))),
         annotations={"org.stele.image.name": "n"},
     )
     assert made["annotations"] == {
@@ -124,15 +122,15 @@ def test_the_command_line_beats_the_images_labels() -> None:
     labels = {key: "SIGHUP", "containerd.io/restart.loguri": "binary:///bin/x", "krun.cpus": "9", "a": "image"}
     run = {"Labels": labels, "StopSignal": "SIGQUIT"}
     assert config(run)["annotations"][key] == "SIGHUP"
-    assert config(run, Overrides(stop_signal="SIGUSR1"))["annotations"][key] == "SIGUSR1"
-    made = config(run, Overrides(labels=((key, "SIGUSR2"), ("a", "own"))))["annotations"]
+    assert config(run, RunOptions(stop_signal="SIGUSR1"))["annotations"][key] == "SIGUSR1"
+    made = config(run, RunOptions(labels=((key, "SIGUSR2"), ("a", "own"))))["annotations"]
     assert (made[key], made["a"]) == ("SIGUSR2", "own")
     assert not {"containerd.io/restart.loguri", "krun.cpus"} & made.keys()
 
 
 def test_an_images_volume_is_never_over_what_others_mount() -> None:
     """Neither by its name, nor by where the image's links lead it."""
-    given = Overrides(volumes=(Volume("bind", "/host", "/data"), Volume("bind", "/h", "/srv/a")))
+    given = RunOptions(volumes=(Volume("bind", "/host", "/data"), Volume("bind", "/h", "/srv/a")))
     real = {"/link": "/data", "/z": "/srv", "/etc": "/etc", "/hosts": "/etc/hosts", "/shm": "/dev/shm"}
     run: dict[str, Any] = {
         "Volumes": {"/link": {}, "/z": {}, "/etc": {}, "/hosts": {}, "/shm": {}, "/etc/hostname": {}}
@@ -208,7 +206,7 @@ def test_volumes_that_no_honest_image_has(volumes: list[str], words: str) -> Non
 
 def test_volumes_of_image_and_caller() -> None:
     """The image's are tmpfs unless the caller puts something there; upper ones are mounted first."""
-    wanted = Overrides(
+    wanted = RunOptions(
         volumes=(
             Volume("bind", "/host", "/srv/data/in", ("ro",)),
             Volume("volume", "cache", "/cache"),
@@ -233,7 +231,7 @@ def test_volumes_of_image_and_caller() -> None:
 
 
 def test_confinement_where_nothing_is_said() -> None:
-    made = config({}, Overrides(capabilities=CAPABILITIES), files={"hosts": b"", "hostname": b""})
+    made = config({}, RunOptions(capabilities=CAPABILITIES), files={"hosts": b"", "hostname": b""})
     assert made["root"] == {"path": "rootfs", "readonly": True}
     assert made["process"]["noNewPrivileges"] is True
     assert made["process"]["capabilities"]["effective"] == list(CAPABILITIES)
@@ -254,20 +252,20 @@ def test_only_a_line_feed_ends_a_line(end: str) -> None:
     group = f"me:x:7:{end}wheel:x:0:me\n".encode()
     assert identity("me", lambda path: passwd if path == "/etc/passwd" else group) == Identity(7, 7, (7,))
     host = f"search a{end}nameserver 6.6.6.6\nnameserver 9.9.9.9\n".encode()
-    assert netfiles.resolv_conf((), host, own_network=True) == host
+    assert etc_files.resolv_conf((), host, own_network=True) == host
     assert parent_of_own(f"1:name=x:/a{end}0::/b/c\n0::/right/own\n") == "right"
     assert not flag(f"x{end}frozen 1{end}\n", "frozen")
     assert keyed(f"a 1{end}b 2\n") == {}
 
 
 def test_an_ordinary_user_holds_no_capabilities() -> None:
-    made = config({}, Overrides(capabilities=("CAP_CHOWN",)), user=Identity(7, 8, (8, 9)))
+    made = config({}, RunOptions(capabilities=("CAP_CHOWN",)), user=Identity(7, 8, (8, 9)))
     assert made["process"]["user"] == {"uid": 7, "gid": 8, "additionalGids": [8, 9]}
     assert made["process"]["capabilities"] == {"bounding": ["CAP_CHOWN"], "effective": [], "permitted": []}
 
 
 def test_what_the_command_line_limits_and_opens() -> None:
-    wanted = Overrides(
+    wanted = RunOptions(
         memory=1 << 20,
         cpus=150_000,
         pids=9,
@@ -285,7 +283,7 @@ def test_what_the_command_line_limits_and_opens() -> None:
     )
     assert "network" not in {n["type"] for n in made["linux"]["namespaces"]}
     assert made["root"]["readonly"] is False
-    assert config({}, Overrides(upper=Upper(steps.UPPER_TMPFS), readonly=True))["root"]["readonly"] is True
+    assert config({}, RunOptions(upper=Upper(steps.UPPER_TMPFS), readonly=True))["root"]["readonly"] is True
     assert made["hostname"] == "h"
     assert made["process"]["noNewPrivileges"] is False
 
@@ -342,7 +340,7 @@ def test_nobody_becomes_root_by_mistake(user: str, words: str) -> None:
     ],
 )
 def test_volumes_as_they_are_written(text: str, found: Volume) -> None:
-    assert overrides.volume(text) == found
+    assert run_options.volume(text) == found
 
 
 @pytest.mark.parametrize(
@@ -350,7 +348,7 @@ def test_volumes_as_they_are_written(text: str, found: Volume) -> None:
 )
 def test_volumes_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(UsageError, match="--volume"):
-        overrides.volume(text)
+        run_options.volume(text)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +362,7 @@ def test_volumes_that_cannot_be_meant(text: str) -> None:
     ],
 )
 def test_mounts_as_they_are_written(text: str, found: Volume) -> None:
-    assert overrides.mount(text) == found
+    assert run_options.mount(text) == found
 
 
 @pytest.mark.parametrize(
@@ -381,7 +379,7 @@ def test_mounts_as_they_are_written(text: str, found: Volume) -> None:
 )
 def test_mounts_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(UsageError, match="--mount"):
-        overrides.mount(text)
+        run_options.mount(text)
 
 
 @pytest.mark.parametrize(
@@ -394,13 +392,13 @@ def test_mounts_that_cannot_be_meant(text: str) -> None:
     ],
 )
 def test_uppers(text: str, found: Upper) -> None:
-    assert overrides.upper(text) == found
+    assert run_options.upper(text) == found
 
 
 @pytest.mark.parametrize("text", ["x", "tmpfs:1q", "tmpfs:1m,mode=0", "tmpf"])
 def test_uppers_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(UsageError, match="--upper"):
-        overrides.upper(text)
+        run_options.upper(text)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +416,7 @@ def test_uppers_that_cannot_be_meant(text: str) -> None:
     ],
 )
 def test_networks(text: str, found: Any) -> None:
-    assert overrides.network(text) == found
+    assert run_options.network(text) == found
 
 
 @pytest.mark.parametrize(
@@ -427,7 +425,7 @@ def test_networks(text: str, found: Any) -> None:
 )
 def test_networks_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(UsageError, match="--net"):
-        overrides.network(text)
+        run_options.network(text)
 
 
 @pytest.mark.parametrize(
@@ -440,36 +438,36 @@ def test_networks_that_cannot_be_meant(text: str) -> None:
     ],
 )
 def test_capabilities(add: list[str], drop: list[str], found: set[str]) -> None:
-    assert set(overrides.capabilities(add, drop, ["CAP_KILL"])) == found
+    assert set(run_options.capabilities(add, drop, ["CAP_KILL"])) == found
 
 
 def test_all_capabilities_but_one() -> None:
-    made = overrides.capabilities(["ALL"], ["SYS_ADMIN"], ["CAP_KILL"])
+    made = run_options.capabilities(["ALL"], ["SYS_ADMIN"], ["CAP_KILL"])
     assert len(made) == 40
     assert "CAP_SYS_ADMIN" not in made
     with pytest.raises(UsageError, match='--cap-add: unknown capability "FLY"'):
-        overrides.capabilities(["fly"], [], [])
+        run_options.capabilities(["fly"], [], [])
     with pytest.raises(UsageError, match="--cap-add: unknown capability"):
-        overrides.capabilities(["kıll"], [], [])  # its upper case in Unicode is KILL
+        run_options.capabilities(["kıll"], [], [])  # its upper case in Unicode is KILL
 
 
 @pytest.mark.parametrize(("text", "found"), [("1", 100_000), ("0.5", 50_000), ("1.25", 125_000)])
 def test_cpus(text: str, found: int) -> None:
-    assert overrides.cpus(text) == found
+    assert run_options.cpus(text) == found
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "x", "1e3", "0.001", "99999"])
 def test_cpus_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(UsageError, match="--cpus"):
-        overrides.cpus(text)
+        run_options.cpus(text)
 
 
 def test_an_entrypoint_is_a_word_or_a_list() -> None:
-    assert overrides.words("", "x") == ()
-    assert overrides.words("/bin/sh", "x") == ("/bin/sh",)
-    assert overrides.words('["sh", "-c"]', "x") == ("sh", "-c")
+    assert run_options.words("", "x") == ()
+    assert run_options.words("/bin/sh", "x") == ("/bin/sh",)
+    assert run_options.words('["sh", "-c"]', "x") == ("sh", "-c")
     with pytest.raises(UsageError, match="is no JSON list"):
-        overrides.words("[1]", "--entrypoint")
+        run_options.words("[1]", "--entrypoint")
 
 
 def test_the_seccomp_default_opens_what_a_capability_is_for() -> None:
@@ -486,22 +484,22 @@ def test_the_seccomp_default_opens_what_a_capability_is_for() -> None:
 
 def test_resolv_conf() -> None:
     host = b"# stub\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a b\noptions edns0\n"
-    assert netfiles.resolv_conf((), host, own_network=True) == b"nameserver 9.9.9.9\nsearch a b\noptions edns0\n"
-    assert netfiles.resolv_conf((), host, own_network=False).startswith(b"nameserver 127.0.0.53\n")
-    assert netfiles.resolv_conf(("1.1.1.1", "::2"), host, own_network=True) == b"nameserver 1.1.1.1\nnameserver ::2\n"
+    assert etc_files.resolv_conf((), host, own_network=True) == b"nameserver 9.9.9.9\nsearch a b\noptions edns0\n"
+    assert etc_files.resolv_conf((), host, own_network=False).startswith(b"nameserver 127.0.0.53\n")
+    assert etc_files.resolv_conf(("1.1.1.1", "::2"), host, own_network=True) == b"nameserver 1.1.1.1\nnameserver ::2\n"
 
 
 def test_name_servers_are_addresses() -> None:
-    assert overrides.dns(["1.1.1.1,::2", "9.9.9.9"]) == ("1.1.1.1", "::2", "9.9.9.9")
+    assert run_options.dns(["1.1.1.1,::2", "9.9.9.9"]) == ("1.1.1.1", "::2", "9.9.9.9")
     with pytest.raises(UsageError, match="--dns"):
-        overrides.dns(["dns.example"])
+        run_options.dns(["dns.example"])
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "a b", "a\n"])
 def test_host_names_the_kernel_does_not_take(name: str) -> None:
     with pytest.raises(SteleError, match="--hostname"):
-        settings.hostname(Overrides(hostname=name), "c")
+        runtime_config.hostname(RunOptions(hostname=name), "c")
 
 
 def test_a_long_id_is_cut_to_a_host_name() -> None:
-    assert settings.hostname(Overrides(), "i" * 255) == "i" * 64
+    assert runtime_config.hostname(RunOptions(), "i" * 255) == "i" * 64
