@@ -14,6 +14,7 @@ from tests.attacks.doubles import Patch
 from tests.harness import cgroup2
 from tests.harness.image_runs import SHELL
 from tests.harness.images import add_image, layer
+from tests.harness.output import Output
 
 PAIRS = """
 ip link set lo up || exit 9
@@ -50,6 +51,11 @@ def pair_of_another_root(arena: Arena) -> Outcome:
     return Outcome(HELD) if "still there" in done.stdout else Outcome(BROKEN, "the other container's pair is gone")
 
 
+def _own_cgroup(config: dict[str, Any]) -> None:
+    (mount,) = (m for m in config["mounts"] if m["destination"] == "/sys/fs/cgroup")
+    mount["options"].remove("ro")
+
+
 FREEZE = "mkdir -p /sys/fs/cgroup/ice && echo 1 >/sys/fs/cgroup/ice/cgroup.freeze; exec sleep 1000"
 
 
@@ -66,11 +72,7 @@ FREEZE = "mkdir -p /sys/fs/cgroup/ice && echo 1 >/sys/fs/cgroup/ice/cgroup.freez
 def frozen_at_birth(arena: Arena) -> Outcome:
     """The container owns its cgroup. An exec into a cgroup that it has frozen must end, at the latest by a signal."""
 
-    def own(config: dict[str, Any]) -> None:
-        (mount,) = (m for m in config["mounts"] if m["destination"] == "/sys/fs/cgroup")
-        mount["options"].remove("ro")
-
-    name = arena.detached(arena.bundle(["sh", "-c", FREEZE], edit=own))
+    name = arena.detached(arena.bundle(["sh", "-c", FREEZE], edit=_own_cgroup))
     found = [path / "ice" for path in cgroup2.named(name)]
     if len(found) != 1:
         return Outcome(UNKNOWN, f"cgroups: {found}")
@@ -116,6 +118,35 @@ def state_removed_by_hand(arena: Arena) -> Outcome:
         finally:
             os.close(pidfd)
     return Outcome(HELD)
+
+
+@attack(
+    "G14m",
+    "-",
+    "a container takes its own mark off the cgroup, so that delete does not find it once its state is lost",
+    Patch(
+        "runtime/host/cgroups/cgroupfs.py",
+        'MARK, OWN_MARK = "trusted.stele", "user.stele"',
+        'MARK = OWN_MARK = "user.stele"',
+    ),
+)
+def mark_removed(arena: Arena) -> Outcome:
+    output = Output()
+    name = arena.runtime.id()
+    bundle = arena.bundle(["/bin/payload", "unmark"], edit=_own_cgroup)
+    arena.runtime.ok("run", "--detach", "--bundle", bundle, name, stdout=output.write_fd, stderr=subprocess.STDOUT)
+    output.until("done")
+    pidfd = os.pidfd_open(arena.runtime.state(name)["pid"])
+    try:
+        shutil.rmtree(arena.runtime.root / name)
+        arena.runtime("delete", "--force", name)
+        if _ended(pidfd):
+            return Outcome(HELD)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return Outcome(BROKEN, "it runs on")
+    finally:
+        os.close(pidfd)
+        output.close()
 
 
 def _ended(pidfd: int) -> bool:

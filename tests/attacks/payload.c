@@ -7,6 +7,7 @@
  *   payload bomb             fork without end; those that cannot fork try again
  *   payload peak BYTES CMD   run a command with this much address space (0: any); its code, and its most memory in KiB
  *   payload reveal DIR       mount a procfs and a sysfs of its own on the directory, in a user namespace
+ *   payload unmark           take the marks off its own cgroup, then sleep
  *   payload groups           whether dropping the primary group is undone by the supplementary ones */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -27,6 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static int cwd(void)
@@ -282,6 +284,17 @@ static int reveal(const char *place)
 	return 0;
 }
 
+static int unmark(void)
+{
+	static const char *const names[] = { "trusted.stele", "user.stele" };
+	for (int i = 0; i < 2; i++)
+		printf("%s %s\n", names[i], removexattr("/sys/fs/cgroup", names[i]) < 0 ? strerror(errno) : "removed");
+	puts("done");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -302,6 +315,8 @@ int main(int argc, char **argv)
 		return peak(strtoul(argv[2], NULL, 10), argv + 3);
 	if (!strcmp(what, "reveal") && argc > 2)
 		return reveal(argv[2]);
+	if (!strcmp(what, "unmark"))
+		return unmark();
 	if (!strcmp(what, "groups"))
 		return groups(argc > 2 ? argv[2] : NULL);
 	return 2;

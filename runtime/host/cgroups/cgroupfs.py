@@ -19,9 +19,10 @@ KILL_TIMEOUT = 10.0
 REMOVE_TIMEOUT = 5.0
 """Seconds to wait for the kernel; a process in uninterruptible sleep may take longer."""
 
-MARK = "user.stele"
+MARK, OWN_MARK = "trusted.stele", "user.stele"
 """Extended attribute of a container's cgroup: its record's token, a space, and the owner. `find` uses the owner if the
-record is lost."""
+record is lost. Who may not set the first, which a container that owns its cgroup cannot change, sets the second; that
+counts only on a cgroup that belongs to the caller."""
 
 ACCOUNTING = ("cpu", "io", "memory", "pids")
 """Controllers to enable wherever possible, because docker stats and the kubelet read their counters. A missing one is
@@ -81,10 +82,12 @@ def find(owner: str) -> CgroupfsManager | None:
 
 
 def _mark_of(fd: int) -> str:
-    try:
-        return os.getxattr(fd, MARK).decode("utf-8", "replace")
-    except OSError:
-        return ""
+    for name in (MARK, OWN_MARK):
+        with contextlib.suppress(OSError):
+            mark = os.getxattr(fd, name).decode("utf-8", "replace")
+            if name == MARK or os.fstat(fd).st_uid == os.geteuid():
+                return mark
+    return ""
 
 
 class CgroupfsManager:
@@ -213,7 +216,11 @@ class CgroupfsManager:
         self.ident = os.fstat(fd).st_ino
 
     def _mark(self, fd: int) -> None:
-        os.setxattr(fd, MARK, f"{self.token} {self.owner}".encode(), os.XATTR_CREATE)
+        mark = f"{self.token} {self.owner}".encode()
+        try:
+            os.setxattr(fd, MARK, mark, os.XATTR_CREATE)
+        except PermissionError:  # without CAP_SYS_ADMIN on the host
+            os.setxattr(fd, OWN_MARK, mark, os.XATTR_CREATE)
 
     def _enable(self, fd: int, wanted: Mapping[str, str], where: str) -> None:
         """Enable controllers for a cgroup's children: all that limits need, and those available for accounting."""
@@ -286,11 +293,10 @@ class CgroupfsManager:
     def _is_ours(self, fd: int) -> bool:
         if self.ident:
             return os.fstat(fd).st_ino == self.ident
-        try:
-            return os.getxattr(fd, MARK).split(b" ")[0] == self.token.encode()
-        except OSError as e:
-            unmarked = e.errno == errno.ENODATA
-            return unmarked and self.fresh and not tree.flag(tree.read(fd, "cgroup.events"), "populated")
+        mark = _mark_of(fd)
+        if mark:
+            return mark.partition(" ")[0] == self.token
+        return self.fresh and not tree.flag(tree.read(fd, "cgroup.events"), "populated")
 
     def _directory(self) -> int:
         """The fd of the container's cgroup. Raises FileNotFoundError if it is missing or not the container's."""
