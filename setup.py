@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: `pip install .` also builds init, which the C shim carries, the shim, and the man pages."""
+"""What pyproject.toml cannot say: `pip install .` also builds init and the waiter, which the C shim carries, the shim, and the man pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-subprocess.run(["make", "--silent", "init"], check=True)
+subprocess.run(["make", "--silent", "init", "waiter"], check=True)
 SHARE = Path("build/share")
 subprocess.run([sys.executable, "build-aux/manual.py", SHARE], check=True)
 FILES = [file for file in sorted(SHARE.rglob("*")) if file.is_file() and file.name != "stamp"]

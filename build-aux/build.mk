@@ -19,9 +19,16 @@ build/lib/init: $(sort $(wildcard cshim/init/*.[ch] cshim/plan.h cshim/steps.h))
 cshim/steps.h: build-aux/generate_steps.py runtime/plan/steps.py runtime/plan/wire.py
 	/usr/bin/python3 build-aux/generate_steps.py
 
+# So is the waiter; it shares init's system calls and text.
+.PHONY: waiter
+waiter: build/lib/waiter
+build/lib/waiter: $(sort $(wildcard cshim/waiter/*.[ch])) cshim/init/text.c cshim/init/text.h cshim/init/sys.h
+	@mkdir -p $(@D)
+	gcc $(INIT_FLAGS) -ffunction-sections -Wl,--gc-sections $(C_WARNINGS) -o $@ $(filter %.c,$^)
+
 # The same C code as a module for build/venv, so that `python -m runtime` works.
 shim: build/lib/_stele_shim.stamp
-build/lib/_stele_shim.stamp: build/lib/init cshim/build_shim.py $(wildcard cshim/*.[ch]) | build/venv/bin/python
+build/lib/_stele_shim.stamp: build/lib/init build/lib/waiter cshim/build_shim.py $(wildcard cshim/*.[ch]) | build/venv/bin/python
 	build/venv/bin/python cshim/build_shim.py build/lib
 	@touch $@
 

@@ -28,7 +28,7 @@ C_WARNINGS = -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -W
 C_FILES = $(shell find cshim -name '*.c' | sort)
 check-c:
 	@set -e; for file in $(C_FILES); do \
-		case $$file in cshim/init/*) own=-ffreestanding ;; *) own="-D_GNU_SOURCE -DSTELE_INIT=\"build/lib/init\" $$(/usr/bin/python3.11-config --includes | sed s/-I/-isystem/g)" ;; esac; \
+		case $$file in cshim/init/*|cshim/waiter/*) own=-ffreestanding ;; *) own="-D_GNU_SOURCE -DSTELE_INIT=\"build/lib/init\" -DSTELE_WAITER=\"build/lib/waiter\" $$(/usr/bin/python3.11-config --includes | sed s/-I/-isystem/g)" ;; esac; \
 		gcc -std=gnu11 -O2 $(C_WARNINGS) $$own -c -o /dev/null $$file; \
 	done; echo "$(words $(C_FILES)) C files compile without a warning"
 	@$(MAKE) --no-print-directory offered-c-test

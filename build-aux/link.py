@@ -21,7 +21,7 @@ sys.path.insert(0, str(PROJECT / "cshim"))
 from build_shim import HARDENED  # noqa: E402
 
 LAUNCHER = PROJECT / "cshim" / "launcher"
-INIT = PROJECT / "build" / "lib" / "init"
+LIB = PROJECT / "build" / "lib"
 INCLUDE = "/usr/include/python3.11"
 MULTIARCH = sysconfig.get_config_var("MULTIARCH")
 LIBRARIES = Path("/usr/lib") / MULTIARCH
@@ -120,8 +120,8 @@ def main(argv: list[str]) -> int:
     run(sys.executable, PROJECT / "cshim" / "build_shim.py", out, "--c-only", out / "_stele_shim.c")
     jobs.append(("ext-shim", [out / "_stele_shim.c", *include, f"-I{PROJECT / 'cshim'}", "-w"]))
     for file in sorted((PROJECT / "cshim").glob("*.c")):
-        options = [f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{INIT}"', "-Wall", *HARDENED]
-        jobs.append((f"ext-shim-{file.stem}", [file, *options]))
+        options = [f"-I{PROJECT / 'cshim'}", f'-DSTELE_INIT="{LIB}/init"', f'-DSTELE_WAITER="{LIB}/waiter"']
+        jobs.append((f"ext-shim-{file.stem}", [file, *options, "-Wall", *HARDENED]))
     for file in sorted(LAUNCHER.glob("*.c")):
         # What holds Python objects is part of the snapshot; what makes and revives it is not.
         kind = "ext" if file.stem == "interpreter" else "own"

@@ -27,7 +27,7 @@ ROOMS = (
 FORBIDDEN: Mapping[str, tuple[str, ...]] = {
     "container": ("images/policy", "images/store", "images/registry", "images/archive"),
 }
-PROGRAMS = ("cshim", "cshim/init", "cshim/launcher")
+PROGRAMS = ("cshim", "cshim/init", "cshim/launcher", "cshim/waiter")
 """Folders whose C files are linked together."""
 
 
@@ -84,7 +84,7 @@ def calls(folder: Path, init: Path) -> Graph:
     defined, used = Graph(), Graph()
     with tempfile.TemporaryDirectory() as objects:
         for source in folder.glob("*.c"):
-            flags = ["-ffreestanding"] if folder.name == "init" else hosted
+            flags = ["-ffreestanding"] if folder.name in ("init", "waiter") else hosted
             # Without optimisation nothing is inlined or dropped.
             command: list[str | Path] = [
                 "gcc",

@@ -18,7 +18,7 @@ import cffi
 
 HERE = Path(__file__).resolve().parent
 BEGIN, END = "/* cdef: begin */", "/* cdef: end */"
-INIT = HERE.parent / "build" / "lib" / "init"  # what cshim/blob.c carries
+LIB = HERE.parent / "build" / "lib"  # init and waiter, which cshim/blob.c carries
 WARNINGS = [
     "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wmissing-prototypes", "-Wswitch-enum", "-Wvla",
 ]  # fmt: skip
@@ -55,7 +55,7 @@ def builder(named: Callable[[Path], str] = str) -> cffi.FFI:
         sources=[named(c) for c in sources()],
         include_dirs=[str(HERE)],
         depends=[named(h) for h in headers()],
-        define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{INIT}"')],
+        define_macros=[("_GNU_SOURCE", None), ("STELE_INIT", f'"{LIB}/init"'), ("STELE_WAITER", f'"{LIB}/waiter"')],
         extra_compile_args=["-std=gnu11", "-O2", *HARDENED, *WARNINGS, *RELAXED],
         libraries=["seccomp", "z", "zstd", "lzma"],
     )

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/futex.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
@@ -259,6 +260,32 @@ int stele_spawn(struct stele_spawn *s)
 		s->pidfd = pidfd;
 	}
 	return (int)pid;
+}
+
+/* --- becoming the waiter --- */
+
+#define BECOME_MAX 32
+
+int stele_become(int program, const char *name, const char *argument, const int *fds, uint32_t n)
+{
+	const char *const argv[] = { name, argument, NULL };
+	char *const env[] = { NULL };
+	int copies[BECOME_MAX], first = 3 + (int)n;
+	if (n > BECOME_MAX)
+		return -E2BIG;
+	int own = fcntl(program, F_DUPFD_CLOEXEC, first);
+	if (own < 0)
+		return -errno;
+	for (uint32_t i = 0; i < n; i++) /* as in place_fds */
+		if ((copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, first)) < 0)
+			return -errno;
+	for (uint32_t i = 0; i < n; i++)
+		if (dup2(copies[i], 3 + (int)i) < 0)
+			return -errno;
+	if (close_range((unsigned)first, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return -errno;
+	syscall(SYS_execveat, own, "", argv, env, AT_EMPTY_PATH);
+	return -errno;
 }
 
 /* --- single calls --- */

@@ -31,6 +31,10 @@ struct stele_spawn {
  * before init ran; -ECANCELED: the cgroup is frozen, so init would not run. */
 int stele_spawn(struct stele_spawn *s);
 
+/* Execute `program`, a sealed memfd, in place of this process. Its argv is `name` and `argument`, its environment is empty;
+ * fds[i] becomes 3 + i, and beside them it has the standard streams only. Returns only on failure: -errno. */
+int stele_become(int program, const char *name, const char *argument, const int *fds, uint32_t n);
+
 int stele_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int stele_open_tree(int dir, const char *path, unsigned flags);
 /* A detached mount of the file system `type` that is in `source`, a file or a block device (fsopen(2), fsmount(2)). */

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class SteleError(Exception):
@@ -76,3 +76,15 @@ class HostError(SteleError):
 
 class HookError(HostError):
     """A hook failed, could not be executed, or did not end in time."""
+
+
+class Become(BaseException):
+    """The command is done, and this process is to execute another program. Nothing but `main` catches it.
+
+    Args:
+        now: executes the program. It returns only on failure: it raises OSError or SteleError.
+    """
+
+    def __init__(self, now: Callable[[], object]) -> None:
+        super().__init__()
+        self.now = now

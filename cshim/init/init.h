@@ -7,6 +7,7 @@
 
 #include "../plan.h"
 #include "sys.h"
+#include "text.h"
 
 #include <linux/errno.h>
 #include <linux/fcntl.h>
@@ -57,16 +58,6 @@ void leave_host(struct init *in); /* close all that leads to the host */
 STEPS(X)
 #undef X
 __attribute__((noreturn)) void do_execute(struct init *in, const struct step *s);
-
-/* text.c: what libc would bring */
-void *memcpy(void *to, const void *from, size_t n);
-void *memset(void *to, int c, size_t n);
-size_t strlen(const char *s);
-int starts_with(const char *s, const char *prefix);
-int same(const char *a, const char *b);
-char *append(char *to, const char *end, const char *s); /* NULL when it does not fit */
-char *append_number(char *to, const char *end, uint64_t n);
-int parse_number(const char *s, const char *end, uint64_t *ret_n);
 
 /* paths.c: every path in the root file system is resolved here, in the root, once */
 extern const char *const own_places[OWN_PLACES];

@@ -1,5 +1,4 @@
-/* The few string functions that libc would bring; gcc calls the first three by itself. */
-#include "init.h"
+#include "text.h"
 
 void *memcpy(void *to, const void *from, size_t n)
 {

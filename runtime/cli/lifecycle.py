@@ -13,12 +13,14 @@ from runtime.container import lifecycle
 from runtime.container.create import create as create_container
 from runtime.container.requests import CreateRequest
 from runtime.container.start import start as start_container
-from runtime.container.state import check_id
+from runtime.container.state import Store, check_id
 from runtime.errors import UsageError
 from runtime.host.paths import absolute
 
 
-def request(context: Globals, options: ContainerOptions, *, keep_master: bool = False) -> CreateRequest:
+def request(
+    context: Globals, options: ContainerOptions, *, keep_master: bool = False, waiter: bool = False
+) -> CreateRequest:
     """Build the request for create and run.
 
     Sockets passed by systemd (sd_listen_fds(3)) are passed on to the container's process 1.
@@ -48,6 +50,7 @@ def request(context: Globals, options: ContainerOptions, *, keep_master: bool = 
         keep_master=keep_master,
         environment=(f"LISTEN_FDS={listening}", "LISTEN_PID=1", *names) if listening else (),
         notify=bool(os.environ.get("NOTIFY_SOCKET")),
+        waiter=waiter,
         image=image,
     )
 
@@ -75,10 +78,35 @@ def _without_image(options: ContainerOptions) -> None:
 
 
 def create(context: Globals, options: Create) -> int:
-    created = create_container(context.store(), check_id(options.id), request(context, options))
-    for note in created.notes:
-        context.log.warning(note)
+    store, container_id = context.store(), check_id(options.id)
+    wanted = request(context, options, waiter=options.waiter)
+    if not options.waiter:
+        _create(context, store, container_id, wanted)
+        return 0
+    from runtime.container import waiter
+
+    starter = waiter.split()
+    _create(context, store, container_id, wanted)
+    waiter.take_over(store, container_id, starter)
     return 0
+
+
+def _create(context: Globals, store: Store, container_id: str, wanted: CreateRequest) -> None:
+    for note in create_container(store, container_id, wanted).notes:
+        context.log.warning(note)
+
+
+def _leaves_waiter(options: Run) -> bool:
+    """Whether `run` leaves a waiter: if told to, or with --detach, unless systemd started us and so reaps the container.
+
+    Raises:
+        UsageError: the options exclude each other.
+    """
+    if options.waiter and (options.no_waiter or not options.detach):
+        other = "together with --no-waiter" if options.no_waiter else "without --detach"
+        raise UsageError(f"--waiter {other} has no meaning; drop one")
+    by_systemd = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())  # systemd.exec(5)
+    return options.waiter or (options.detach and not options.no_waiter and not by_systemd)
 
 
 def start(context: Globals, options: Start) -> int:
@@ -96,7 +124,12 @@ def run(context: Globals, options: Run) -> int:
     return foreground.run(
         context.store(),
         container_id,
-        request(context, options, keep_master=not options.detach and not options.console_socket),
+        request(
+            context,
+            options,
+            keep_master=not options.detach and not options.console_socket,
+            waiter=_leaves_waiter(options),
+        ),
         context.log.warning,
         notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
         detach=options.detach,

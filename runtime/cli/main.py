@@ -16,7 +16,7 @@ from runtime.cli.log import Log
 from runtime.cli.parse import HelpWanted, parse_command, parse_options
 from runtime.cli.streams import check_preserved, flush, listen_fds, settle_streams, silence
 from runtime.cli.table import COMMANDS, GLOBALS, GROUPS, GlobalOptions
-from runtime.errors import SteleError, UsageError
+from runtime.errors import Become, SteleError, UsageError
 from runtime.host.interrupt import interruptible
 
 COMPLETE = "_STELE_COMPLETE"  # as in runtime.cli.complete, which is imported only when needed
@@ -35,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
         settle_streams()
         status = _main(argv)
         flush()
+    except Become as become:
+        return _become(become)
     except BrokenPipeError:
         silence()
         return 1
@@ -45,6 +47,14 @@ def main(argv: Sequence[str]) -> int:
         silence()
         return 1
     return status
+
+
+def _become(become: Become) -> int:
+    try:
+        become.now()
+    except (OSError, SteleError) as e:
+        Log("", "text", debug=False).error(f"{e}; the container exists nevertheless, delete --force removes it")
+    return 1
 
 
 def _main(argv: Sequence[str]) -> int:

@@ -43,6 +43,8 @@ GLOBALS = GlobalOptions.options
 FOR_BUNDLES = Section("Options for bundles")
 FOR_IMAGES = Section("Options for images")
 FOR_CALLERS = Section("Options for callers such as containerd and Podman")
+WAITER = "leave a small process beside the container that records how it ends (default with --detach)"
+WAITER = "leave a small process beside the container that records how it ends"
 NO_SUBREAPER = "do not become the reaper of the container's orphans"
 
 
@@ -114,7 +116,7 @@ class ContainerOptions(ImageOptions):
 
 @COMMANDS.command("create", "create a container that waits for start", "lifecycle:create", stop="image")
 class Create(ContainerOptions):
-    pass
+    waiter: bool = flag("--waiter", help=f"{WAITER}; then nobody else can be its parent")
 
 
 @COMMANDS.command("start", "start a created container", "lifecycle:start")
@@ -127,6 +129,8 @@ class Run(ContainerOptions):
     detach: bool = flag("--detach", "-d", help="do not wait for its end")
     keep: bool = flag("--keep", help="do not delete it when it ends")
     rm: bool = flag("--rm", help="delete it when it ends (the default without --detach)", hidden=True)
+    waiter: bool = flag("--waiter", help=f"{WAITER} (default with --detach, but not in a systemd unit)")
+    no_waiter: bool = flag("--no-waiter", help="leave no such process")
     _callers_too = FOR_CALLERS
     no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)
 

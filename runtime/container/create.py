@@ -20,7 +20,16 @@ from runtime.container.hooks import run_hooks, run_poststop
 from runtime.container.limits import set_limits
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import CreateRequest
-from runtime.container.state import START_SOCKET, Record, Store, boot_id, now, process_stat, state_document
+from runtime.container.state import (
+    START_SOCKET,
+    Record,
+    Store,
+    boot_id,
+    now,
+    own_identity,
+    process_stat,
+    state_document,
+)
 from runtime.errors import HostError, SteleError
 from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
@@ -168,6 +177,7 @@ class Creation:
             image=self.image,
             no_new_keyring=request.no_new_keyring,
             resctrl=self._choose_resctrl(),
+            waiter=own_identity() if request.waiter else {},
         )
         self.store.write(self.directory, self.record)  # first: it says what else there may be to clean up
         if request.notify:

@@ -15,7 +15,7 @@ from runtime.container.requests import CreateRequest, Started
 from runtime.container.start import KILLED_FOR_MEMORY, killed_for_memory, start
 from runtime.container.state import ExitInfo, Record, Store, now
 from runtime.container.terminal import Relay
-from runtime.errors import SteleError
+from runtime.errors import Become, SteleError
 from runtime.host import interrupt
 from runtime.host.shim import checked, lib, prctl
 
@@ -56,6 +56,11 @@ def run(
     """
     if subreaper and not detach:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+    starter = -1
+    if request.waiter:
+        from runtime.container import waiter
+
+        starter = waiter.split()
     created = create(store, container_id, request)
     pid = created.record.pid
     try:
@@ -64,6 +69,8 @@ def run(
             warn(note)
         if detach:
             start(store, container_id, notify_socket)
+            if request.waiter:
+                waiter.take_over(store, container_id, starter)
             return 0
         with Forwarding(reaping=subreaper) as forwarding:
             forwarding.to(pid, os.pidfd_open(pid))
@@ -79,6 +86,8 @@ def run(
                 for warning in delete(store, container_id, force=True):
                     warn(warning)
             return exit_code(status)
+    except Become:
+        raise
     except BaseException:
         delete(store, container_id, force=True)
         raise

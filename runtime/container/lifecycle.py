@@ -11,14 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 from runtime.container.hooks import run_poststop
-from runtime.container.state import Record, Store, is_alive, is_exiting, state_document
+from runtime.container.state import Record, Store, is_alive, is_exiting, state_document, waiter_pidfd
 from runtime.errors import HookError, NewerState, NotFound, StateError, SteleError
 from runtime.host import cgroups
+from runtime.host.processes import is_waiter
 from runtime.oci.numbers import ascii_upper, decimal
 
 KILL_TIMEOUT = 10.0
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 UNKNOWN = {"bundle": "", "created": "", "owner": ""}
+RECORDING = 2.0
+"""Seconds that a waiter may take to record an end."""
 EXITING_POLL = 0.05
 """Seconds between checks whether a killed process is at least exiting."""
 
@@ -42,7 +45,27 @@ def status(store: Store, record: Record) -> str:
 def state(store: Store, record: Record) -> dict[str, Any]:
     """Return the state document; pid is 0 when stopped, as in runc."""
     now = status(store, record)
-    return state_document(record, now, 0 if now == "stopped" else record.pid)
+    document = state_document(record, now, 0 if now == "stopped" else record.pid)
+    return {**document, **_end_of(store, record, now)} if record.waiter or record.exit else document
+
+
+def _end_of(store: Store, record: Record, now: str) -> dict[str, Any]:
+    """Return how a stopped container ended, as far as that is known, and what has become of its waiter."""
+    pidfd = waiter_pidfd(record)
+    if pidfd >= 0:
+        try:
+            if now != "stopped":
+                return {"waiter": "running"}
+            _readable(pidfd, RECORDING)
+        finally:
+            os.close(pidfd)
+        record = store.read(record.id)
+    ended = record.exit
+    if ended is None or now != "stopped":
+        return {"waiter": "lost"} if record.waiter else {}
+    return {
+        "exit": {"status": ended.status, "signal": ended.signal, "oomKilled": ended.oom, "time": ended.time},
+    }
 
 
 def signal_number(text: str) -> int:
@@ -190,6 +213,8 @@ def _delete_locked(store: Store, container_id: str, *, force: bool) -> list[str]
         )
     manager = manager_of(record)
     end(record, manager)
+    if record.waiter:
+        _end_waiter(record)
     manager.destroy()
     if record.resctrl:
         from runtime.host import resctrl
@@ -245,6 +270,32 @@ def _wait(pidfd: int, pid: int) -> None:
     while not poller.poll(EXITING_POLL * 1000) and not is_exiting(pid):
         if time.monotonic() > end:
             raise StateError(f"container init still running {KILL_TIMEOUT:.0f} s after SIGKILL; nothing was removed")
+
+
+def _readable(pidfd: int, seconds: float) -> bool:
+    """Wait until a process has ended; False if it takes longer."""
+    import select
+
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
+def _end_waiter(record: Record) -> None:
+    """Let the waiter record the end and end itself, before its directory and the cgroup go; kill it if it does not.
+
+    A command that is yet to become the waiter is left alone: it takes the container's lock first, which we hold.
+    """
+    pidfd = waiter_pidfd(record)
+    if pidfd < 0:
+        return
+    try:
+        if is_waiter(record.waiter["pid"]) and not _readable(pidfd, RECORDING):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            _readable(pidfd, KILL_TIMEOUT)
+    finally:
+        os.close(pidfd)
 
 
 def _delete_damaged(store: Store, container_id: str) -> list[str]:

@@ -36,6 +36,7 @@ class CreateRequest:
 
     bundle: directory with config.json; unused with `image`. console_socket, pidfd_socket: paths of unix sockets, "" for
     none. preserve_fds: number of fds passed, from 3 on. environment: extra variables for the program.
+    waiter: this process is to become the container's waiter (`runtime.container.waiter`).
     notify: give the container a socket on which to report readiness (`runtime.container.notify`).
     keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
     """
@@ -52,6 +53,7 @@ class CreateRequest:
     keep_master: bool = False
     environment: tuple[str, ...] = ()
     notify: bool = False
+    waiter: bool = False
     stdio: tuple[int, int, int] = (0, 1, 2)
     image: FromImage | None = None
 

@@ -30,6 +30,8 @@ FORMAT = 1
 STATE_FILE = "state.json"
 CGROUP_FILE = "cgroup"
 START_SOCKET = "start"
+EXIT_FILE = "exit"
+"""What the waiter writes when the container has ended (cshim/waiter/record.c)."""
 CACHE = ".cache"
 """A directory below --root, beside the containers; may be removed at any time."""
 ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
@@ -57,7 +59,8 @@ class Record:
     ticks. boot_id: /proc/sys/kernel/random/boot_id. cgroup: the cgroup manager's own record. config: config.json as of
     creation. phase: "creating" until creation is complete. image: {} unless made from an image; "store": path of the
     image store; "upper": the directory it writes to, as DEVICE:INODE; "veth": the host end of its veth pair.
-    resctrl: its group (`runtime.host.resctrl.choose`), or {}.
+    resctrl: its group (`runtime.host.resctrl.choose`), or {}. waiter: pid and start_time of the process that is the
+    container's waiter, or is to become it; {} for none.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Record:
     image: Mapping[str, str] = field(default_factory=dict)
     no_new_keyring: bool = False
     resctrl: Mapping[str, Any] = field(default_factory=dict)
+    waiter: Mapping[str, int] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
 
@@ -123,6 +127,28 @@ def is_alive(record: Record) -> bool:
         return False
     seen = process_stat(record.pid)
     return seen is not None and seen[1] == record.start_time and seen[0] not in ("Z", "X")
+
+
+def own_identity() -> dict[str, int]:
+    """Return this process's pid and start time, which execve(2) does not change."""
+    stat = process_stat(os.getpid())
+    return {"pid": os.getpid(), "start_time": stat[1] if stat else 0}
+
+
+def waiter_pidfd(record: Record) -> int:
+    """Open a pidfd of the process that is the container's waiter, or is to become it; -1 if there is none, or it ended."""
+    pid = record.waiter.get("pid", 0)
+    if not pid or record.boot_id != boot_id():
+        return -1
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    stat = process_stat(pid)  # open the pidfd, then verify that it is the same process
+    if stat is None or stat[1] != record.waiter["start_time"] or stat[0] in ("Z", "X"):
+        os.close(pidfd)
+        return -1
+    return pidfd
 
 
 def state_document(record: Record, status: str, pid: int) -> dict[str, Any]:
@@ -257,7 +283,8 @@ class Store:
                 f'container "{container_id}" does not exist: it is being created or removed; if a killed command left '
                 "it so, use delete --force"
             ) from None
-        return _parse(container_id, f"{path}/{STATE_FILE}", content)
+        record = _parse(container_id, f"{path}/{STATE_FILE}", content)
+        return _with_exit(record, path) if record.waiter and record.exit is None else record
 
     def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
         """Return the separate cgroup record, for a container whose state.json is damaged; None if it is unusable, too."""
@@ -283,7 +310,14 @@ class Store:
                 os.unlink(f"{path}/{name}")
             except IsADirectoryError:
                 _remove_directory(path, name)
-        os.rmdir(path)
+            except FileNotFoundError:
+                pass  # a temporary file of the waiter
+        try:
+            os.rmdir(path)
+        except OSError as e:
+            if e.errno != errno.ENOTEMPTY:
+                raise
+            self.remove(container_id)  # the waiter has recorded the end meanwhile, which it does once
 
     def unrecorded(self, container_id: str) -> bool:
         """Whether there is no state.json: the container is being created or removed."""
@@ -360,6 +394,15 @@ def _content(path: str) -> bytes:
         os.close(fd)
 
 
+def _with_exit(record: Record, path: str) -> Record:
+    """Add what the waiter recorded, if it has."""
+    try:
+        value = json.loads(_content(f"{path}/{EXIT_FILE}"))
+        return Record(**{**{f.name: getattr(record, f.name) for f in fields(Record)}, "exit": ExitInfo(**value)})
+    except (FileNotFoundError, ValueError, TypeError):
+        return record
+
+
 def _parse(container_id: str, path: str, content: bytes) -> Record:
     damaged = f'the state of container "{container_id}" is damaged ({path}); remove the container: stele delete --force {container_id}'
     try:
@@ -386,6 +429,6 @@ def _parse(container_id: str, path: str, content: bytes) -> Record:
     values = [getattr(record, f.name) for f in fields(Record)][: len(expected)]
     if record.id != container_id or not all(type(v) is t for v, t in zip(values, expected, strict=True)):
         raise StateError(damaged)
-    if type(record.image) is not dict or type(record.resctrl) is not dict:
+    if not all(type(value) is dict for value in (record.image, record.resctrl, record.waiter)):
         raise StateError(damaged)
     return record

@@ -19,6 +19,11 @@ def wait_for_end(store: Store, container_id: str) -> ExitInfo | None:
         NotFound: no such container, or it was deleted before we saw it end.
     """
     record = store.read(container_id)
+    if record.waiter and record.exit is None:
+        from runtime.container import waiter
+
+        waiter.wait(record)
+        record = store.read(container_id)
     if record.exit is not None or not record.pid:
         return record.exit
     status = _status(record)

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 INIT = "stele-init"
 """The name of init and of its memfd, which /proc/PID/exe shows until init executes the user's program."""
 
+WAITER = "stele-waiter"
+"""The name of the waiter, as /proc/PID/stat shows it."""
+
 PR_SET_PDEATHSIG = 1
 
 _STAT = re.compile(
@@ -41,6 +44,12 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def is_waiter(pid: int) -> bool:
+    """Whether a process runs the waiter. False also while a command that is to become it still works."""
+    found = stat_of(pid)
+    return found is not None and found["name"] == WAITER.encode()
 
 
 def is_init(pid: int) -> bool:

@@ -83,7 +83,8 @@ def build(planted: Sequence[Patch]) -> Path:
         subprocess.run(["gcc", *INIT_FLAGS, "-o", folder / "init", *files], check=True)
     if any(Path(p.file).parent == Path("cshim") for p in planted):
         (folder / "build/lib").mkdir(parents=True)
-        shutil.copy(REPO / "build/lib/init", folder / "build/lib")
+        for name in ("init", "waiter"):
+            shutil.copy(REPO / "build/lib" / name, folder / "build/lib")
         build_shim = [sys.executable, str(folder / "cshim/build_shim.py"), str(folder)]
         subprocess.run(build_shim, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     # By a shell: the kernel's #! takes no long path, and none with a space.

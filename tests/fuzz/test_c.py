@@ -1,4 +1,4 @@
-"""init's C code that reads what others wrote, under libFuzzer with the address and undefined-behaviour sanitizers."""
+"""C code of init and of the waiter that reads what others wrote, under libFuzzer with the address and undefined-behaviour sanitizers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.plan import steps, wire
+from runtime.plan import steps, waiter, wire
 from tests.fuzz import LONG, SECONDS
 from tests.harness.runtime import REPO
 
@@ -24,6 +24,7 @@ CLANG = [
 ]
 TARGETS = {
     "decoder": {"DECODE": "cshim/init/decode.c"},
+    "table": {"TABLE": "cshim/waiter/table.c"},
     "process": {"TEXT": "cshim/init/text.c", "PROCESS": "cshim/init/process.c"},
 }
 PLANTED = [
@@ -31,6 +32,9 @@ PLANTED = [
     ("decoder", "DECODE", "size > s->length - at ||", ""),
     ("decoder", "DECODE", "if (!binary && has_nul(base + 4, length))", "if (0)"),
     ("decoder", "DECODE", "return at == length;", "return 1;"),
+    ("table", "TABLE", "e->length > room ||", ""),
+    ("table", "TABLE", "used < room_for_text && e->text[used]", "e->text[used]"),
+    ("table", "TABLE", "return at == length;", "return 1;"),
     ("process", "PROCESS", "|| (size_t)(stop - at) > sizeof(in->home) - 6", ""),
     ("process", "PROCESS", "|| program.p_filesz >= size", ""),
 ]
@@ -44,6 +48,8 @@ def included(folder: Path, name: str, file: str, fault: tuple[str, str, str] | N
         .read_text()
         .replace('"init.h"', f'"{REPO}/cshim/init/init.h"')
         .replace('"../plan.h"', f'"{REPO}/cshim/plan.h"')
+        .replace('"text.h"', f'"{REPO}/cshim/init/text.h"')
+        .replace('"table.h"', f'"{REPO}/cshim/waiter/table.h"')
     )
     if fault and fault[0] == name:
         assert text.count(fault[1]) == 1, f"{file} has changed: plant the fault anew: {fault[1]!r}"
@@ -74,6 +80,8 @@ def seeds(folder: Path) -> Path:
     )
     for i, step in enumerate(planned):
         (folder / f"plan{i}").write_bytes(wire.encode((step,)))
+    entries = [waiter.Entry(waiter.CHILD, number=7), waiter.Entry(waiter.STARTER, 9), waiter.Entry(waiter.MEMORY, 8, 1)]
+    (folder / "table").write_bytes(waiter.encode(entries))
     (folder / "plan").write_bytes(wire.encode(planned))
     (folder / "passwd").write_bytes(b"\1root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     # A home as long as PATH_MAX: what random growth would take hours to reach.

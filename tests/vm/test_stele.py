@@ -24,7 +24,7 @@ def test_life_of_a_container(guest: Guest, guest_bundle: GuestBundles) -> None:
     said = guest.ok("stele", "exec", "life", "sh", "-c", read).splitlines()
     assert said == [str(64 << 20), "50000 100000", "32", "0", "0"]
     guest.ok("stele", "kill", "life", "KILL")
-    guest.run("stele", "wait", "life")  # it cannot tell how: the host's systemd took the exit status
+    guest.run("stele", "wait", "life")  # it cannot say how: nobody of stele is its parent
     assert json.loads(guest.ok("stele", "state", "life"))["status"] == "stopped"
     guest.ok("stele", "delete", "life")
     assert json.loads(guest.ok("stele", "list", "--format", "json")) in ([], None)
