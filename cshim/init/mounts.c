@@ -160,6 +160,23 @@ static void label_root(const struct init *in, int tree, const char *label, const
 	SYS(__NR_close, root);
 }
 
+/* A sysfs shows the devices of a network namespace, so only who owns ours may make one. Another user namespace sees what the
+ * caller sees; -1 if a new one can be made. */
+static int callers_sysfs(const struct init *in, const char *type, uint64_t attributes)
+{
+	if (!same(type, "sysfs"))
+		return -1;
+	int fs = (int)SYS(__NR_fsopen, type, FSOPEN_CLOEXEC);
+	if (fs >= 0)
+		SYS(__NR_close, fs);
+	if (fs != -EPERM)
+		return -1;
+	int tree = clone_tree(AT_FDCWD, "/sys", 1);
+	must(in, tree, "/sys");
+	must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 1), "/sys");
+	return tree;
+}
+
 void do_new_mount(struct init *in, const struct step *s)
 {
 	const struct new_mount_ints *v = INTS(new_mount, s);
@@ -170,7 +187,9 @@ void do_new_mount(struct init *in, const struct step *s)
 	if (fd == -ENOENT)
 		fd = target_of(in, target, 1, v->strict != 0);
 	must(in, fd, target);
-	int tree = new_file_system(in, type, step_string(s, NEW_MOUNT_SOURCE, NULL), s, NEW_MOUNT_OPTIONS, copied ? 0 : attributes);
+	int tree = callers_sysfs(in, type, attributes);
+	if (tree < 0)
+		tree = new_file_system(in, type, step_string(s, NEW_MOUNT_SOURCE, NULL), s, NEW_MOUNT_OPTIONS, copied ? 0 : attributes);
 	label_root(in, tree, step_string(s, NEW_MOUNT_LABEL, NULL), target);
 	if (copied && v->copy_up) {
 		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);

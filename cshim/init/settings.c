@@ -56,7 +56,7 @@ void do_memory_policy(struct init *in, const struct step *s)
 {
 	uint32_t n;
 	const char *nodes = step_string(s, MEMORY_POLICY_NODES, &n);
-	must(in, SYS(__NR_set_mempolicy, INTS(memory_policy, s)->mode, nodes, n ? 8ul * n + 1 : 0), "");
+	must(in, SYS(__NR_set_mempolicy, INTS(memory_policy, s)->mode, n ? nodes : NULL, n ? 8ul * n + 1 : 0), "");
 }
 
 void do_personality(struct init *in, const struct step *s)

@@ -145,4 +145,7 @@ def _apply(process: dict[str, Any], options: Exec, read: Callable[[str], bytes])
         names = [c if c.startswith("CAP_") else f"CAP_{c}" for c in (ascii_upper(c) for c in options.cap)]
         for name in ("bounding", "effective", "permitted"):
             sets[name] = list(dict.fromkeys([*sets.get(name, []), *names]))
+        # Only an inheritable capability can be ambient (capabilities(7)).
+        ambient = [name for name in names if name in sets.get("inheritable", [])]
+        sets["ambient"] = list(dict.fromkeys([*sets.get("ambient", []), *ambient]))
         process["capabilities"] = sets

@@ -17,7 +17,7 @@ from runtime.container import failure, from_image
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
 from runtime.container.hooks import run_hooks, run_poststop
-from runtime.container.limits import set_limits
+from runtime.container.limits import raise_limits
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import CreateRequest
 from runtime.container.state import (
@@ -294,7 +294,7 @@ class Creation:
         elif what == steps.SYNC_MAPPED:
             if plan.id_maps:
                 _write_id_maps(child.pid, plan.id_maps)
-            set_limits(child.pid, plan.rlimits)
+            raise_limits(child.pid, plan.rlimits)
             if plan.oom_score is not None:
                 _set_oom_score(child.pid, plan.oom_score)
         elif what == steps.SYNC_NET_DEVICES:

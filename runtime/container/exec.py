@@ -14,7 +14,7 @@ from runtime.container import failure
 from runtime.container.console import send_fd
 from runtime.container.filters import compiler
 from runtime.container.lifecycle import manager_of
-from runtime.container.limits import set_limits
+from runtime.container.limits import raise_limits
 from runtime.container.pidfile import write_pid_file
 from runtime.container.requests import ExecRequest, Started
 from runtime.container.start import send_listener
@@ -168,7 +168,7 @@ def _talk(
 
                 resctrl.join(record.resctrl, child.pid)
             else:
-                set_limits(child.pid, plan.rlimits)
+                raise_limits(child.pid, plan.rlimits)
             child.answer()
         elif kind is steps.Fork:
             child.became(int.from_bytes(report.detail[:4], "little"))

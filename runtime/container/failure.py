@@ -108,6 +108,16 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
                 return f"{what}: {why}; correct mounts[{index}]"
             label = f"linux.mountLabel or mounts[{index}]" if detail.startswith("context=") else f"mounts[{index}]"
             return f"{what}: {detail}: {why}; correct {label}"
+        case steps.Device() if step.bind and number == errno.ENOENT:
+            return (
+                f'device "{step.path}": the host has no such node, and a user namespace can only use the host\'s: no such file or '
+                f"directory; make it there (mknod {step.path} c {step.major} {step.minor}), or correct linux.devices"
+            )
+        case steps.Device() if step.bind and number == errno.ENODEV:
+            return (
+                f'device "{step.path}": the host\'s node of this name is not the device {step.major}:{step.minor}; '
+                "correct linux.devices, or the host"
+            )
         case steps.Hook():
             return _hook(step, index, number, detail)
         case steps.WorkingDirectory() if number == errno.EXDEV:

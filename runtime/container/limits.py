@@ -1,4 +1,4 @@
-"""Set a process's resource limits from the host's side, where it may not raise them itself."""
+"""Raise a process's hard resource limits from the host's side, where it may not do so itself."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from runtime.plan import steps
 INFINITY = (1 << 64) - 1
 
 
-def set_limits(pid: int, limits: tuple[steps.Rlimit, ...]) -> None:
-    """Set the limits of a process that lost the right to raise them when it entered a user namespace.
+def raise_limits(pid: int, limits: tuple[steps.Rlimit, ...]) -> None:
+    """Raise hard limits for a process that lost the right to do so when it entered a user namespace.
+
+    It sets the limits themselves when it no longer needs more: it is still setting the container up.
 
     Raises:
         HostError: names the limit.
     """
     for limit in limits:
-        soft, hard = (
-            v - (1 << 64) if v >> 63 else v for v in (limit.soft, limit.hard)
-        )  # the resource module uses signed values
+        hard = limit.hard - (1 << 64) if limit.hard >> 63 else limit.hard  # the resource module uses signed values
         try:
-            resource.prlimit(pid, limit.resource, (soft, hard))
+            soft, most = resource.prlimit(pid, limit.resource)
+            if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
+                resource.prlimit(pid, limit.resource, (soft, hard))
         except (OSError, ValueError) as e:  # Python reports EPERM as ValueError; soft <= hard is checked earlier
             raise refused(limit, getattr(e, "errno", None) or errno.EPERM) from None
 

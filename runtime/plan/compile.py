@@ -195,7 +195,7 @@ def compile_exec(
         *(_console(process, mount=False) if process.get("terminal") else ()),
         *planned.early,
         steps.Ready(False),
-        *(step for step in planned.late if step not in limits),
+        *planned.late,
         *planned.execute,
     )
     return model.Plan(

@@ -45,7 +45,8 @@ def plan_devices(
         for path, major, minor in DEFAULT_DEVICES
     }
     for i, device in enumerate(devices):
-        nodes[device["path"]] = _device(device, i, bind=bind)
+        step = _device(device, i, bind=bind)
+        nodes[step.path] = step
     for path in taken:
         nodes.pop(posixpath.normpath(path), None)
     return (*nodes.values(), *(steps.Symlink(content, path) for content, path in LINKS))
@@ -53,7 +54,7 @@ def plan_devices(
 
 def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> steps.Device:
     field = f"linux.devices[{index}]"
-    kind, path = device["type"], device["path"]
+    kind, path = device["type"], device["path"].rstrip("/")
     if kind not in TYPES:
         raise ConfigError(f"{field}.type", f"{kind!r} is no type of device; use one of {', '.join(TYPES)}")
     if not path.startswith("/"):

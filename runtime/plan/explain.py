@@ -184,7 +184,7 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
         shares = (plan.resctrl.schema + plan.resctrl.schemata).strip().replace("\n", " ")
         yield f"resctrl group /{plan.resctrl.group}" + (f": {shares}" if shares else "")
     for limit in plan.rlimits:
-        yield f"with the host's rights: {words(limit)}"
+        yield f"with the host's rights, raise the hard limit for: {words(limit)}"
     for hook in plan.hooks:
         yield f"{hook.kind} hook: {' '.join((hook.path, *hook.args[1:]))}"
     for note in plan.notes:

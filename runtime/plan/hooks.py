@@ -37,12 +37,18 @@ def host_hooks(config: Mapping[str, Any], *kinds: HostKind) -> tuple[model.HostH
 def container_hooks(
     config: Mapping[str, Any], kind: Literal["createContainer", "startContainer"], state: Mapping[str, Any]
 ) -> tuple[steps.Hook, ...]:
-    """The hooks that init runs; their state document has the matching status."""
+    """The hooks that init runs; their state document has the matching status.
+
+    A startContainer hook without `env` gets the process's environment: it is a program of the container, too. All others run
+    with the host's rights and never see what an image chose (CVE-2025-23266).
+    """
     status = "creating" if kind == "createContainer" else "created"
     head, tail = json.dumps({**state, "status": status, "pid": PID_MARK}).split(str(PID_MARK), 1)
+    process = config.get("process") or {}
+    default = process.get("env") if kind == "startContainer" else None
     hooks = []
     for i, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
         args = tuple(hook.get("args") or (hook["path"],))
-        words = (*args, *(hook.get("env") or ()))
+        words = (*args, *(hook.get("env", default) or ()))
         hooks.append(steps.Hook(hook.get("timeout") or 0, len(args), hook["path"], head, tail, words, index=i))
     return tuple(hooks)

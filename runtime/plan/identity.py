@@ -10,6 +10,12 @@ from runtime.oci.constants import CAPABILITIES
 from runtime.plan import model, steps
 
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+REQUIRED = (
+    ("inheritable", ("bounding",)),
+    ("effective", ("permitted",)),
+    ("ambient", ("permitted", "inheritable")),
+)
+"""A capability of the first set can be granted only if it is in the others, too (capabilities(7))."""
 MAX_ID = 0xFFFF_FFFE
 """Largest uid or gid: (uid_t)-1 means "no change" to the kernel."""
 
@@ -52,15 +58,16 @@ def plan_credentials(
     for name in SETS:
         missing |= masks[name] & ~available
         masks[name] &= available
-    beyond = masks["inheritable"] & ~masks["bounding"]
-    if beyond:
-        name = next(n for n, bit in CAPABILITIES.items() if beyond >> bit & 1)
-        raise ConfigError(
-            "process.capabilities.inheritable",
-            f"{name} is not in the bounding set, without which the kernel refuses it; add it there",
-        )
-    masks["effective"] &= masks["permitted"]
-    masks["ambient"] &= masks["permitted"] & masks["inheritable"]
+    beyond = []
+    for name, required in REQUIRED:
+        allowed = masks[required[0]] & masks[required[-1]]
+        refused = masks[name] & ~allowed
+        masks[name] &= allowed
+        beyond += [
+            f"process.capabilities.{name}: {capability} is not given: it is not in the {' and '.join(required)} set"
+            for capability, bit in CAPABILITIES.items()
+            if refused >> bit & 1
+        ]
     unknown = dict.fromkeys(c for name in SETS for c in sets.get(name) or () if c not in CAPABILITIES)
     notes = (
         *(f"process.capabilities: {name!r} is not given: stele knows no such capability" for name in unknown),
@@ -69,6 +76,7 @@ def plan_credentials(
             for name, bit in CAPABILITIES.items()
             if missing >> bit & 1
         ),
+        *beyond,
     )
     step = steps.Credentials(
         uid=uid,

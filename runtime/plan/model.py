@@ -180,7 +180,7 @@ class Plan:
     id_maps: of the new user namespace, if any. veth: addresses of the veth pair to create. resctrl: the process's
     group, if any.
     terminal: the steps include a Console step.
-    rlimits, oom_score: set by the stele process, because a new user namespace lacks the right to raise them.
+    rlimits, oom_score: raised and set by the stele process, because a new user namespace lacks the right to.
     cgroup_owner: the host uid that will own the container's cgroup, None to leave it.
     writes: the limits, as writes to cgroup files, in order.
     device_rules, device_program: the devices that the cgroup may use, as rules and as the compiled eBPF.

@@ -73,7 +73,8 @@ def plan_process(
     if not args:
         raise ConfigError("process.args", "is empty; name the program to run")
     path = next((e[5:] for e in env if e.startswith("PATH=")), "") or DEFAULT_PATH
-    home = not any(e.startswith("HOME=") and e != "HOME=" for e in env)
+    env = tuple(e for e in env if e != "HOME=")  # as good as none: init adds the one of the container's /etc/passwd
+    home = not any(e.startswith("HOME=") for e in env)
     cwd = process.get("cwd") or "/"
     if not cwd.startswith("/"):
         raise ConfigError("process.cwd", f"{cwd!r} is not absolute; begin it with /")
@@ -92,15 +93,16 @@ def plan_process(
         steps.FindProgram(home, credentials.uid, args[0], path),
     )
     late = (
-        *(() if on_host else limits),
+        *limits,
         *_scheduling(process, affinity_field),
         *_memory_policy(linux.get("memoryPolicy")),
         *_personality(linux.get("personality")),
         steps.Umask((process.get("user") or {}).get("umask", 0o022)),
         steps.Streams(credentials.uid),
+        # Before the filter, which may forbid getcwd(2).
+        steps.WorkingDirectory(False, cwd),
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that is still there now (seccomp(2)).
         *(filters if not no_new_privs else ()),
-        steps.WorkingDirectory(False, cwd),
         credentials,
         *((steps.NoNewPrivs(),) if no_new_privs else ()),
         steps.WorkingDirectory(True, cwd),

@@ -223,6 +223,83 @@ def test_a_user_namespace_and_one_that_it_does_not_own(
         stele.ok("delete", "-f", name)
 
 
+def in_user_namespace(config: dict[str, Any]) -> None:
+    """An edit: root is uid 100000 outside, and the network is the host's."""
+    spaces = config["linux"]["namespaces"]
+    config["linux"]["namespaces"] = [n for n in spaces if n["type"] != "network"] + [{"type": "user"}]
+    for field in ("uidMappings", "gidMappings"):
+        config["linux"][field] = [{"containerID": 0, "hostID": 100_000, "size": 65536}]
+
+
+def test_sysfs_in_a_user_namespace_without_a_network_namespace(stele: Runtime, bundle: BundleFactory) -> None:
+    """The kernel allows no new one; the caller's is bound, as crun does, with the options and masks of the container."""
+    script = "ls /sys/class/net; touch /sys/x; ls /sys/firmware; grep -c ' /sys .*noexec' /proc/mounts"
+    folder = bundle(say(script), {"linux": {"maskedPaths": ["/sys/firmware"]}}, edit=in_user_namespace)
+    done = stele("run", "-b", folder, stele.id())
+    assert "lo" in done.stdout.split() and done.stdout.split()[-1] == "1", done.stderr
+    assert "Read-only file system" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ({"path": "/dev/stele-none", "major": 1, "minor": 3}, "the host has no such node"),
+        ({"path": "/dev/null/", "major": 1, "minor": 5}, "is not the device 1:5"),
+    ],
+)
+def test_a_device_of_a_user_namespace_that_the_host_lacks(
+    stele: Runtime, bundle: BundleFactory, device: dict[str, Any], words: str
+) -> None:
+    linux = {"devices": [{"type": "c", **device}]}
+    done = stele("run", "-b", bundle(["true"], {"linux": linux}, edit=in_user_namespace), stele.id())
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+
+
+def test_a_device_with_a_slash_at_its_end(inside: Any) -> None:
+    devices = [{"path": "/dev/x/", "type": "c", "major": 1, "minor": 3}]
+    assert inside("stat -c %F /dev/x", {"linux": {"devices": devices}}) == "character special file\n"
+
+
+@pytest.mark.parametrize("home", [[], ["HOME="]], ids=["absent", "empty"])
+def test_an_empty_home_counts_as_not_given(inside: Any, home: list[str]) -> None:
+    process = {"env": ["A=1", *home], "user": {"uid": 1000, "gid": 1000}, "args": ["cat", "/proc/self/environ"]}
+    assert inside("", {"process": process}) == "A=1\0HOME=/home\0"
+
+
+@pytest.mark.parametrize("call", ["getcwd", "chdir"])
+@pytest.mark.parametrize("value", [True, False])
+def test_a_filter_that_forbids_getcwd(inside: Any, call: str, value: bool) -> None:
+    """The working directory is entered and checked before the filter is loaded."""
+    seccomp = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+    }
+    process = {"cwd": "/tmp", "noNewPrivileges": value, "args": ["echo", "runs"]}
+    assert inside("", {"process": process, "linux": {"seccomp": seccomp}}) == "runs\n"
+
+
+def test_exec_cap_is_ambient_where_the_config_has_it_inheritable(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path
+) -> None:
+    """An ordinary user then has it, too; of the other one only the bounding set is left."""
+    names = ["CAP_KILL", "CAP_CHOWN"]
+    sets = {"bounding": names, "effective": [], "permitted": [], "inheritable": names[:1], "ambient": []}
+    process = {"capabilities": sets, "user": {"uid": 1000, "gid": 1000}}
+    name = stele.detached(bundle(["sleep", "1000"], {"process": process}))
+    done = stele("exec", "--cap", "KILL", "--cap", "CHOWN", name, "grep", "Cap", "/proc/self/status")
+    found = {line.split(":")[0]: int(line.split()[1], 16) for line in done.stdout.splitlines()}
+    assert found == {"CapInh": 32, "CapPrm": 32, "CapEff": 32, "CapBnd": 33, "CapAmb": 32}, done.stderr
+    stele.ok("delete", "-f", name)
+
+
+def test_a_capability_that_cannot_be_granted_is_a_warning(stele: Runtime, bundle: BundleFactory) -> None:
+    sets = {"bounding": [], "inheritable": ["CAP_KILL"], "ambient": ["CAP_CHOWN"]}
+    done = stele("run", "-b", bundle(["true"], {"process": {"capabilities": sets}}), stele.id())
+    assert done.returncode == 0
+    assert "inheritable: CAP_KILL is not given: it is not in the bounding set" in done.stderr
+    assert "ambient: CAP_CHOWN is not given: it is not in the permitted and inheritable set" in done.stderr
+
+
 def test_capabilities_that_nobody_knows_are_told(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     """config.md: what cannot be mapped to a capability of the kernel "MUST be logged as a warning"; so of `exec`."""
     sets = {"bounding": ["cap_kill", "CAP_KILL"], "permitted": ["cap kill"]}

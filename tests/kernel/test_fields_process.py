@@ -201,6 +201,23 @@ def test_limits_above_the_callers(
     stele.ok("delete", "--force", name)
 
 
+@pytest.mark.parametrize("edit", [None, in_user_namespace], ids=["", "user namespace"])
+def test_a_low_limit_is_not_in_force_while_the_container_is_made(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path, edit: Callable[[dict[str, Any]], None] | None
+) -> None:
+    """More mounts than the program may have files: init holds a descriptor of each."""
+
+    def many(config: dict[str, Any]) -> None:
+        if edit:
+            edit(config)
+        for i in range(20):
+            config["mounts"].append({"destination": f"/m{i}", "source": str(tmp_path), "options": ["bind"]})
+
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}]
+    folder = bundle(say("ulimit -n; ulimit -Hn; ls -d /m19"), {"process": {"rlimits": limits}}, edit=many)
+    assert stele.ok("run", "-b", folder, stele.id()).split() == ["10", "20", "/m19"]
+
+
 @pytest.mark.parametrize("field", ["apparmorProfile", "selinuxLabel"])
 def test_an_lsm_that_is_off_or_has_no_such_profile_is_told_of_run_and_exec(
     stele: Runtime, bundle: BundleFactory, field: str
@@ -225,6 +242,15 @@ def test_memory_policy(inside: Inside) -> None:
     """set_mempolicy(2), as numa_maps(5) shows it of the program's own memory."""
     policy = {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}
     assert "bind=static:0" in inside("cat /proc/self/numa_maps", {}, {"memoryPolicy": policy})
+
+
+@pytest.mark.parametrize("nodes", [{}, {"nodes": ""}], ids=["absent", "empty"])
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("MPOL_DEFAULT", "default"), ("MPOL_LOCAL", "local"), ("MPOL_PREFERRED", "local")]
+)
+def test_a_memory_policy_without_nodes(inside: Inside, nodes: dict[str, str], mode: str, shown: str) -> None:
+    text = inside("cat /proc/self/numa_maps", {}, {"memoryPolicy": {"mode": mode, **nodes}})
+    assert {line.split()[1] for line in text.splitlines()} == {shown}
 
 
 def test_a_memory_policy_that_the_host_cannot_have(stele: Runtime, bundle: BundleFactory) -> None:

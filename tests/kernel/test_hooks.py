@@ -288,6 +288,15 @@ def test_a_start_container_hook_is_confined_as_the_process_is(
     assert "Uid:\t1000" in told and "Seccomp:\t2" in told and "0027" in told
 
 
+@pytest.mark.parametrize("env", [None, ["A=own"]], ids=["absent", "its own"])
+def test_a_start_container_hook_has_the_environment_of_the_process(
+    stele: Runtime, bundle: BundleFactory, env: list[str] | None
+) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo $A >/seen"], **({"env": env} if env else {})}
+    changes = {"process": {"env": ["PATH=/bin", "A=image"]}, "hooks": {"startContainer": [hook]}}
+    assert stele.ok("run", "-b", bundle(["cat", "/seen"], changes), stele.id()) == ("own\n" if env else "image\n")
+
+
 def test_what_a_create_container_hook_makes_is_not_for_all_to_write(
     stele: Runtime, bundle: BundleFactory, tmp_path: Path
 ) -> None:

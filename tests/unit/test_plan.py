@@ -324,7 +324,9 @@ def test_a_user_namespace_is_mapped_before_anything_else() -> None:
     assert made.steps[:2] == (steps.Sync(steps.SYNC_MAPPED), steps.BecomeRoot(True))
     assert made.id_maps == model.IdMaps((model.IdMapping(0, 100000, 65536),), (model.IdMapping(0, 100000, 65536),))
     assert all(device.bind for device in only(made, steps.Device)), "no node can be made in a user namespace"
-    assert made.rlimits and not only(made, steps.Rlimit), "limits are raised from the host side"
+    assert made.rlimits == tuple(only(made, steps.Rlimit)), "hard limits are raised from the host side"
+    kinds = [type(step) for step in made.steps]
+    assert kinds.index(steps.Rlimit) > kinds.index(steps.Ready), "they are not in force while init sets up"
 
 
 def test_what_is_absent_is_denied() -> None:
@@ -451,7 +453,7 @@ def test_whose_the_cgroup_is(
 
 
 def test_a_user_namespace_that_is_joined_is_one_too() -> None:
-    """As of the second container of a pod: no nodes, mounts from the host's side, limits set before it is entered."""
+    """As of the second container of a pod: no nodes, mounts from the host's side, limits raised before it is entered."""
     document = config(process__oomScoreAdj=-5, root__path="/r")
     document["linux"]["namespaces"].append({"type": "user", "path": "/proc/7/ns/user"})
     document["mounts"].append({"destination": "/d", "source": "/s", "options": ["bind"]})
@@ -459,7 +461,8 @@ def test_a_user_namespace_that_is_joined_is_one_too() -> None:
     assert made.id_maps is None
     assert made.steps[0] == steps.Sync(steps.SYNC_MAPPED)
     assert (made.oom_score, made.rlimits != ()) == (-5, True)
-    assert only(made, steps.OomScore) == only(made, steps.Rlimit) == []
+    assert only(made, steps.OomScore) == []
+    assert made.rlimits == tuple(only(made, steps.Rlimit))
     assert all(device.bind for device in only(made, steps.Device))
     assert {fd.path for fd in made.fds if isinstance(fd, model.TreeFd)} == {"/r", "/s"}
 
@@ -538,13 +541,57 @@ def test_seccomp_comes_last_with_no_new_privs_and_before_credentials_without() -
 def test_hooks_get_the_state_with_room_for_the_pid() -> None:
     hooks = {
         "createContainer": [{"path": "/h", "args": ["h", "a"], "env": ["X=1"], "timeout": 3}],
-        "startContainer": [{"path": "/i"}],
+        "startContainer": [{"path": "/i", "env": []}],
     }
     first, second = only(plan(config(hooks=hooks)), steps.Hook)
     assert (first.timeout, first.n_args, first.words) == (3, 2, ("h", "a", "X=1"))
     assert json.loads(first.state_head + "42" + first.state_tail) == {"id": "c", "status": "creating", "pid": 42}
     assert json.loads(second.state_head + "1" + second.state_tail)["status"] == "created"
     assert (second.n_args, second.words) == (1, ("/i",))
+
+
+def test_only_a_start_container_hook_without_env_gets_that_of_the_process() -> None:
+    """The others run with the host's rights, and the process's environment is the image's (CVE-2025-23266)."""
+    kinds = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    made = plan(config(process__env=["A=1"], hooks={kind: [{"path": f"/{kind}"}] for kind in kinds}))
+    assert [step.words for step in only(made, steps.Hook)] == [("/createContainer",), ("/startContainer", "A=1")]
+    assert [hook.env for hook in made.hooks] == [()] * 4
+
+
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+@pytest.mark.parametrize(
+    ("sets", "granted", "notes"),
+    [
+        ({"inheritable"}, set(), ["inheritable: CAP_KILL is not given: it is not in the bounding set"]),
+        ({"effective"}, set(), ["effective: CAP_KILL is not given: it is not in the permitted set"]),
+        ({"ambient"}, set(), ["ambient: CAP_KILL is not given: it is not in the permitted and inheritable set"]),
+        (
+            {"ambient", "permitted", "bounding"},
+            {"permitted", "bounding"},
+            ["ambient: CAP_KILL is not given: it is not in the permitted and inheritable set"],
+        ),
+        ({*SETS}, {*SETS}, []),
+    ],
+    ids=["inheritable", "effective", "ambient", "ambient-not-inheritable", "all"],
+)
+def test_capabilities_that_cannot_be_granted_are_noted(sets: set[str], granted: set[str], notes: list[str]) -> None:
+    """config.md: what cannot be granted "MUST be logged as a warning" and should not be an error."""
+    made = plan(config(process__capabilities={name: ["CAP_KILL"] for name in sets}))
+    (step,) = only(made, steps.Credentials)
+    assert {name for name in SETS if getattr(step, name)} == granted
+    assert [note.removeprefix("process.capabilities.") for note in made.notes] == notes
+
+
+@pytest.mark.parametrize("path", ["/dev/x/", "/dev/x//", "/dev/x"])
+def test_a_slash_at_the_end_of_a_devices_path_is_ignored(path: str) -> None:
+    devices = [{"type": "c", "path": path, "major": 1, "minor": 3}]
+    made = plan(config(linux__devices=[{"type": "c", "path": "/dev/null/", "major": 1, "minor": 5}, *devices]))
+    assert [(d.path, d.minor) for d in only(made, steps.Device) if d.path in ("/dev/x", "/dev/null")] == [
+        ("/dev/null", 5),
+        ("/dev/x", 3),
+    ]
 
 
 def test_the_last_environment_entry_for_a_name_wins() -> None:
@@ -572,7 +619,6 @@ def test_the_last_environment_entry_for_a_name_wins() -> None:
         ({"process__apparmorProfile": "p"}, "process.apparmorProfile", "AppArmor is off"),
         ({"process__selinuxLabel": "l"}, "process.selinuxLabel", "SELinux is off"),
         ({"process__execCPUAffinity": {"initial": "a"}}, "process.execCPUAffinity.initial", "no list of CPUs"),
-        ({"process__capabilities": {"inheritable": ["CAP_KILL"]}}, "process.capabilities.inheritable", "not in the bounding set"),
         ({"linux__personality": {"domain": "LINUX", "flags": ["x"]}}, "linux.personality.flags", "no flag is defined"),
         ({"linux__intelRdt": {"closID": "a/b"}}, "linux.intelRdt.closID", "no name of a group"),
         ({"linux__memoryPolicy": {"mode": "MPOL_X"}}, "linux.memoryPolicy.mode", "no mode"),
