@@ -63,11 +63,22 @@ static int target_of(const struct init *in, const char *path, int directory, int
 	return fd;
 }
 
-/* The target must not be the root itself: what is mounted there would not be seen through our fd of it. Nor may a link
- * of the image lead it into a procfs, to hide what the kernel says (CVE-2015-3630). */
+/* What is mounted on the root itself lies above what becomes the container's root, which therefore is without it. By a
+ * link to "/" the image could do so to a volume, a mask or a read-only path. */
+static void must_not_be_root(const struct init *in, int target, const char *path)
+{
+	struct statx st, root;
+	must(in, stat_fd(target, &st), path);
+	must(in, stat_fd(in->root, &root), path);
+	if (st.stx_ino == root.stx_ino && mount_id(in, target) == mount_id(in, in->root))
+		fail(in, -ELOOP, path);
+}
+
+/* Nor may a link of the image lead the target into a procfs, to hide what the kernel says (CVE-2015-3630). */
 static void attach(const struct init *in, int tree, int target, uint64_t propagation, const char *path)
 {
 	must(in, target, path);
+	must_not_be_root(in, target, path);
 	if (is_proc(target) && !starts_with(path, "/proc/") && !same(path, "/proc"))
 		fail(in, -ELOOP, path);
 	must(in, move_tree(tree, target), path);
@@ -236,6 +247,7 @@ void do_mask_path(struct init *in, const struct step *s)
 	if (is_missing(target))
 		return;
 	must(in, target, path);
+	must_not_be_root(in, target, path);
 	if (!is_directory(target)) {
 		tree = clone_tree(null_device(in), "", 0);
 	} else if (in->mask >= 0) {
@@ -259,6 +271,7 @@ void do_readonly_path(struct init *in, const struct step *s)
 	if (is_missing(target))
 		return;
 	must(in, target, path);
+	must_not_be_root(in, target, path);
 	int tree = clone_tree(target, "", 1);
 	must(in, tree, path);
 	must(in, set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, 1), path);

@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,43 @@ def bound_devices(arena: Arena) -> Outcome:
     if "payload ran" in ran.out and len(devices) != 3:
         return Outcome(UNKNOWN, "the devices are no mounts")
     return ran.outcome(f"{loose[0]} may be executed" if loose else "", "payload ran")
+
+
+@attack(
+    "B21",
+    "",
+    "a link of the image to / leaves a volume, a mask or a read-only path below what the container sees",
+    Patch(
+        "cshim/init/mounts.c",
+        "if (st.stx_ino == root.stx_ino && mount_id(in, target) == mount_id(in, in->root))",
+        "if (0)",
+    ),
+)
+def link_to_the_root(arena: Arena) -> Outcome:
+    volume = arena.folder / "volume"
+    volume.mkdir()
+    (volume / "own").write_text("x")
+    mount = {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]}
+    script = "[ -e /data/own ] && echo mounted; echo >/data/new && echo written; ls /data/bin; echo payload ran"
+    edits: dict[str, Callable[[dict[str, Any]], object]] = {
+        "volume": lambda c: c["mounts"].append(mount),
+        "mask": lambda c: c["linux"]["maskedPaths"].append("/data"),
+        "read-only path": lambda c: c["linux"]["readonlyPaths"].append("/data"),
+    }
+    outcome = Outcome(UNKNOWN)
+    for what, edit in edits.items():
+        bundle = arena.bundle(["sh", "-c", script], edit=edit)
+        (bundle / "rootfs/data").symlink_to("/")
+        ran = arena.run(bundle)
+        missed = {
+            "volume": "mounted" not in ran.out, "mask": "busybox" in ran.out, "read-only path": "written" in ran.out
+        }  # fmt: skip
+        outcome = ran.outcome(
+            f"the {what} is not there" if "payload ran" in ran.out and missed[what] else "", "payload ran"
+        )
+        if outcome.verdict not in (HELD, REFUSED):
+            break
+    return outcome
 
 
 @attack(

@@ -284,7 +284,7 @@ static int reveal(const char *place)
 	return 0;
 }
 
-static int unmark(void)
+static void unmark(void)
 {
 	static const char *const names[] = { "trusted.stele", "user.stele" };
 	for (int i = 0; i < 2; i++)
@@ -316,7 +316,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "reveal") && argc > 2)
 		return reveal(argv[2]);
 	if (!strcmp(what, "unmark"))
-		return unmark();
+		unmark();
 	if (!strcmp(what, "groups"))
 		return groups(argc > 2 ? argv[2] : NULL);
 	return 2;
