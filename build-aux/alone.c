@@ -54,7 +54,8 @@ int main(int argc, char **argv)
 	must(sigprocmask(SIG_SETMASK, &none, NULL), "sigprocmask");
 	struct rlimit stack;
 	must(getrlimit(RLIMIT_STACK, &stack), "getrlimit");
-	stack.rlim_cur = stack.rlim_max < STACK ? stack.rlim_max : STACK; /* the kernel lays out memory by it, and make lifts it */
+	stack.rlim_cur = stack.rlim_max < STACK ? stack.rlim_max
+						: STACK; /* the kernel lays out memory by it, and make lifts it */
 	must(setrlimit(RLIMIT_STACK, &stack), "setrlimit");
 	personality(ADDR_NO_RANDOMIZE); /* a container's seccomp filter may refuse it */
 	if (geteuid() == 0) {

@@ -26,7 +26,11 @@ check-rooms: init
 # Every C file by itself, optimised so that the flow warnings work. init is freestanding: no libc, kernel headers only.
 C_WARNINGS = -Wall -Wextra -Werror -Wshadow -Wconversion -Wmissing-prototypes -Wswitch-enum -Wvla
 C_FILES = $(shell find cshim -name '*.c' | sort)
+# Files that are still to be formatted; it only gets shorter.
+UNFORMATTED = cshim/launcher/interpreter.c cshim/launcher/snapshot.c cshim/launcher/launcher.h cshim/waiter/% \
+	$(wildcard cshim/tar*.[ch] cshim/unpack*.[ch] cshim/stream.[ch])
 check-c:
+	@clang-format --dry-run -Werror $(filter-out $(UNFORMATTED),$(sort $(shell git ls-files 'cshim/*.[ch]')))
 	@set -e; for file in $(C_FILES); do \
 		case $$file in cshim/init/*|cshim/waiter/*) own=-ffreestanding ;; *) own="-D_GNU_SOURCE -DSTELE_INIT=\"build/lib/init\" -DSTELE_WAITER=\"build/lib/waiter\" $$(/usr/bin/python3.11-config --includes | sed s/-I/-isystem/g)" ;; esac; \
 		gcc -std=gnu11 -O2 $(C_WARNINGS) $$own -c -o /dev/null $$file; \

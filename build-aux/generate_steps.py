@@ -22,6 +22,7 @@ HEAD = """\
  *
  * A step's integers are read by `INTS(step_name, s)->field`, its strings by their place, STEP_NAME_FIELD; a place with
  * the comment "list" is the first of a list that takes all strings from there on. */
+/* clang-format off */
 #ifndef STELE_STEPS_H
 #define STELE_STEPS_H
 

@@ -28,7 +28,7 @@ packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11
 if [ "$goal" != run ]; then
 	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace valgrind umoci podman skopeo buildah docker-registry
 		shellcheck libcap-dev mandoc patchelf apache2-utils openssl xz-utils bzip2
-		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod checkpolicy clang libclang-rt-14-dev"
+		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod checkpolicy clang clang-format libclang-rt-14-dev"
 fi
 if [ "$goal" = vagrant ]; then
 	packages="$packages vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients dnsmasq-base openssh-client

@@ -14,7 +14,7 @@ __asm__(".global _start\n_start:\n\tmov x0, sp\n\tbl begin\n");
 
 void begin(const long *stack)
 {
-	static const struct __kernel_timespec a_moment = {.tv_nsec = 30000000};
+	static const struct __kernel_timespec a_moment = { .tv_nsec = 30000000 };
 	while (stack[0] < 2)
 		SYS(__NR_ppoll, NULL, 0, NULL, NULL, 0);
 	SYS(__NR_nanosleep, &a_moment, NULL);

@@ -1,15 +1,15 @@
 #include "blob.h"
 
 /* A file of the build as a read-only object `name`, and its size as `name`_size. */
-#define CARRY(name, file)                                                                                                 \
-	__asm__(".section .rodata\n"                                                                                      \
-		".balign 4096\n"                                                                                          \
-		".global " name "\n" name ":\n"                                                                           \
-		".incbin \"" file "\"\n"                                                                                  \
-		".L" name "_end:\n"                                                                                       \
-		".balign 8\n"                                                                                             \
-		".global " name "_size\n" name "_size:\n"                                                                 \
-		".quad .L" name "_end - " name "\n"                                                                       \
+#define CARRY(name, file)                                 \
+	__asm__(".section .rodata\n"                      \
+		".balign 4096\n"                          \
+		".global " name "\n" name ":\n"           \
+		".incbin \"" file "\"\n"                  \
+		".L" name "_end:\n"                       \
+		".balign 8\n"                             \
+		".global " name "_size\n" name "_size:\n" \
+		".quad .L" name "_end - " name "\n"       \
 		".text\n")
 
 /* STELE_INIT, STELE_WAITER: the paths of build/lib/init and waiter as strings, from the build. */

@@ -94,7 +94,9 @@ static int confine_files(int directory)
 	if (version < 2)
 		return 0; /* not in this kernel, or not enabled */
 	struct landlock_ruleset rules = {
-		.files = version >= 5 ? 0xffff : version >= 3 ? 0x7fff : 0x3fff,
+		.files = version >= 5   ? 0xffff
+			 : version >= 3 ? 0x7fff
+					: 0x3fff,
 		.network = version >= 4 ? 3 : 0,
 		.scoped = version >= 6 ? 3 : 0,
 	};
@@ -135,6 +137,8 @@ static int drop_capabilities(uint64_t keep)
 
 /* ---- system calls ---- */
 
+/* clang-format off */
+
 /* For memory, threads and the input. */
 static const int always[] = {
 	SYS_brk, SYS_clock_gettime, SYS_close, SYS_exit, SYS_exit_group, SYS_futex, SYS_getpid, SYS_getrandom, SYS_gettid,
@@ -149,6 +153,8 @@ static const int files[] = {
 	SYS_fstat, SYS_ftruncate, SYS_linkat, SYS_lseek, SYS_lsetxattr, SYS_mkdirat, SYS_mknodat, SYS_newfstatat,
 	SYS_openat, SYS_openat2, SYS_symlinkat, SYS_syncfs, SYS_unlinkat, SYS_utimensat,
 };
+
+/* clang-format on */
 
 /* What libc may try and does without. */
 static const int refused[] = { SYS_prctl, SYS_prlimit64, SYS_sysinfo };
@@ -276,8 +282,10 @@ int confined_reap(pid_t pid, char *ret_problem, size_t size)
 		return -ENOMEM;
 	}
 	if (number == SIGSYS)
-		snprintf(ret_problem, size, "the process that reads it was stopped at a forbidden system call; it may be hostile");
+		snprintf(ret_problem, size,
+			 "the process that reads it was stopped at a forbidden system call; it may be hostile");
 	else
-		snprintf(ret_problem, size, "the process that reads it crashed (%s); it may be hostile", strsignal(number));
+		snprintf(ret_problem, size, "the process that reads it crashed (%s); it may be hostile",
+			 strsignal(number));
 	return -EBADMSG;
 }

@@ -18,9 +18,9 @@
 
 struct confined {
 	int input;
-	int directory;          /* or -1 */
-	int output;             /* or -1 */
-	uint64_t capabilities;  /* those to keep, by bit; of the caller's only */
+	int directory;              /* or -1 */
+	int output;                 /* or -1 */
+	uint64_t capabilities;      /* those to keep, by bit; of the caller's only */
 	int (*work)(void *context); /* 0 or -errno, which becomes the child's exit status */
 	void *context;
 };

@@ -60,7 +60,8 @@ static int has_instructions(void)
 }
 
 /* The instructions hold the state as ABEF and CDGH, and do two rounds each (Intel SDM, SHA256RNDS2). */
-__attribute__((target("sha,sse4.1,ssse3"))) static void blocks_fast(uint32_t state[8], const uint8_t *data, size_t count)
+__attribute__((target("sha,sse4.1,ssse3"))) static void blocks_fast(uint32_t state[8], const uint8_t *data,
+								    size_t count)
 {
 	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
 	__m128i dcba = _mm_loadu_si128((const __m128i *)(const void *)state);

@@ -9,9 +9,9 @@
 /* cdef: begin */
 struct stele_sha256 {
 	uint32_t state[8];
-	uint64_t length;      /* bytes so far */
-	int fast;             /* the processor has the instructions */
-	uint8_t pending[64];  /* length % 64 of them */
+	uint64_t length;     /* bytes so far */
+	int fast;            /* the processor has the instructions */
+	uint8_t pending[64]; /* length % 64 of them */
 };
 
 void stele_sha256_init(struct stele_sha256 *h);

@@ -57,8 +57,8 @@ static int keep_capabilities(void)
 /* What the child needs ready-made: it shares our memory, so it allocates nothing. */
 struct prepared {
 	struct stele_spawn *request;
-	int total;         /* fds that init gets */
-	int *copies;       /* total of them */
+	int total;   /* fds that init gets */
+	int *copies; /* total of them */
 	char base[16], slots[16];
 };
 
@@ -168,7 +168,8 @@ static bool asked_to_end(void)
 	struct sigaction action;
 	sigpending(&pending);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		if (sigismember(&pending, signals[i]) && sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+		if (sigismember(&pending, signals[i]) && sigaction(signals[i], NULL, &action) == 0 &&
+		    action.sa_handler != SIG_IGN)
 			return true;
 	return false;
 }

@@ -10,21 +10,21 @@
 #define SHIM_ABI 1
 
 struct stele_spawn {
-	uint64_t flags;       /* CLONE_NEW* of clone3(2) */
-	int cgroup;           /* cgroup directory for CLONE_INTO_CGROUP, or -1 */
-	int init;             /* init's executable, a sealed memfd */
+	uint64_t flags; /* CLONE_NEW* of clone3(2) */
+	int cgroup;     /* cgroup directory for CLONE_INTO_CGROUP, or -1 */
+	int init;       /* init's executable, a sealed memfd */
 	int stdio[3];
-	int report;           /* our end of init's SEQPACKET socket stays with the caller; this is init's */
-	int plan;             /* the plan, a sealed memfd */
-	int cwd;              /* directory to be in, or -1 */
-	const int *keep;      /* fds that become 3, 4, ... */
+	int report;      /* our end of init's SEQPACKET socket stays with the caller; this is init's */
+	int plan;        /* the plan, a sealed memfd */
+	int cwd;         /* directory to be in, or -1 */
+	const int *keep; /* fds that become 3, 4, ... */
 	uint32_t n_keep;
-	const int *slots;     /* one fd for each slot of the plan */
+	const int *slots; /* one fd for each slot of the plan */
 	uint32_t n_slots;
-	uint32_t patient;     /* whether to wait also while the cgroup is frozen, until a signal asks us to end */
+	uint32_t patient; /* whether to wait also while the cgroup is frozen, until a signal asks us to end */
 	/* results */
-	int pidfd;            /* owned by the caller */
-	const char *failed;   /* the call that failed in the child, or NULL */
+	int pidfd;          /* owned by the caller */
+	const char *failed; /* the call that failed in the child, or NULL */
 };
 
 /* Start init as the plan wants it: its pid, or -errno with .failed naming the call. -EINTR: a signal asked us to end

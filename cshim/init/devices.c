@@ -31,7 +31,8 @@ static void bind_device(const struct init *in, const struct step *s, int parent,
 	must(in, node, path);
 	struct statx st;
 	must(in, SYS(__NR_statx, node, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st), path);
-	if ((st.stx_mode & S_IFMT) != (v->mode & S_IFMT) || st.stx_rdev_major != v->major || st.stx_rdev_minor != v->minor)
+	if ((st.stx_mode & S_IFMT) != (v->mode & S_IFMT) || st.stx_rdev_major != v->major ||
+	    st.stx_rdev_minor != v->minor)
 		fail(in, -ENODEV, path);
 	long r = SYS(__NR_mknodat, parent, name, S_IFREG | 0644, 0);
 	if (r != -EEXIST)
@@ -78,7 +79,10 @@ void do_symlink(struct init *in, const struct step *s)
 
 static int is_devpts(int fd)
 {
-	struct { long type; long rest[32]; } fs;
+	struct {
+		long type;
+		long rest[32];
+	} fs;
 	return SYS(__NR_fstatfs, fd, &fs) == 0 && fs.type == DEVPTS_SUPER_MAGIC;
 }
 

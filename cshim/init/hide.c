@@ -42,7 +42,8 @@ static const char *parse_line(const char *at, struct mount_line *ret)
 		return NULL;
 	ret->root = after_space(after_space(word));
 	ret->place = after_space(ret->root);
-	for (word = after_space(after_space(ret->place)); *word && *word != '\n' && !word_is(word, "-"); word = after_space(word))
+	for (word = after_space(after_space(ret->place)); *word && *word != '\n' && !word_is(word, "-");
+	     word = after_space(word))
 		;
 	ret->type = after_space(word);
 	while (*word && *word != '\n')
@@ -157,7 +158,8 @@ static int hide_some(const struct init *in, const char *table, uint64_t own, con
 
 void hide_kernel_mounts(const struct init *in)
 {
-	long memory = SYS(__NR_mmap, NULL, TABLE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long memory = SYS(__NR_mmap, NULL, TABLE_MAX, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory < 0 && memory > -4096)
 		fail(in, memory, TABLE);
 	int fd = (int)SYS(__NR_openat, AT_FDCWD, TABLE, O_RDONLY | O_CLOEXEC, 0);

@@ -51,7 +51,8 @@ __attribute__((noreturn)) static void child(const struct init *in, const struct 
 	SYS(__NR_dup3, output, 1, 0);
 	SYS(__NR_dup3, output, 2, 0);
 	SYS(__NR_close_range, 3, ~0u, 0); /* before execve(2) resolves a name that may be the image's */
-	const char **args = vector(in, s, HOOK_WORDS, n_args), **env = vector(in, s, HOOK_WORDS + n_args, n_words - n_args);
+	const char **args = vector(in, s, HOOK_WORDS, n_args),
+		   **env = vector(in, s, HOOK_WORDS + n_args, n_words - n_args);
 	const char *path = step_string(s, HOOK_PATH, NULL), *none[2] = { path, NULL };
 	long r = SYS(__NR_execve, path, n_args ? args : none, env);
 	char text[64];
@@ -75,7 +76,10 @@ static int wait_for(int pidfd, int output, int64_t timeout_ms, struct tail *tail
 	int64_t end = now_ms() + timeout_ms;
 	char bytes[512];
 	for (size_t after = 0;;) {
-		struct { int fd; short events, revents; } polled[2] = { { pidfd, POLLIN, 0 }, { output, POLLIN, 0 } };
+		struct {
+			int fd;
+			short events, revents;
+		} polled[2] = { { pidfd, POLLIN, 0 }, { output, POLLIN, 0 } };
 		int64_t left = end - now_ms();
 		struct __kernel_timespec t = { left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0 };
 		SYS(__NR_ppoll, polled, 2, timeout_ms ? &t : NULL, NULL, 8);
@@ -122,7 +126,8 @@ void do_hook(struct init *in, const struct step *s)
 		fail(in, -EINVAL, path);
 	int input = state_file(in, s);
 	must(in, SYS(__NR_pipe2, output, O_CLOEXEC), path);
-	must(in, SYS(__NR_fcntl, output[0], F_SETFL, O_NONBLOCK), path); /* ours: the hook's own blocks, as programs expect */
+	/* Our end only: the hook's end blocks, as programs expect. */
+	must(in, SYS(__NR_fcntl, output[0], F_SETFL, O_NONBLOCK), path);
 	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD };
 	long pid = SYS(__NR_clone3, &args, sizeof(args));
 	if (pid == -ENOSYS || pid == -EPERM) /* filters forbid it, since they cannot look into its arguments */

@@ -21,8 +21,8 @@
 enum { OWN_PROC, OWN_SYS, OWN_DEV, OWN_PLACES };
 
 struct init {
-	int report_fd;             /* where failures and events go: the stele process, later `start` */
-	int slots;                 /* fd of slot 0 */
+	int report_fd; /* where failures and events go: the stele process, later `start` */
+	int slots;     /* fd of slot 0 */
 	uint32_t n_slots;
 	int own[OWN_PLACES];       /* what was mounted on own_places, until the root is entered; 0 for none */
 	int root;                  /* the container's root file system; -1 before ROOTFS */

@@ -153,7 +153,13 @@ static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
 long copy_tree(int from, int to, int depth)
 {
 	char buffer[4096] __attribute__((aligned(8)));
-	struct entry { uint64_t inode; int64_t offset; uint16_t length; uint8_t type; char name[]; };
+	struct entry {
+		uint64_t inode;
+		int64_t offset;
+		uint16_t length;
+		uint8_t type;
+		char name[];
+	};
 	struct statx st;
 	if (depth > COPY_DEPTH_MAX)
 		return -ELOOP;

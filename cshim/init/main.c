@@ -65,7 +65,12 @@ static const void *map_plan(const struct init *in, int fd, uint64_t *ret_length)
 
 static void reset_signals(void)
 {
-	struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } plain = { 0 };
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} plain = { 0 };
 	uint64_t none = 0;
 	for (long number = 1; number <= 64; number++) /* the interpreter ignores two, the caller perhaps others */
 		SYS(__NR_rt_sigaction, number, &plain, NULL, 8);

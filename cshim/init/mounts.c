@@ -184,7 +184,8 @@ static int callers_sysfs(const struct init *in, const char *type, uint64_t attri
 		return -1;
 	int tree = clone_tree(AT_FDCWD, "/sys", 1);
 	must(in, tree, "/sys");
-	must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 1), "/sys");
+	must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 1),
+	     "/sys");
 	return tree;
 }
 
@@ -194,13 +195,15 @@ void do_new_mount(struct init *in, const struct step *s)
 	const char *type = step_string(s, NEW_MOUNT_FSTYPE, NULL), *target = step_string(s, NEW_MOUNT_TARGET, NULL);
 	uint64_t attributes = v->attr_set | v->rec_set;
 	struct statx st;
-	int fd = v->copy_up || v->copy_mode ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT, copied = fd >= 0;
+	int fd = v->copy_up || v->copy_mode ? open_in_root(in, target, OPEN_PATH | O_DIRECTORY, 0) : -ENOENT,
+	    copied = fd >= 0;
 	if (fd == -ENOENT)
 		fd = target_of(in, target, 1, v->strict != 0);
 	must(in, fd, target);
 	int tree = callers_sysfs(in, type, attributes);
 	if (tree < 0)
-		tree = new_file_system(in, type, step_string(s, NEW_MOUNT_SOURCE, NULL), s, NEW_MOUNT_OPTIONS, copied ? 0 : attributes);
+		tree = new_file_system(in, type, step_string(s, NEW_MOUNT_SOURCE, NULL), s, NEW_MOUNT_OPTIONS,
+				       copied ? 0 : attributes);
 	label_root(in, tree, step_string(s, NEW_MOUNT_LABEL, NULL), target);
 	if (copied && v->copy_up) {
 		int from = open_in_root(in, target, O_RDONLY | O_DIRECTORY, 0);
@@ -212,7 +215,8 @@ void do_new_mount(struct init *in, const struct step *s)
 		must(in, SYS(__NR_fchmodat, tree, ".", st.stx_mode & 07777), target);
 	}
 	if (copied) /* now that it is written */
-		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0), target);
+		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0),
+		     target);
 	attach(in, tree, fd, v->propagation, target);
 	release(in, tree, target);
 }

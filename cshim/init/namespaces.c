@@ -70,7 +70,11 @@ void do_session(struct init *in, const struct step *s)
 
 void do_loopback_up(struct init *in, const struct step *)
 {
-	struct { char name[16]; short flags; char rest[22]; } request = { .name = "lo" }; /* struct ifreq */
+	struct {
+		char name[16];
+		short flags;
+		char rest[22];
+	} request = { .name = "lo" }; /* struct ifreq */
 	long fd = SYS(__NR_socket, AF_INET_, SOCK_DGRAM_ | SOCK_CLOEXEC_, 0);
 	must(in, fd, "socket");
 	must(in, SYS(__NR_ioctl, fd, SIOCGIFFLAGS, &request), "lo");

@@ -10,7 +10,9 @@
 
 static const char *const OPTIONS[][2] = {
 	/* What an image says in its attributes must not lead from one layer's directory to another. */
-	{ "index", "off" }, { "metacopy", "off" }, { "redirect_dir", "nofollow" },
+	{ "index", "off" },
+	{ "metacopy", "off" },
+	{ "redirect_dir", "nofollow" },
 };
 
 /* Options, and the directories of an upper layer that they name. */
@@ -83,7 +85,8 @@ static uint32_t count_layers(const struct step *s)
  * on: an overlay without an upper layer needs two. */
 static int open_layer(const struct init *in, const struct step *s, uint32_t i)
 {
-	return open_directory(in, step_string(s, i < count_layers(s) ? LAYERED_ROOT_LAYERS + i : LAYERED_ROOT_PLACE, NULL));
+	return open_directory(in,
+			      step_string(s, i < count_layers(s) ? LAYERED_ROOT_LAYERS + i : LAYERED_ROOT_PLACE, NULL));
 }
 
 static uint32_t lowest_layer(const struct step *s, int upper)

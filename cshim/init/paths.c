@@ -147,7 +147,9 @@ static int make_missing(const struct init *in, char *path, int directory)
 		int up = same(name, "..") || same(name, ".");
 		long r = up ? 0 : make_name(parent, name, *next || directory);
 		if (r == 0 && !up) /* its own, or a directory that somebody made meanwhile */
-			below = *next ? (int)SYS(__NR_openat, parent, name, OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : 0;
+			below = *next ? (int)SYS(__NR_openat, parent, name,
+						 OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
+				      : 0;
 		else if (r == 0 || r == -ELOOP) /* a link that leads somewhere is no different from what it leads to */
 			below = open_in_root(in, path, OPEN_PATH | (*next ? O_DIRECTORY : 0), 0);
 		else
@@ -211,7 +213,8 @@ int is_proc(int fd)
 /* A file of a procfs, never one that was mounted over it (CVE-2019-16884, CVE-2025-52881). */
 static int open_in_proc(int proc, const char *path)
 {
-	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
 	long fd = SYS(__NR_openat2, proc, path, &how, sizeof(how));
 	if (fd >= 0 && !is_proc((int)fd)) {
 		SYS(__NR_close, fd);
@@ -226,7 +229,8 @@ static int open_in_proc(int proc, const char *path)
 static int open_proc(const char *path)
 {
 	struct statx st;
-	int proc = (int)SYS(__NR_openat, AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0), fd = -EXDEV;
+	int proc = (int)SYS(__NR_openat, AT_FDCWD, "/proc", OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0),
+	    fd = -EXDEV;
 	if (proc < 0)
 		return proc;
 	/* Its root, not another directory of it that is bound there. */

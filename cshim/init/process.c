@@ -101,7 +101,8 @@ static int take_home(struct init *in, const char *line, const char *end, uint64_
  * then; so nothing waits, and no terminal becomes ours. */
 static int open_regular(const char *path, struct statx *ret)
 {
-	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+				.resolve = RESOLVE_NO_MAGICLINKS };
 	long r = SYS(__NR_statx, AT_FDCWD, path, 0, STATX_BASIC_STATS, ret);
 	if (r < 0 || !S_ISREG(ret->stx_mode))
 		return r < 0 ? (int)r : -EACCES;
@@ -121,7 +122,8 @@ static void find_home(struct init *in, uint64_t uid)
 	if (fd < 0)
 		return;
 	if (st.stx_size > 0 && st.stx_size <= PASSWD_MAX) {
-		long memory = SYS(__NR_mmap, NULL, st.stx_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		long memory =
+			SYS(__NR_mmap, NULL, st.stx_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		long n = memory < 0 && memory > -4096 ? 0 : SYS(__NR_read, fd, memory, st.stx_size);
 		const char *line = (const char *)memory, *end = line + (n > 0 ? n : 0);
 		while (line < end) {
@@ -209,8 +211,8 @@ void do_seccomp(struct init *in, const struct step *s)
 	/* The kernel wants filters aligned no more than copy_from_user does. */
 	struct sock_fprog filter = { .len = (unsigned short)(n / sizeof(struct sock_filter)),
 				     .filter = (struct sock_filter *)(uintptr_t)program };
-	long fd = SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER, v->flags | (v->notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0),
-		      &filter);
+	long fd = SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
+		      v->flags | (v->notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0), &filter);
 	must(in, fd, "seccomp");
 	if (v->notify) {
 		tell(in, "", 0, (int)fd);
@@ -290,7 +292,8 @@ static char diagnose(int fd, char *ret_name, size_t size)
 		return 'a';
 	struct elf64_phdr program;
 	for (uint64_t i = 0; i < elf->e_phnum && i < 64 && elf->e_ident[EI_CLASS] == ELFCLASS64; i++) {
-		if (SYS(__NR_pread64, fd, &program, sizeof(program), elf->e_phoff + i * sizeof(program)) != sizeof(program))
+		if (SYS(__NR_pread64, fd, &program, sizeof(program), elf->e_phoff + i * sizeof(program)) !=
+		    sizeof(program))
 			break;
 		if (program.p_type != PT_INTERP || program.p_filesz >= size)
 			continue;
@@ -301,7 +304,8 @@ static char diagnose(int fd, char *ret_name, size_t size)
 	return 'f';
 }
 
-__attribute__((noreturn)) static void fail_execution(const struct init *in, long error, const char *program, const struct execution *e)
+__attribute__((noreturn)) static void fail_execution(const struct init *in, long error, const char *program,
+						     const struct execution *e)
 {
 	char text[240], name[128];
 	char *end = text + sizeof(text);

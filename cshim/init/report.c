@@ -5,8 +5,16 @@
 #define SCM_RIGHTS_ 1
 #define MSG_NOSIGNAL_ 0x4000
 
-struct iov { const void *base; size_t length; };
-struct control { size_t length; int level, type; int fd; int pad; };
+struct iov {
+	const void *base;
+	size_t length;
+};
+struct control {
+	size_t length;
+	int level, type;
+	int fd;
+	int pad;
+};
 struct message {
 	void *name;
 	uint32_t name_length;

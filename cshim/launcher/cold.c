@@ -37,7 +37,8 @@ static int unpacked(size_t size)
 	if (room != MAP_FAILED) {
 		size_t got = ZSTD_decompress(room, size, stele_seal.cold, stele_seal.cold_size);
 		munmap(room, size);
-		if (got == size && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+		if (got == size &&
+		    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
 			return fd;
 		if (got != size)
 			errno = EBADMSG;
@@ -60,11 +61,12 @@ static int map_part(int fd, char *start, const char *end, int protection)
 
 static int map_all(int fd)
 {
-	return map_part(fd, stele_coldtext_start, stele_coldtext_end, PROT_READ | PROT_EXEC) < 0 ||
-	       map_part(fd, stele_coldconst_start, stele_coldconst_end, PROT_READ) < 0 ||
-	       map_part(fd, stele_colddata_start, stele_colddata_end, PROT_READ | PROT_WRITE) < 0 ||
-	       map_part(-1, stele_coldbss_start, stele_coldbss_end, PROT_READ | PROT_WRITE) < 0
-		? -1 : 0;
+	if (map_part(fd, stele_coldtext_start, stele_coldtext_end, PROT_READ | PROT_EXEC) < 0 ||
+	    map_part(fd, stele_coldconst_start, stele_coldconst_end, PROT_READ) < 0 ||
+	    map_part(fd, stele_colddata_start, stele_colddata_end, PROT_READ | PROT_WRITE) < 0 ||
+	    map_part(-1, stele_coldbss_start, stele_coldbss_end, PROT_READ | PROT_WRITE) < 0)
+		return -1;
+	return 0;
 }
 
 /* Under Python's lock. 0, or -1 with a Python exception. */

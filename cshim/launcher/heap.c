@@ -61,11 +61,12 @@ static struct region running;      /* under Python's lock */
 static struct region parts[PARTS]; /* of the arena, side by side; GONE is far behind all that is kept */
 static char *gone_start;
 static struct passing *passing; /* LESSONS_MAX of them, before gone_start */
-static uint64_t number;            /* of the allocation, from 1 */
+static uint64_t number;         /* of the allocation, from 1 */
 static struct lesson *lessons;
-static bool known; /* whether there are any */
+static bool known;                                           /* whether there are any */
 static void *(*learning_take)(uint64_t number, size_t size); /* while LEARNING */
-static size_t arena_size; /* up to its top only: the kernel puts brk right behind the last segment, which is the arena */
+/* Up to its top only: the kernel puts brk right behind the last segment, which is the arena. */
+static size_t arena_size;
 
 static bool in_arena(const void *block)
 {
@@ -188,12 +189,12 @@ static void *gone_take(size_t size)
 {
 	if (size <= NUMBERED) {
 		struct passing *place = &passing[number];
-		*place = (struct passing){.size = (uint32_t)size, .live = 1, .head = {NUMBERED}};
+		*place = (struct passing){ .size = (uint32_t)size, .live = 1, .head = { NUMBERED } };
 		return place->block;
 	}
 	void *block = region_take(&parts[GONE], size + sizeof(void *) + sizeof(struct tail));
 	if (block)
-		*tail_of(block) = (struct tail){.number = (uint32_t)number, .size = (uint32_t)size};
+		*tail_of(block) = (struct tail){ .number = (uint32_t)number, .size = (uint32_t)size };
 	return block;
 }
 
@@ -216,7 +217,8 @@ static void arena_give(void *block)
 {
 	if (mode == RUNNING)
 		return;
-	memset(block, 0, head_of(block)->size); /* no stale pointer gets into the snapshot, and blocks are taken zeroed */
+	/* So that no stale pointer gets into the snapshot, and blocks are zero when they are allocated. */
+	memset(block, 0, head_of(block)->size);
 	if ((char *)block >= (char *)passing && (char *)block < gone_start)
 		((struct passing *)((char *)block - offsetof(struct passing, block)))->live = 0;
 	else if (mode == RECORDING || (char *)block > gone_start)
@@ -225,8 +227,9 @@ static void arena_give(void *block)
 
 static int map_arena(size_t size, int fd)
 {
-	void *at = mmap((void *)ARENA_BASE, size, PROT_READ | PROT_WRITE,
-	                MAP_NORESERVE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), fd, 0);
+	void *at =
+		mmap((void *)ARENA_BASE, size, PROT_READ | PROT_WRITE,
+		     MAP_NORESERVE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), fd, 0);
 	return at == (void *)ARENA_BASE ? 0 : -1;
 }
 
@@ -234,7 +237,7 @@ static void open_gone(size_t arena)
 {
 	passing = (struct passing *)(ARENA_BASE + arena / 4);
 	gone_start = region_start((char *)ARENA_BASE + arena / 2);
-	parts[GONE] = (struct region){.at = gone_start, .end = (char *)ARENA_BASE + arena};
+	parts[GONE] = (struct region){ .at = gone_start, .end = (char *)ARENA_BASE + arena };
 }
 
 /* Opens the arena; what the lessons say decides where blocks go. 0 or -1. */
@@ -242,7 +245,7 @@ int heap_record(struct lesson *all)
 {
 	if (map_arena(ARENA_MAX, -1) < 0)
 		return -1;
-	size_t sizes[PARTS] = {0};
+	size_t sizes[PARTS] = { 0 };
 	uint8_t most = 1;
 	for (const struct lesson *lesson = all; lesson < all + LESSONS_MAX; lesson++) {
 		if (!lesson->kept)
@@ -296,13 +299,13 @@ uint64_t heap_close(void)
 	uint8_t kept = mode == RECORDING && known ? LATE : KEPT;
 	for (uint64_t i = 0; i <= number; i++)
 		if (passing[i].live) {
-			lessons[i] = (struct lesson){.size = passing[i].size, .kept = kept};
+			lessons[i] = (struct lesson){ .size = passing[i].size, .kept = kept };
 			surprises++;
 		}
 	for (char *block = gone_start + sizeof(struct head); block < parts[GONE].at; block += stride_of(block)) {
 		const struct tail *tail = tail_of(block);
 		if (tail->number) {
-			lessons[tail->number] = (struct lesson){.size = tail->size, .kept = kept};
+			lessons[tail->number] = (struct lesson){ .size = tail->size, .kept = kept };
 			surprises++;
 		}
 	}
@@ -380,7 +383,7 @@ int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 		return err;
 	if (ARENA->keys == KEYS_MAX)
 		return EAGAIN;
-	ARENA->key[ARENA->keys++] = (struct key){.index = *ret_key, .destructor = destructor};
+	ARENA->key[ARENA->keys++] = (struct key){ .index = *ret_key, .destructor = destructor };
 	return 0;
 }
 
@@ -497,10 +500,13 @@ static void pages_give(void *context, void *at, size_t size)
 void heap_python(void)
 {
 	PyMemAllocatorEx blocks = {
-		.malloc = python_malloc, .calloc = python_calloc, .realloc = python_realloc, .free = python_free,
+		.malloc = python_malloc,
+		.calloc = python_calloc,
+		.realloc = python_realloc,
+		.free = python_free,
 	};
 	PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &blocks);
 	PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &blocks);
-	PyObjectArenaAllocator pages = {.alloc = pages_take, .free = pages_give};
+	PyObjectArenaAllocator pages = { .alloc = pages_take, .free = pages_give };
 	PyObject_SetArenaAllocator(&pages);
 }

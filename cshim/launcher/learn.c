@@ -37,7 +37,8 @@ static size_t pages_between(const char *start, const char *end)
 /* How many commands write each page of pydata, then of pybss. */
 const uint8_t *learn_pages(size_t *ret_count)
 {
-	*ret_count = pages_between(stele_pydata_start, stele_pydata_end) + pages_between(stele_pybss_start, stele_pybss_end);
+	*ret_count =
+		pages_between(stele_pydata_start, stele_pydata_end) + pages_between(stele_pybss_start, stele_pybss_end);
 	return pages_written;
 }
 
@@ -103,7 +104,7 @@ static int learn_start(void)
 	if (copy_pages(stele_pydata_start, stele_pydata_end) < 0 || copy_pages(stele_pybss_start, stele_pybss_end) < 0)
 		return -1;
 	void *at = mmap((void *)ARENA_BASE, LEARN_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
-	                memory, 0);
+			memory, 0);
 	return at == (void *)ARENA_BASE ? 0 : -1;
 }
 
@@ -119,7 +120,8 @@ static int learn_note(void)
 		bool touched = false, written = false;
 		size_t looked = 0, length = SLOT;
 		do {
-			if (pread(pagemap, pages, sizeof(pages), (off_t)((uintptr_t)(at + looked) / PAGE * 8)) != sizeof(pages))
+			if (pread(pagemap, pages, sizeof(pages), (off_t)((uintptr_t)(at + looked) / PAGE * 8)) !=
+			    sizeof(pages))
 				return -1;
 			for (size_t i = 0; i < SLOT / PAGE; i++) {
 				touched |= !!(pages[i] & PRESENT);

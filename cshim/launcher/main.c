@@ -26,7 +26,8 @@ static int start_cold(int argc, char **argv)
 /* A page of the executable could not be read: it was cut short, or its disk fails. */
 static void damaged(int number)
 {
-	static const char message[] = "stele: the executable is damaged, or was changed while it ran; install it again\n";
+	static const char message[] =
+		"stele: the executable is damaged, or was changed while it ran; install it again\n";
 	(void)number;
 	if (write(2, message, sizeof(message) - 1) < 0)
 		_exit(2);
@@ -44,10 +45,11 @@ int main(int argc, char **argv)
 		if (argc == 6 && !strcmp(argv[1], "--dump"))
 			return abs(snapshot_dump(argv[2], argv[3], argv[4], argv[5]));
 	}
-	struct sigaction at_damage = {.sa_handler = damaged};
+	struct sigaction at_damage = { .sa_handler = damaged };
 	sigaction(SIGBUS, &at_damage, NULL);
 	if (stele_seal.sealed)
-		(void)*(volatile char *)(ARENA->top - 1); /* the last of the file: nothing is begun if it is cut short */
+		/* The last of the file: nothing is begun if it is cut short. */
+		(void)*(volatile char *)(ARENA->top - 1);
 	if (fill_streams() < 0)
 		_exit(1);
 	if (stele_seal.sealed && !getenv("STELE_NO_SNAPSHOT") && snapshot_revive(argc, argv))

@@ -19,8 +19,8 @@ static void built_in_only(void)
 	static const struct {
 		const char *database, *services;
 	} lines[] = {
-		{"hosts", "files dns"}, {"services", "files"}, {"protocols", "files"}, {"networks", "files"},
-		{"passwd", "files"},    {"group", "files"},    {"shadow", "files"},    {"initgroups", "files"},
+		{ "hosts", "files dns" }, { "services", "files" }, { "protocols", "files" }, { "networks", "files" },
+		{ "passwd", "files" },    { "group", "files" },    { "shadow", "files" },    { "initgroups", "files" },
 	};
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		__nss_configure_lookup(lines[i].database, lines[i].services);
@@ -35,37 +35,32 @@ static void built_in_only(void)
 		return name arguments;               \
 	}
 
-INSTEAD(int, getaddrinfo,
-        (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret),
-        (node, service, hints, ret))
+INSTEAD(int, getaddrinfo, (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret),
+	(node, service, hints, ret))
 INSTEAD(int, getnameinfo,
-        (const struct sockaddr *address, socklen_t length, char *host, socklen_t host_size, char *service,
-         socklen_t service_size, int flags),
-        (address, length, host, host_size, service, service_size, flags))
+	(const struct sockaddr *address, socklen_t length, char *host, socklen_t host_size, char *service,
+	 socklen_t service_size, int flags),
+	(address, length, host, host_size, service, service_size, flags))
 INSTEAD(int, gethostbyname_r,
-        (const char *name, struct hostent *host, char *buffer, size_t size, struct hostent **ret, int *error),
-        (name, host, buffer, size, ret, error))
+	(const char *name, struct hostent *host, char *buffer, size_t size, struct hostent **ret, int *error),
+	(name, host, buffer, size, ret, error))
 INSTEAD(int, gethostbyaddr_r,
-        (const void *address, socklen_t length, int type, struct hostent *host, char *buffer, size_t size,
-         struct hostent **ret, int *error),
-        (address, length, type, host, buffer, size, ret, error))
+	(const void *address, socklen_t length, int type, struct hostent *host, char *buffer, size_t size,
+	 struct hostent **ret, int *error),
+	(address, length, type, host, buffer, size, ret, error))
 INSTEAD(struct servent *, getservbyname, (const char *name, const char *protocol), (name, protocol))
 INSTEAD(struct servent *, getservbyport, (int port, const char *protocol), (port, protocol))
 INSTEAD(struct protoent *, getprotobyname, (const char *name), (name))
-INSTEAD(int, getpwnam_r,
-        (const char *name, struct passwd *user, char *buffer, size_t size, struct passwd **ret),
-        (name, user, buffer, size, ret))
-INSTEAD(int, getpwuid_r,
-        (uid_t id, struct passwd *user, char *buffer, size_t size, struct passwd **ret),
-        (id, user, buffer, size, ret))
+INSTEAD(int, getpwnam_r, (const char *name, struct passwd *user, char *buffer, size_t size, struct passwd **ret),
+	(name, user, buffer, size, ret))
+INSTEAD(int, getpwuid_r, (uid_t id, struct passwd *user, char *buffer, size_t size, struct passwd **ret),
+	(id, user, buffer, size, ret))
 INSTEAD(void, setpwent, (void), ())
 INSTEAD(struct passwd *, getpwent, (void), ())
-INSTEAD(int, getgrnam_r,
-        (const char *name, struct group *group, char *buffer, size_t size, struct group **ret),
-        (name, group, buffer, size, ret))
-INSTEAD(int, getgrgid_r,
-        (gid_t id, struct group *group, char *buffer, size_t size, struct group **ret),
-        (id, group, buffer, size, ret))
+INSTEAD(int, getgrnam_r, (const char *name, struct group *group, char *buffer, size_t size, struct group **ret),
+	(name, group, buffer, size, ret))
+INSTEAD(int, getgrgid_r, (gid_t id, struct group *group, char *buffer, size_t size, struct group **ret),
+	(id, group, buffer, size, ret))
 INSTEAD(void, setgrent, (void), ())
 INSTEAD(struct group *, getgrent, (void), ())
 INSTEAD(int, getgrouplist, (const char *user, gid_t group, gid_t *groups, int *count), (user, group, groups, count))

@@ -22,11 +22,13 @@ static bool prepare(void)
 	size_t work = ZSTD_estimateDCtxSize();
 	if (size > UINT32_MAX)
 		return false;
-	char *room = mmap(NULL, ((size_t)size + 63) / 64 * 64 + work, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *room = mmap(NULL, ((size_t)size + 63) / 64 * 64 + work, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (room == MAP_FAILED)
 		return false;
 	context = ZSTD_initStaticDCtx(room + ((size_t)size + 63) / 64 * 64, work);
-	dictionary_size = context ? ZSTD_decompressDCtx(context, room, (size_t)size, stele_dictionary_start, packed) : 0;
+	dictionary_size =
+		context ? ZSTD_decompressDCtx(context, room, (size_t)size, stele_dictionary_start, packed) : 0;
 	dictionary = context && dictionary_size == size ? room : NULL;
 	return dictionary;
 }

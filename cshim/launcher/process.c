@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-volatile struct seal stele_seal = {.sealed = 0, .id = {1}};
+volatile struct seal stele_seal = { .sealed = 0, .id = { 1 } };
 
 /* A caller may close 0, 1 or 2; a file opened later must not be taken for one of them. 0 or -1. */
 int fill_streams(void)

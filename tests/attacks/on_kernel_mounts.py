@@ -183,9 +183,8 @@ def bind_that_fails(arena: Arena) -> Outcome:
     "the mode of a mount's root is changed (crun 1.29)",
     Patch(
         "cshim/init/mounts.c",
-        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v->propagation, target);\n",
-        '\tSYS(__NR_fchmodat, tree, ".", 0755);\n'
-        "\tattach(in, tree, target_of(in, target, is_directory(tree), 0), v->propagation, target);\n",
+        "\tattach(in, tree, at, v->propagation, target);\n",
+        '\tSYS(__NR_fchmodat, tree, ".", 0755);\n\tattach(in, tree, at, v->propagation, target);\n',
     ),
 )
 def mode_of_a_root(arena: Arena) -> Outcome:

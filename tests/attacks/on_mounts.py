@@ -212,9 +212,10 @@ def volume_in_proc(arena: Arena) -> Outcome:
     "the image's /etc/passwd is a fifo, or endless",
     Patch(
         "cshim/init/process.c",
-        "O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve",
-        "O_RDONLY | O_CLOEXEC, .resolve",
+        "O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,\n",
+        "O_RDONLY | O_CLOEXEC,\n",
     ),
+    Patch("cshim/init/process.c", "if (r < 0 || !S_ISREG(ret->stx_mode))", "if (r < 0)"),
 )
 def passwd_is_no_file(arena: Arena) -> Outcome:
     outcome = Outcome(UNKNOWN)

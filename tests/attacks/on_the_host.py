@@ -95,9 +95,9 @@ def _opened(files: Sequence[Path]) -> Iterator[list[str]]:
     "libraries, their lists and helpers of the image are opened by the runtime itself",
     Patch(
         "cshim/init/process.c",
-        "\tif (fd < 0)\n\t\treturn;\n\tif (SYS(__NR_statx, fd",
+        "\tif (fd < 0)\n\t\treturn;\n\tif (st.stx_size",
         '\tSYS(__NR_openat, AT_FDCWD, "/lib/x86_64-linux-gnu/libnss_files.so.2", O_RDONLY | O_CLOEXEC, 0);\n'
-        "\tif (fd < 0)\n\t\treturn;\n\tif (SYS(__NR_statx, fd",
+        "\tif (fd < 0)\n\t\treturn;\n\tif (st.stx_size",
     ),
 )
 def libraries_of_the_image(arena: Arena) -> Outcome:
