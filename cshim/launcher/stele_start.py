@@ -24,6 +24,8 @@ COLD = (
     "runtime.cli.complete",
     "runtime.cli.copy",
     "runtime.cli.examples",
+    "runtime.cli.login",
+    "runtime.images.registry.login",
     "runtime.cli.people",
     "runtime.cli.stats",
     "runtime.container.copy",

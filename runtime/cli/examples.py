@@ -46,6 +46,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "image tag": ("stele image tag redis cache:stable", "stele image tag debian:12 base"),
     "image rm": ("stele image rm redis", "stele image rm debian:11 debian:12"),
     "image gc": ("stele image gc", "stele image gc --grace-period 24h"),
+    "login": ("stele login --username ann quay.io", "pass show quay | stele login -u ann --password-stdin quay.io"),
+    "logout": ("stele logout quay.io", "stele logout --authfile auth.json quay.io"),
     "volume list": ("stele volume list", "stele volume list --format json"),
     "volume rm": ("stele volume rm data", "stele volume rm data cache"),
 }

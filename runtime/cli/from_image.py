@@ -17,7 +17,7 @@ from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
 from runtime.images.config_fields import volume_paths
 from runtime.images.model import ImageError
-from runtime.images.platforms import host_platform, runs_on
+from runtime.images.platforms import Platform, host_platform, runs_on
 from runtime.images.run import defaults, etc_files, run_options, runtime_config
 from runtime.images.run.run_options import RunOptions
 from runtime.images.run.user import FILE_MAX, Identity, identity
@@ -183,6 +183,11 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
     text = str(options.image)
     if not text.startswith(TRANSPORTS):
         return _pulled(store, text, options) if options.pull != "never" else find(store, text)
+    return image_at(store, text, options.signature_policy)
+
+
+def image_at(store: ImageStore, text: str, signature_policy: str, platform: Platform | None = None) -> Image:
+    """Return the image of a file or folder (oci:DIR and the like), which is imported without a name."""
     from runtime.images.archive.load import import_images
     from runtime.images.policy import policy
     from runtime.images.progress import to_stderr
@@ -193,13 +198,13 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
     store.check_writable()
     progress = to_stderr(quiet=True)
     try:
-        rules = policy.load(options.signature_policy)
-        found = import_images(store, place, "", host_platform(), progress, rules, named=False)
+        rules = policy.load(signature_policy)
+        found = import_images(store, place, "", platform or host_platform(), progress, rules, named=False)
     finally:
         progress.close()
     if len({image.descriptor.digest for image in found}) != 1:
         raise UsageError(
-            f'--image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
+            f'image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
         )
     return _as_it_came(store, str(place), found[0])
 
@@ -250,9 +255,11 @@ def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
     if not trees:
         raise ImageError(f'image "{image.name}" has no layers, and so no program to run')
     if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):
+        from runtime.images.progress import unpacking
         from runtime.images.store.layers import unpack_image
 
-        trees = unpack_image(store, image.manifest, cache=f"{root}/.cache")
+        with unpacking() as watch:
+            trees = unpack_image(store, image.manifest, cache=f"{root}/.cache", watch=watch)
     return tuple(dict.fromkeys(reversed(trees)))
 
 

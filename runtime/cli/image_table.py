@@ -91,6 +91,27 @@ class Collect(Record):
     format: str = text("--format", "-f", **FORMAT)
 
 
+@IMAGES.command(
+    "login", "check and keep the password for a registry, in the file that Podman reads, too", "login:login"
+)
+class Login(Record):
+    username: str = text("--username", "-u", help="user; asked for on a terminal if not given")
+    password: str = text("--password", "-p", help="password, which others may see in the list of processes")
+    password_stdin: bool = flag("--password-stdin", help="read the password from stdin")
+    authfile: str = text("--authfile", help="file to keep it in", kind="path")
+    plain_http: bool = flag("--plain-http", help="without TLS (never needed for loopback)")
+    tls_verify: str = text(
+        "--tls-verify", help="verify the registry's certificate", choices=("true", "false"), default="true"
+    )
+    registry: str = positional("REGISTRY")
+
+
+@IMAGES.command("logout", "remove the password for a registry", "login:logout")
+class Logout(Record):
+    authfile: str = text("--authfile", help="file that it is kept in", kind="path")
+    registry: str = positional("REGISTRY")
+
+
 @IMAGES.command("volume list", "list the volumes that --volume NAME:DESTINATION made", "volumes:listing")
 class ListVolumes(Record):
     format: str = text("--format", "-f", **FORMAT)

@@ -166,10 +166,17 @@ def export(context: Globals, options: Export) -> int:
 
 
 def inspect(context: Globals, options: Inspect) -> int:
+    from runtime.images.references import TRANSPORTS
     from runtime.images.store.describe import describe, table
 
     store = store_of(context)
-    told = describe(store, _meant(store, options.image))
+    if options.image.startswith(tuple(f"{transport}:" for transport in TRANSPORTS)):
+        from runtime.cli.from_image import image_at
+
+        found = store.resolve(image_at(store, options.image, "").digest)
+    else:
+        found = _meant(store, options.image)
+    told = describe(store, found)
     print(json.dumps(told, indent=2) if options.format == "json" else table(told))
     return 0
 

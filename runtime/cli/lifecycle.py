@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from signal import SIGKILL
 
 from runtime.cli.context import Globals
@@ -16,6 +17,11 @@ from runtime.container.start import start as start_container
 from runtime.container.state import Store, check_id
 from runtime.errors import UsageError
 from runtime.host.paths import absolute
+
+QUICK = 1.0
+"""Seconds within which a program fails that could not write what it needs to begin."""
+CANNOT_RUN = 126
+"""From this exit status on a program was not found, not executed, or killed by a signal (sh(1))."""
 
 
 def request(
@@ -121,21 +127,30 @@ def run(context: Globals, options: Run) -> int:
     if options.rm and (options.detach or options.keep):
         other = "--detach" if options.detach else "--keep"
         raise UsageError(f"--rm cannot be used with {other}; delete the container with `stele delete {container_id}`")
-    return foreground.run(
+    asked = request(
+        context,
+        options,
+        keep_master=not options.detach and not options.console_socket,
+        waiter=_leaves_waiter(options),
+    )
+    begin = time.monotonic()
+    status = foreground.run(
         context.store(),
         container_id,
-        request(
-            context,
-            options,
-            keep_master=not options.detach and not options.console_socket,
-            waiter=_leaves_waiter(options),
-        ),
+        asked,
         context.log.warning,
         notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
         detach=options.detach,
         keep=options.keep,
         subreaper=not options.no_subreaper,
     )
+    quick = time.monotonic() - begin < QUICK and 0 < status < CANNOT_RUN
+    if quick and options.image and options.upper == "none" and not options.detach and not context.log.path:
+        context.log.warning(
+            f"it failed at once ({status}); if it wanted to write: the root is read-only, --upper tmpfs makes it "
+            "writable, --tmpfs or --volume a single directory"
+        )
+    return status
 
 
 def kill(context: Globals, options: Kill) -> int:

@@ -14,13 +14,17 @@ from runtime.host.paths import absolute
 
 def unpack(context: Globals, options: Unpack) -> int:
     """Create BUNDLE: the image's files in `rootfs`, and a config.json that runs it as `run --image` would."""
+    from runtime.cli.from_image import TRANSPORTS, image_at
     from runtime.images.platforms import parse_platform
     from runtime.images.store.find import find
     from runtime.images.store.store import ImageStore
 
     store = ImageStore(context.images)
     platform = parse_platform(options.platform) if options.platform else None
-    image = find(store, options.image, platform)
+    if options.image.startswith(TRANSPORTS):
+        image = image_at(store, options.image, "", platform)
+    else:
+        image = find(store, options.image, platform)
     bundle = absolute(options.bundle, "bundle")
     made = _make_directory(bundle)
     try:

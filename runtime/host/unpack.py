@@ -64,6 +64,11 @@ class Unpacking:
         self._work.limits = budget.limits()
         self._work.most_entries = budget.entries
 
+    @property
+    def size(self) -> int:
+        """The bytes of the packed layer."""
+        return os.fstat(self._work.blob).st_size
+
     def run(self) -> Unpacked:
         """Unpack all entries.
 

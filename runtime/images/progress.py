@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from runtime.printable import visible
@@ -85,6 +87,22 @@ class Progress:
 def to_stderr(*, quiet: bool = False) -> Progress:
     """Progress on stderr, so that stdout is the result's."""
     return Progress(None if quiet else sys.stderr)
+
+
+@contextlib.contextmanager
+def unpacking() -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal how far the unpacking of an image is: what to call with the bytes done and of all.
+
+    None where nobody looks: stderr belongs to the container's program, too.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    progress = to_stderr()
+    try:
+        yield lambda done, size: progress.advance("unpacking", done, size)
+    finally:
+        progress.close()
 
 
 def short(digest: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.bundles import BundleFactory
+from tests.harness.image_runs import Images, Run
 from tests.harness.runtime import Runtime
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
@@ -187,6 +188,27 @@ def test_copies_in_and_out(stele: Runtime, bundle: BundleFactory, tmp_path: Path
         assert not list(tmp_path.rglob(".stele-cp*"))
     finally:
         stele("delete", "-f", name)
+
+
+def test_a_read_only_root_is_named_when_a_program_fails_at_once(stele: Runtime, run: Run, images: Images) -> None:
+    shell, said = images.recipe("shell"), "--upper tmpfs makes it writable"
+    done = run(shell, sh="echo x >/file")
+    assert (done.returncode, said in done.stderr) == (1, True)
+    done = run(shell, "--upper", "tmpfs", sh="echo x >/file && cat /file")
+    assert (done.stdout, done.stderr) == ("x\n", "")
+    assert said not in run(shell, "--upper", "tmpfs", sh="exit 1").stderr
+    assert said not in run(shell, sh="sleep 1.2; exit 1").stderr
+    assert said not in run(shell, args=["/no-such-program"]).stderr
+
+
+def test_a_folder_wherever_an_image_is_named(stele: Runtime, images: Images, tmp_path: Path) -> None:
+    """plan, inspect and unpack take oci:DIR, as run does; it gets no name in the store."""
+    folder, store = images.layout("hello"), ("--store", tmp_path / "store")
+    assert json.loads(stele.ok(*store, "image", "inspect", f"oci:{folder}"))["digest"].startswith("sha256:")
+    stele.ok(*store, "unpack", f"oci:{folder}", tmp_path / "bundle")
+    assert (tmp_path / "bundle/config.json").exists()
+    assert "init, " in stele.ok(*store, "plan", "--image", f"oci:{folder}")
+    assert stele.ok(*store, "image", "list", "-q") == ""
 
 
 def test_the_id_by_name(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ class Repository:
     def close(self) -> None:
         self._transport.close()
 
+    def ping(self) -> None:
+        """Raise SteleError unless the registry answers, and takes the credentials."""
+        read(self._get("/v2/", {}, f'registry "{self.reference.registry}"'), TOKEN_MAX, "its answer")
+
     def manifest(self, wanted: str, *, size: int | None = None) -> Document:
         """A manifest or index, by tag or digest.
 

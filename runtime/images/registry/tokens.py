@@ -67,10 +67,15 @@ def _token(
     check_url(realm, f"{base} sends for a token")
     if urlsplit(base).scheme == "https" and urlsplit(realm).scheme != "https" and not downgrade:
         raise SteleError(f"{base} sends for a token to {origin(realm)}, which has no TLS; it is not asked")
-    fields = {"service": challenge.get("service", ""), "scope": f"repository:{repository}:pull"}
+    scope = f"repository:{repository}:pull" if repository else ""
+    fields = {"service": challenge.get("service", ""), "scope": scope}
     fields = {name: text for name, text in fields.items() if text}
     headers = {"Accept": "application/json", **AGENT}
     known = credentials if credentials and may_know(urlsplit(base), urlsplit(realm)) else None
+    if credentials and not known and not repository:  # a login, which a token for anybody would seem to confirm
+        raise SteleError(
+            f"{base} sends for a token to {origin(realm)}, of another domain; the password is not sent there"
+        )
     if known and known.identity_token:
         form = {**fields, "grant_type": "refresh_token", "refresh_token": known.identity_token, "client_id": "stele"}
         headers["Content-Type"] = "application/x-www-form-urlencoded"

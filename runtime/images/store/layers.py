@@ -40,9 +40,17 @@ from runtime.images.store.limits import load
 from runtime.images.store.store import ImageStore
 
 NEW = "new"
+WATCH_SECONDS = 0.2
 
 
-def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None = None, cache: str = "") -> list[str]:
+def unpack_image(
+    store: ImageStore,
+    manifest: Manifest,
+    *,
+    budget: Budget | None = None,
+    cache: str = "",
+    watch: Callable[[int, int], None] | None = None,
+) -> list[str]:
     """The trees of an image's layers in overlayfs form, lowest first; those that are missing are unpacked.
 
     A tree that another image's blob was unpacked to is used only once this image's blob was hashed, too.
@@ -50,6 +58,7 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
     Args:
         budget: None for the store's own (runtime.images.store.limits).
         cache: directory that remembers such hashes for a store on a read-only file system; "" for none.
+        watch: called about five times a second with the bytes of layers that are unpacked, and of all.
     Returns:
         absolute paths. `gc` leaves them for its grace period, and as long as `store.hold` names their diff_ids.
     Raises:
@@ -65,7 +74,11 @@ def unpack_image(store: ImageStore, manifest: Manifest, *, budget: Budget | None
     missing = {pair: layer for pair, layer in pairs.items() if not _wanted(store, *pair)}
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
     all_at_once(
-        [(layer.size, partial(_ensure, store, layer, diff_id, form, budget)) for (diff_id, _), layer in missing.items()]
+        [
+            (layer.size, partial(_ensure, store, layer, diff_id, form, budget))
+            for (diff_id, _), layer in missing.items()
+        ],
+        watch,
     )
     return [store.tree(diff_id) for diff_id in diff_ids]
 
@@ -234,10 +247,10 @@ def _wanted(store: ImageStore, diff_id: str, digest: str) -> bool:
 class Work:
     """Layers on their way, for one who would stop them all."""
 
-    __slots__ = ("_lock", "_running", "_stopped")
+    __slots__ = ("_done", "_lock", "_running", "_stopped")
 
     def __init__(self) -> None:
-        self._lock, self._stopped = threading.Lock(), False
+        self._lock, self._stopped, self._done = threading.Lock(), False, 0
         self._running: set[Unpacking] = set()
 
     def run(self, unpacking: Unpacking) -> Unpacked:
@@ -250,6 +263,22 @@ class Work:
         finally:
             with self._lock:
                 self._running.remove(unpacking)
+                self._done += unpacking.size
+
+    def read(self) -> int:
+        """About how many bytes of the layers are read: those of finished ones, and what our children have read so far.
+
+        The kernel counts what a process reads (proc(5), rchar of /proc/PID/io); each layer has a child of its own.
+        """
+        total = self._done
+        with contextlib.suppress(OSError):
+            for task in os.listdir("/proc/self/task"):
+                with open(f"/proc/self/task/{task}/children") as file:
+                    children = file.read().split()
+                for child in children:
+                    with open(f"/proc/{child}/io") as file:
+                        total += int(file.readline().split()[1])
+        return total
 
     def check(self) -> None:
         """Raises: HostError: all are to stop."""
@@ -263,11 +292,18 @@ class Work:
                 unpacking.stop()
 
 
-def all_at_once(jobs: list[tuple[int, Callable[[Work], None]]]) -> None:
+def all_at_once(
+    jobs: list[tuple[int, Callable[[Work], None]]], watch: Callable[[int, int], None] | None = None
+) -> None:
     """Run jobs, the largest first, as many at a time as there are processors; the first failure stops all.
 
     In threads even if there is one job: a signal's handler runs in the main thread, and only outside of C.
+
+    Args:
+        jobs: the bytes of each, and what to do.
+        watch: as of `unpack_image`.
     """
+    whole = sum(size for size, _ in jobs)
     work, failures = Work(), list[BaseException]()
     left: SimpleQueue[Callable[[Work], None]] = SimpleQueue()
     for _, job in sorted(jobs, key=lambda job: -job[0]):
@@ -296,7 +332,14 @@ def all_at_once(jobs: list[tuple[int, Callable[[Work], None]]]) -> None:
             started += 1
         with waiting():
             for _ in range(started):
-                ended.get()
+                while watch:
+                    try:
+                        ended.get(timeout=WATCH_SECONDS)
+                        break
+                    except Empty:
+                        watch(min(whole, work.read()), whole)
+                else:
+                    ended.get()
     except BaseException:
         failures.append(KeyboardInterrupt())  # no other job begins
         work.stop()
