@@ -1,4 +1,4 @@
-/* The plan decoder: no system calls and no memory but the plan's own, so that a fuzzer can have it alone. */
+/* The plan decoder. It makes no system call and uses no memory but the plan, so that it can be fuzzed by itself. */
 #include "../plan.h"
 
 struct shape {
@@ -9,7 +9,7 @@ struct shape {
 static const struct shape shapes[STEP_COUNT] = { STEPS(X) };
 #undef X
 
-/* A string takes its length, its bytes, at least one NUL, and ends at a multiple of 8. */
+/* The size of an encoded string: its length, its bytes and at least one NUL, padded to a multiple of 8. */
 static uint64_t string_size(uint32_t length)
 {
 	return 4 + (uint64_t)length + (8 - (4 + (uint64_t)length) % 8);
@@ -92,7 +92,7 @@ const char *step_string(const struct step *s, uint32_t i, uint32_t *length)
 	return at + 4;
 }
 
-/* The string behind one that step_string gave; only while there is one. */
+/* The string after one returned by step_string. There must be one. */
 const char *string_after(const char *string)
 {
 	uint32_t n;

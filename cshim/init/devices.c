@@ -1,4 +1,4 @@
-/* Device nodes, links in /dev, and the terminal. */
+/* Device nodes, symbolic links in /dev, and the terminal. */
 #include "init.h"
 
 #include <asm/ioctls.h>
@@ -22,7 +22,8 @@ static int same_node(int parent, const char *name, uint64_t mode, uint64_t major
 	return S_ISFIFO(st.stx_mode) || (st.stx_rdev_major == major && st.stx_rdev_minor == minor);
 }
 
-/* In a user namespace nodes can't be made: the host's own node is bound instead, if it is what it should be. */
+/* Device nodes cannot be created in a user namespace: bind the host's node instead, if it has the right type and
+ * number. */
 static void bind_device(const struct init *in, const struct step *s, int parent, const char *name)
 {
 	const struct device_ints *v = INTS(device, s);
@@ -86,7 +87,7 @@ static int is_devpts(int fd)
 	return SYS(__NR_fstatfs, fd, &fs) == 0 && fs.type == DEVPTS_SUPER_MAGIC;
 }
 
-/* Bind the terminal on /dev/console by its fd: its name in /dev/pts is the image's to forge (CVE-2025-52565). */
+/* Bind the terminal on /dev/console by its fd: the image can forge its name in /dev/pts (CVE-2025-52565). */
 static void mount_console(const struct init *in, int slave)
 {
 	int dev = open_in_root(in, "/dev", OPEN_PATH | O_DIRECTORY, 0);

@@ -1,7 +1,7 @@
-/* Where the root is moved over the host's instead of exchanged with it, the host's mounts stay below. As long as a whole
- * procfs or sysfs is among them, the kernel lets a user namespace in the container mount another, without the masks of the
- * container's own (mount_too_revealing() in fs/namespace.c). So they are unmounted; one that is locked, as all are in a
- * user namespace, is covered. */
+/* --no-pivot: the root is moved over the host's, so the host's mounts stay below it. As long as a whole procfs or
+ * sysfs is among them, the kernel lets a user namespace in the container mount another one without the container's
+ * masks (mount_too_revealing() in fs/namespace.c). So they are unmounted. A locked mount cannot be, as in a user
+ * namespace; it is covered instead. */
 #include "init.h"
 
 #include <linux/mman.h>
@@ -13,7 +13,7 @@
 
 struct mount_line {
 	uint64_t id, parent;
-	const char *root, *place, *type; /* each ends at a space */
+	const char *root, *place, *type; /* each ends with a space */
 };
 
 static const char *after_space(const char *at)
@@ -28,7 +28,7 @@ static int word_is(const char *at, const char *word)
 	return starts_with(at, word) && (at[strlen(word)] == ' ' || at[strlen(word)] == '\n');
 }
 
-/* One line of /proc/self/mountinfo (proc(5)); returns where the next begins, NULL behind the last. */
+/* Parse one line of /proc/self/mountinfo (proc(5)). Returns the start of the next line, NULL after the last. */
 static const char *parse_line(const char *at, struct mount_line *ret)
 {
 	if (!*at)
@@ -59,7 +59,7 @@ static int find_mount(const char *table, uint64_t id, struct mount_line *ret)
 	return 0;
 }
 
-/* Is the mount `top`, or in a tree on it? */
+/* Whether the mount is `top`, or below it in the tree of mounts. */
 static int is_on(const char *table, struct mount_line line, uint64_t top)
 {
 	while (line.id != top)
@@ -75,7 +75,7 @@ static int same_word(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* Does another mount lie on its root? */
+/* Whether another mount covers its root. */
 static int is_covered(const char *table, const struct mount_line *line)
 {
 	struct mount_line other;
@@ -85,7 +85,7 @@ static int is_covered(const char *table, const struct mount_line *line)
 	return 0;
 }
 
-/* The kernel writes blanks and backslashes as three octal digits. */
+/* Undo the kernel's escapes: blanks and backslashes are written as three octal digits. */
 static int unescape(const char *from, char to[PATH_MAX])
 {
 	size_t n = 0;
@@ -101,7 +101,7 @@ static int unescape(const char *from, char to[PATH_MAX])
 	return *from == ' ' ? 0 : -ENAMETOOLONG;
 }
 
-/* 1 when it is gone or covered; 0 where its path leads to another mount. */
+/* Returns 1 if the mount is now unmounted or covered, 0 if its path leads to another mount. */
 static int hide(const struct init *in, uint64_t id, const char *path)
 {
 	int fd = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -121,7 +121,7 @@ static int hide(const struct init *in, uint64_t id, const char *path)
 	return found;
 }
 
-/* The file was opened once: its name leads nowhere when /proc is gone. */
+/* Read the table again through the same fd: once /proc is unmounted, its name leads nowhere. */
 static void read_table(const struct init *in, int fd, char *table)
 {
 	size_t length = 0;
@@ -135,7 +135,7 @@ static void read_table(const struct init *in, int fd, char *table)
 	table[length] = '\0';
 }
 
-/* Hide what can be reached; returns how many, and a mount that cannot. */
+/* Hide every such mount that can be reached. Returns how many; *ret_left is one that cannot be reached, or NULL. */
 static int hide_some(const struct init *in, const char *table, uint64_t own, const char **ret_left)
 {
 	struct mount_line line;
@@ -168,7 +168,7 @@ void hide_kernel_mounts(const struct init *in)
 		fail(in, -EXDEV, TABLE);
 	char *table = (char *)memory, path[PATH_MAX];
 	const char *left;
-	do /* what lay below a mount comes into sight when that is gone */
+	do /* unmounting a mount uncovers those below it */
 		read_table(in, fd, table);
 	while (hide_some(in, table, mount_id(in, in->root), &left));
 	if (left)

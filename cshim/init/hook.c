@@ -1,4 +1,5 @@
-/* Hooks that run in the container's namespaces. Their environment is the hook's own, never the image's (CVE-2025-23266). */
+/* Hooks that run in the container's namespaces. They get the hook's own environment, never the image's
+ * (CVE-2025-23266). */
 #include "init.h"
 
 #include <asm/poll.h>
@@ -9,7 +10,7 @@
 #include <linux/time_types.h>
 #include <linux/wait.h>
 
-#define TAIL 160 /* how much of the hook's stderr goes into the error */
+#define TAIL 160 /* how much of the hook's stderr is quoted in the error */
 #define PIPE_SIZE (1 << 16)
 
 struct tail {
@@ -50,7 +51,7 @@ __attribute__((noreturn)) static void child(const struct init *in, const struct 
 	SYS(__NR_dup3, input, 0, 0);
 	SYS(__NR_dup3, output, 1, 0);
 	SYS(__NR_dup3, output, 2, 0);
-	SYS(__NR_close_range, 3, ~0u, 0); /* before execve(2) resolves a name that may be the image's */
+	SYS(__NR_close_range, 3, ~0u, 0); /* before execve(2) resolves a name that the image may control */
 	const char **args = vector(in, s, HOOK_WORDS, n_args),
 		   **env = vector(in, s, HOOK_WORDS + n_args, n_words - n_args);
 	const char *path = step_string(s, HOOK_PATH, NULL), *none[2] = { path, NULL };
@@ -69,8 +70,8 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Wait for the end of the process, reading its output meanwhile; 0 when the time is over. Of what others that have its
- * output write after its end, no more is read than a pipe holds. */
+/* Read the hook's output until it ends. Returns 0 on timeout. Other processes may hold the output open and keep
+ * writing: after the hook's end, no more is read than a pipe holds. */
 static int wait_for(int pidfd, int output, int64_t timeout_ms, struct tail *tail)
 {
 	int64_t end = now_ms() + timeout_ms;
@@ -95,12 +96,12 @@ static int wait_for(int pidfd, int output, int64_t timeout_ms, struct tail *tail
 	}
 }
 
-/* The state document as a file in memory, as the hooks of the host's side get it: a hook need not read it, and a pipe
- * holds less than annotations may have. */
+/* The state document in a memfd, as for hooks on the host: a hook need not read it, and it can exceed a pipe's
+ * capacity. */
 static int state_file(const struct init *in, const struct step *s)
 {
 	char number[24];
-	/* Our pid as this namespace sees it; the kernel's answer, not a cached one. */
+	/* Ask the kernel for our pid in this namespace. */
 	append_number(number, number + sizeof(number), (uint64_t)SYS(__NR_getpid));
 	const char *parts[3] = { step_string(s, HOOK_STATE_HEAD, NULL), number, step_string(s, HOOK_STATE_TAIL, NULL) };
 	int fd = (int)SYS(__NR_memfd_create, "state", MFD_CLOEXEC);
@@ -130,7 +131,7 @@ void do_hook(struct init *in, const struct step *s)
 	must(in, SYS(__NR_fcntl, output[0], F_SETFL, O_NONBLOCK), path);
 	struct clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uint64_t)&pidfd, .exit_signal = SIGCHLD };
 	long pid = SYS(__NR_clone3, &args, sizeof(args));
-	if (pid == -ENOSYS || pid == -EPERM) /* filters forbid it, since they cannot look into its arguments */
+	if (pid == -ENOSYS || pid == -EPERM) /* refused by a seccomp filter, which cannot inspect its arguments */
 		pid = SYS(__NR_clone, CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
 	must(in, pid, path);
 	if (pid == 0)
@@ -140,7 +141,7 @@ void do_hook(struct init *in, const struct step *s)
 	struct tail tail = { .length = 0 };
 	int ended = wait_for(pidfd, output[0], (int64_t)INTS(hook, s)->timeout * 1000, &tail);
 	if (!ended) {
-		SYS(__NR_kill, pid, SIGKILL); /* it may not have come to its setsid(2) yet */
+		SYS(__NR_kill, pid, SIGKILL); /* it may not have called setsid(2) yet */
 		SYS(__NR_kill, -pid, SIGKILL);
 	}
 	int status = 0;

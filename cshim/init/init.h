@@ -1,7 +1,6 @@
-/* init: the only code of ours that runs in a container. It carries out the plan's steps in order; it has no policy.
- *
- * Fds at start: 0-2 stdio; 3.. the fds kept for the user's process; then, from the number in argv[1]: the socket to the
- * stele process, the plan (sealed memfd), and one fd for each slot of the plan. */
+/* init: our only code that runs in a container. It does the plan's steps in order and makes no decisions.  *  * File
+ * descriptors at start: 0-2 stdio; 3.. those kept for the user's process; then, from the number in argv[1]: the  *
+ * socket to the stele process, the plan (a sealed memfd), and one fd for each slot of the plan. */
 #ifndef STELE_INIT_H
 #define STELE_INIT_H
 
@@ -21,23 +20,23 @@
 enum { OWN_PROC, OWN_SYS, OWN_DEV, OWN_PLACES };
 
 struct init {
-	int report_fd; /* where failures and events go: the stele process, later `start` */
+	int report_fd; /* receives reports: the stele process, later `start` */
 	int slots;     /* fd of slot 0 */
 	uint32_t n_slots;
-	int own[OWN_PLACES];       /* what was mounted on own_places, until the root is entered; 0 for none */
+	int own[OWN_PLACES];       /* the mount on each of own_places, until the root is entered; 0 for none */
 	int root;                  /* the container's root file system; -1 before ROOTFS */
-	int mask;                  /* the mounted empty directory that masks directories; -1 until needed */
+	int mask;                  /* an empty directory, bound over masked directories; -1 until needed */
 	int null;                  /* the host's null device, checked; -1 until needed */
-	int traced;                /* by the last TRACE: tell how long each step takes */
-	int arrived;               /* the last WORKING_DIRECTORY got there */
-	int root_readonly;         /* PRIVATE_LAYER found the root's own file system read-only */
-	uint64_t root_attributes;  /* MOUNT_ATTR_* of what is mounted over the root */
-	const struct step *layers; /* the LAYERED_ROOT step, if there was one: what the root is made of */
+	int traced;                /* report the time of each step; set by TRACE */
+	int arrived;               /* the last WORKING_DIRECTORY succeeded */
+	int root_readonly;         /* PRIVATE_LAYER saw that the root's file system is read-only */
+	uint64_t root_attributes;  /* MOUNT_ATTR_* of the overlay on the root */
+	const struct step *layers; /* the LAYERED_ROOT step, if there was one */
 	const struct step *step;   /* the step being done */
 	char home[PATH_MAX];       /* "HOME=..." for the user's process, or "" */
 };
 
-/* A filter may forbid even this: then only a fault ends us. */
+/* A seccomp filter may forbid even exit_group(2). Then only a trap ends the process. */
 __attribute__((noreturn)) static inline void quit(int status)
 {
 	SYS(__NR_exit_group, status);
@@ -46,27 +45,27 @@ __attribute__((noreturn)) static inline void quit(int status)
 
 /* report.c */
 __attribute__((noreturn)) void fail(const struct init *in, long error, const char *detail);
-void must(const struct init *in, long result, const char *detail); /* fails on result < 0 */
+void must(const struct init *in, long result, const char *detail); /* calls fail if result < 0 */
 void tell(const struct init *in, const char *detail, uint32_t length, int fd);
 
 /* slots.c */
 int slot_fd(const struct init *in, uint64_t slot);
-void leave_host(struct init *in); /* close all that leads to the host */
+void leave_host(struct init *in); /* close every fd that leads to the host */
 
-/* Every step of the plan is one function, in the file that its subject suggests. */
+/* Each step of the plan is done by one function, do_NAME. */
 #define X(NAME, name, ...) void do_##name(struct init *in, const struct step *s);
 STEPS(X)
 #undef X
 __attribute__((noreturn)) void do_execute(struct init *in, const struct step *s);
 
-/* paths.c: every path in the root file system is resolved here, in the root, once */
+/* paths.c: resolves every path in the root file system, inside the root and once */
 extern const char *const own_places[OWN_PLACES];
 int own_place(const char *path, const char **ret_rest);
 int open_by_name(const struct init *in, const char *path, uint64_t flags, uint64_t resolve);
 int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve);
 int open_target(const struct init *in, const char *path, int directory);
 int open_parent(const struct init *in, const char *path, const char **ret_name);
-int is_proc(int fd); /* of a procfs */
+int is_proc(int fd); /* whether fd is on a procfs */
 long write_proc(const char *path, const char *value);
 long write_sysctl(const struct init *in, const char *path, const char *value);
 

@@ -1,4 +1,4 @@
-/* New file systems, and tmpcopyup. */
+/* New file systems, and copying of directory trees (tmpcopyup). */
 #include "init.h"
 
 #include <linux/fs.h>
@@ -7,7 +7,7 @@
 
 #define COPY_DEPTH_MAX 64
 
-/* The kernel's own words about a file system that could not be made, behind our detail (fsopen(2), "e text"). */
+/* Fail with `detail` and the kernel's message about the file system (fsopen(2), "e text"). */
 __attribute__((noreturn)) void fail_fs(const struct init *in, int fs, long error, const char *detail)
 {
 	char text[232], said[160];
@@ -65,7 +65,7 @@ int new_file_system(const struct init *in, const char *type, const char *source,
 	return tree;
 }
 
-/* size: as tmpfs(5) has it, "" for the kernel's default. */
+/* size: an option of tmpfs(5), "" for its default. */
 int new_tmpfs(const struct init *in, const char *mode, const char *size)
 {
 	int fs = (int)SYS(__NR_fsopen, "tmpfs", FSOPEN_CLOEXEC);
@@ -80,7 +80,7 @@ int new_tmpfs(const struct init *in, const char *mode, const char *size)
 	return tree;
 }
 
-/* A file, by what it is once it is open: a neighbour may have exchanged it since it was looked at. */
+/* Copy a regular file. Its type is checked after it is opened: another process may have exchanged it since. */
 static long copy_file(int from_dir, int to_dir, const char *name)
 {
 	struct statx st;
@@ -146,10 +146,11 @@ static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
 		return copy_link(from_dir, to_dir, name, &st);
 	if (S_ISREG(st.stx_mode))
 		return copy_file(from_dir, to_dir, name);
-	return 0; /* sockets, fifos and devices of an image are not copied */
+	return 0; /* sockets, FIFOs and devices of the image are not copied */
 }
 
-/* Copy what the directory `from` holds, and its owner and mode, to the empty directory `to`. 0, or -errno. */
+/* Copy the contents of the directory `from`, its owner and its mode to the empty directory `to`. Returns 0 or
+ * -errno. */
 long copy_tree(int from, int to, int depth)
 {
 	char buffer[4096] __attribute__((aligned(8)));
@@ -176,7 +177,7 @@ long copy_tree(int from, int to, int depth)
 	}
 	if (r == 0)
 		r = SYS(__NR_fchownat, to, "", st.stx_uid, st.stx_gid, AT_EMPTY_PATH);
-	if (r == 0) /* `to` may be an O_PATH-like mount fd: fchmodat of "." works on all */
+	if (r == 0) /* `to` may be a mount's fd, like an O_PATH fd: fchmodat(2) of "." works on all */
 		r = SYS(__NR_fchmodat, to, ".", st.stx_mode & 07777);
 	return r;
 }

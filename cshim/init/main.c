@@ -44,10 +44,10 @@ static void tell_timing(struct init *in, const struct step *s, uint32_t place, u
 static void do_traced_step(struct init *in, const struct step *s, uint32_t place)
 {
 	uint64_t begin = now_ns();
-	if (s->kind == STEP_EXECUTE) /* it does not come back */
+	if (s->kind == STEP_EXECUTE) /* it does not return */
 		tell_timing(in, s, place, begin, 0);
 	do_step(in, s);
-	if (in->traced) /* an end of tracing is done before a filter that may forbid these calls */
+	if (in->traced) /* tracing ends before a filter that may forbid these calls */
 		tell_timing(in, s, place, begin, now_ns());
 }
 
@@ -72,14 +72,14 @@ static void reset_signals(void)
 		uint64_t mask;
 	} plain = { 0 };
 	uint64_t none = 0;
-	for (long number = 1; number <= 64; number++) /* the interpreter ignores two, the caller perhaps others */
+	for (long number = 1; number <= 64; number++) /* the interpreter ignores two signals, the caller perhaps more */
 		SYS(__NR_rt_sigaction, number, &plain, NULL, 8);
 	SYS(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, 8);
 }
 
 __attribute__((noreturn)) void init_main(const long *stack);
 
-/* argv: "init", number of the first own fd, number of slots */
+/* argv: "init", the number of the first own fd, the number of slots */
 __attribute__((used)) void init_main(const long *stack)
 {
 	char *const *argv = (char *const *)(stack + 1);

@@ -1,4 +1,4 @@
-/* The mounts of a container, by fds only: made detached, given their attributes, then moved to a target that was
+/* The mounts of a container, by fds only: created detached, given their attributes, then moved to a target that was
  * resolved once (open_tree(2), fsopen(2), mount_setattr(2), move_mount(2); Linux 5.12). */
 #include "init.h"
 
@@ -33,19 +33,20 @@ void do_rootfs(struct init *in, const struct step *s)
 	must(in, tree, path);
 	if (!is_directory(tree))
 		fail(in, -ENOTDIR, path);
-	/* Where it is attached matters to nobody: the bundle's path may be hidden from a new user namespace. */
+	/* Any place will do: the bundle's path may be inaccessible from a new user namespace. */
 	int place = (int)SYS(__NR_openat, AT_FDCWD, path, OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (place == -EACCES)
 		place = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	must(in, place, path);
 	must(in, move_tree(tree, place), path);
 	SYS(__NR_close, place);
-	if (v->slot != NO_SLOT) /* a copy made on the host side still propagates there */
+	if (v->slot != NO_SLOT) /* a copy made on the host still propagates there */
 		set_propagation(in, tree, MS_SLAVE | MS_REC, path);
 	in->root = tree;
 }
 
-/* proc and sysfs: a link in the way would let the image choose where they land (CVE-2019-19921). */
+/* For proc and sysfs: with a symbolic link in the path, the image would choose where they are mounted
+ * (CVE-2019-19921). */
 static int target_of(const struct init *in, const char *path, int directory, int strict)
 {
 	if (!strict)
@@ -63,8 +64,8 @@ static int target_of(const struct init *in, const char *path, int directory, int
 	return fd;
 }
 
-/* What is mounted on the root itself lies above what becomes the container's root, which therefore is without it. By a
- * link to "/" the image could do so to a volume, a mask or a read-only path. */
+/* A mount on the root itself covers what becomes the container's root, which would be without it. With a link to "/"
+ * the image could do that to a volume, a mask or a read-only path. */
 static void must_not_be_root(const struct init *in, int target, const char *path)
 {
 	struct statx st, root;
@@ -74,7 +75,7 @@ static void must_not_be_root(const struct init *in, int target, const char *path
 		fail(in, -ELOOP, path);
 }
 
-/* Nor may a link of the image lead the target into a procfs, to hide what the kernel says (CVE-2015-3630). */
+/* Nor may a link of the image lead the target into a procfs, to hide what the kernel reports (CVE-2015-3630). */
 static void attach(const struct init *in, int tree, int target, uint64_t propagation, const char *path)
 {
 	must(in, target, path);
@@ -87,7 +88,7 @@ static void attach(const struct init *in, int tree, int target, uint64_t propaga
 	SYS(__NR_close, target);
 }
 
-/* Which of our places the path is; -1 for none. */
+/* The index of own_places that the path is; -1 for none. */
 static int place_at(const char *path)
 {
 	const char *rest;
@@ -95,7 +96,7 @@ static int place_at(const char *path)
 	return place >= 0 && !*rest ? place : -1;
 }
 
-/* Close a mount that was attached at `path`, unless it is one of our places: then it is what is there from now on. */
+/* Close the fd of a mount attached at `path`. If that is one of own_places, keep it there instead. */
 static void release(struct init *in, int tree, const char *path)
 {
 	int place = place_at(path);
@@ -108,7 +109,7 @@ static void release(struct init *in, int tree, const char *path)
 		SYS(__NR_close, tree);
 }
 
-/* Make the same symbolic link at `target` as `source` is; 0 if that is none. */
+/* Create at `target` the same symbolic link as `source`; returns 0 if that is not a link. */
 static int copy_link(const struct init *in, int source, const char *target)
 {
 	char wanted[PATH_MAX], there[PATH_MAX];
@@ -160,7 +161,7 @@ void do_bind_mount(struct init *in, const struct step *s)
 	release(in, tree, target);
 }
 
-/* For what the kernel makes before anybody can give it the option context=. */
+/* For file systems that do not accept the option context=. */
 static void label_root(const struct init *in, int tree, const char *label, const char *path)
 {
 	if (!*label)
@@ -171,8 +172,8 @@ static void label_root(const struct init *in, int tree, const char *label, const
 	SYS(__NR_close, root);
 }
 
-/* A sysfs shows the devices of a network namespace, so only who owns ours may make one. Another user namespace sees what the
- * caller sees; -1 if a new one can be made. */
+/* A sysfs shows the devices of a network namespace, so only the owner of ours may mount one. Another user namespace
+ * gets a copy of the caller's mount; -1 if a new one can be mounted. */
 static int callers_sysfs(const struct init *in, const char *type, uint64_t attributes)
 {
 	if (!same(type, "sysfs"))
@@ -214,7 +215,7 @@ void do_new_mount(struct init *in, const struct step *s)
 		must(in, stat_fd(fd, &st), target);
 		must(in, SYS(__NR_fchmodat, tree, ".", st.stx_mode & 07777), target);
 	}
-	if (copied) /* now that it is written */
+	if (copied) /* only now: it had to be writable until here */
 		must(in, set_attributes(tree, attributes, attributes & MOUNT_ATTR__ATIME ? MOUNT_ATTR__ATIME : 0, 0, 0),
 		     target);
 	attach(in, tree, fd, v->propagation, target);
@@ -243,7 +244,7 @@ static int is_missing(long r)
 	return r == -ENOENT || r == -ENOTDIR || r == -EACCES;
 }
 
-/* All masked directories share one empty tmpfs: superblocks are slow to reap. */
+/* All masked directories share one empty tmpfs: file systems are slow to free. */
 void do_mask_path(struct init *in, const struct step *s)
 {
 	const char *path = step_string(s, MASK_PATH_PATH, NULL);
@@ -284,9 +285,9 @@ void do_readonly_path(struct init *in, const struct step *s)
 	release(in, tree, path);
 }
 
-/* With its parents, where it is missing; a mount point that is there already, of whatever kind, stays. What we may not
- * see (a user's own directory on NFS, say) may be there for the user, and through a magic link we make nothing: the
- * change to the working directory itself will tell. */
+/* Create a directory with its parents unless it exists; an existing mount point of any kind is kept. A directory
+ * that we may not see (a user's own on NFS, for example) may be visible to the user, and nothing is created through
+ * a magic link. Changing to the working directory reports the error later. */
 void do_directory(struct init *in, const struct step *s)
 {
 	const char *path = step_string(s, DIRECTORY_PATH, NULL);
@@ -306,7 +307,7 @@ void do_mount_attributes(struct init *in, const struct step *s)
 	SYS(__NR_close, target);
 }
 
-/* pivot_root(".", ".") puts the old root on top of the new one, where it is cut off (pivot_root(2), NOTES). */
+/* pivot_root(".", ".") puts the old root on top of the new one, where it is unmounted (pivot_root(2), NOTES). */
 static void pivot(const struct init *in)
 {
 	int old = (int)SYS(__NR_openat, AT_FDCWD, "/", OPEN_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -319,8 +320,8 @@ static void pivot(const struct init *in)
 	SYS(__NR_close, old);
 }
 
-/* What the container will see at our places is what was mounted there, with all that was done to it since: a neighbour
- * may have exchanged the directory, and a hook may have mounted over it. */
+/* The container must see at own_places what was mounted there: another process may have exchanged the directory, and
+ * a hook may have mounted over it. */
 static void check_places(struct init *in)
 {
 	for (int i = 0; i < OWN_PLACES; i++) {

@@ -25,8 +25,8 @@ void do_unshare(struct init *in, const struct step *s)
 	must(in, SYS(__NR_unshare, INTS(unshare, s)->flags), "");
 }
 
-/* The new process continues; it is the stele process's child, not ours. It waits until that process knows its pid:
- * if we were killed in between, nothing could end it. */
+/* Continue in a new process, a child of the stele process. It waits until that process knows its pid; otherwise, if
+ * we were killed in between, nothing could end it. */
 void do_fork(struct init *in, const struct step *)
 {
 	int gate[2];
@@ -63,7 +63,7 @@ void do_session(struct init *in, const struct step *s)
 	must(in, SYS(__NR_setsid), "setsid");
 	if (INTS(session, s)->keyring) {
 		long r = SYS(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-		if (r != -ENOSYS) /* a kernel without keyrings has none to separate */
+		if (r != -ENOSYS) /* without keyrings in the kernel there is nothing to separate */
 			must(in, r, "keyctl");
 	}
 }

@@ -1,5 +1,5 @@
-/* Roots made of layers: an image's, and the private layer over a root that must not be written. All of it is mounted
- * here, in the container's own mount namespace, so that nothing is left to unmount when the container has ended. */
+/* Roots made of layers: an image's root, and the private layer over a read-only root. They are mounted in the
+ * container's own mount namespace, so nothing is left to unmount when the container ends. */
 #include "init.h"
 
 #include <linux/mount.h>
@@ -9,13 +9,13 @@
 #define MOUNT_DATA_MAX 4096 /* one page, mount(2) */
 
 static const char *const OPTIONS[][2] = {
-	/* What an image says in its attributes must not lead from one layer's directory to another. */
+	/* Extended attributes of the image must not lead from one layer's directory to another. */
 	{ "index", "off" },
 	{ "metacopy", "off" },
 	{ "redirect_dir", "nofollow" },
 };
 
-/* Options, and the directories of an upper layer that they name. */
+/* Mount options, and the directories of an upper layer for them. */
 static const char *const OWN[2][2] = { { "upperdir", "upper" }, { "workdir", "work" } };
 
 static int is_read_only(int fd)
@@ -43,7 +43,7 @@ static char *append_fd(char *at, const char *end, int fd)
 	return append_number(append(at, end, "/proc/self/fd/"), end, (uint64_t)fd);
 }
 
-/* The paths go through the host's /proc: nothing of the image is mounted on it yet. */
+/* Set an option to the path of an fd in the host's /proc: nothing of the image is mounted over it yet. */
 static void option_fd(const struct init *in, int fs, const char *key, int fd)
 {
 	char path[64];
@@ -60,8 +60,8 @@ static int open_directory(const struct init *in, const char *path)
 	return fd;
 }
 
-/* A directory in that of the upper layer. Who owns that may have put a link there, which would lead all that the
- * container writes elsewhere; and overlayfs follows links. */
+/* Open a directory of the upper layer. The layer's owner may have placed a symbolic link there, which would redirect
+ * all that the container writes; overlayfs follows links. */
 static int open_in_upper(const struct init *in, int upper, const char *name)
 {
 	int fd = (int)SYS(__NR_openat, upper, name, OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -81,8 +81,8 @@ static uint32_t count_layers(const struct step *s)
 	return s->n_strs - LAYERED_ROOT_LAYERS;
 }
 
-/* Layer `i` of a LAYERED_ROOT step, the highest first. Behind the last is the empty directory that the root is mounted
- * on: an overlay without an upper layer needs two. */
+/* Open layer `i` of a LAYERED_ROOT step, highest first. After the last comes the empty directory that the root is
+ * mounted on: an overlay without an upper layer needs two layers. */
 static int open_layer(const struct init *in, const struct step *s, uint32_t i)
 {
 	return open_directory(in,
@@ -94,8 +94,8 @@ static uint32_t lowest_layer(const struct step *s, int upper)
 	return count_layers(s) == 1 && upper < 0 ? 2 : count_layers(s);
 }
 
-/* Before Linux 6.5 all layers go into one string, and fsconfig(2) takes but 255 bytes of it: so by mount(2), and by
- * fds, whose names are short. The mount is attached at once; returns its fd. */
+/* Before Linux 6.5 all layers go into one string, of which fsconfig(2) accepts only 255 bytes. So use mount(2), with
+ * paths of fds, which are short. The mount is attached at once. Returns its fd. */
 static int overlay_by_mount(const struct init *in, const struct step *layers, int upper)
 {
 	char data[MOUNT_DATA_MAX];
@@ -129,8 +129,8 @@ static int overlay_by_mount(const struct init *in, const struct step *layers, in
 	return tree;
 }
 
-/* An overlay on top of `over`: of the image's layers, or where there are none of the directory `over` itself; `upper`
- * holds the directories upper and work, or is -1. Returns its fd. */
+/* Mount an overlay on `over`: of the image's layers, or of the directory `over` itself if there are none. `upper`
+ * contains the directories upper and work, or is -1. Returns the overlay's fd. */
 static int overlay(const struct init *in, int over, int upper)
 {
 	const struct step *layers = in->layers;
@@ -160,7 +160,7 @@ static int overlay(const struct init *in, int over, int upper)
 	long r = SYS(__NR_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 	if (r < 0)
 		fail_fs(in, fs, r, "overlay");
-	close_own(own); /* not before: until Linux 6.5 the paths are followed only now */
+	close_own(own); /* not earlier: until Linux 6.5 the paths are resolved only now */
 	int tree = (int)SYS(__NR_fsmount, fs, FSMOUNT_CLOEXEC, in->root_attributes);
 	if (tree < 0)
 		fail_fs(in, fs, tree, "overlay");
@@ -169,8 +169,8 @@ static int overlay(const struct init *in, int over, int upper)
 	return tree;
 }
 
-/* A tmpfs on top of `over`, with the directories of an upper layer. The merged root takes its owner and mode from
- * there, so it gets those of `like`. */
+/* Mount a tmpfs on `over` with the directories of an upper layer. The merged root has the owner and mode of "upper",
+ * so they are copied from `like`. */
 static int tmpfs_upper(const struct init *in, int over, int like, const char *size)
 {
 	struct statx st;
@@ -191,8 +191,8 @@ static void change_root(struct init *in, int root)
 	in->root = root;
 }
 
-/* A directory as the upper layer is cloned, so that the overlay can be moved on top of it. It must be the one that the
- * stele process has looked at: that no other container writes to it was found out of that one. */
+/* Use a host directory as the upper layer. It is cloned, so that the overlay can be mounted on it. It must be the
+ * directory that the stele process checked: no other container writes to that one. */
 static int directory_upper(const struct init *in, const char *path, int over, const struct layered_root_ints *v)
 {
 	struct statx st;

@@ -1,12 +1,13 @@
-/* Paths in the root file system. The image is hostile and others may change it while we work, so a path is resolved
- * once, in the root, to an fd; what is missing is made on the parent's fd (openat2(2), CVE-2021-30465). */
+/* Paths in the root file system. The image is hostile, and others may change it while we work. So each path is
+ * resolved once, inside the root, to an fd, and missing components are created on their parent's fd (openat2(2),
+ * CVE-2021-30465). */
 #include "init.h"
 
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 
-#define RENAME_RETRIES 1024 /* openat2 gives EAGAIN while somebody renames: a racer cannot win, only slow us */
+#define RENAME_RETRIES 1024 /* openat2 returns EAGAIN during renames: a racer can delay us, but not win */
 #define SYMLINKS_MAX 40
 #define PROC_ROOT_INO_ 1
 
@@ -15,12 +16,12 @@ struct statfs_head {
 	long rest[32];
 };
 
-/* Where the file systems that the container gets of the kernel belong. Each of them is kept by its fd until the root is
- * entered: who can write the root file system may exchange a directory of it for another at any time, and what is mounted
- * on it goes along. */
+/* Mount points of the kernel's file systems. The mount on each is kept by its fd until the root is entered: whoever
+ * can write to the root file system may rename these directories at any time, and the mounts move with them. */
 const char *const own_places[OWN_PLACES] = { "/proc", "/sys", "/dev" };
 
-/* Which of them the path is at or in, and what follows; -1 for none. Names of "..", which may lead there, say nothing. */
+/* The index of the place that contains the path, and the rest of the path; -1 if it is in none. Paths with "..",
+ * which may also lead there, are not recognized. */
 int own_place(const char *path, const char **ret_rest)
 {
 	for (int i = 0; i < OWN_PLACES; i++) {
@@ -48,13 +49,13 @@ static int open_below(int base, const char *path, uint64_t flags, uint64_t resol
 	return (int)fd;
 }
 
-/* By the names of the root file system alone, whatever is mounted there by now. */
+/* Resolve by name alone, whatever is mounted there by now. */
 int open_by_name(const struct init *in, const char *path, uint64_t flags, uint64_t resolve)
 {
 	return open_below(in->root, path, flags, RESOLVE_IN_ROOT | resolve);
 }
 
-/* What is at or in a place whose mount we keep is looked up below that mount; a link may lead out of it. */
+/* Resolve a path. In a place whose mount we keep, it is resolved below that mount; a link may lead out of it. */
 int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64_t resolve)
 {
 	const char *rest;
@@ -67,7 +68,7 @@ int open_in_root(const struct init *in, const char *path, uint64_t flags, uint64
 	return open_by_name(in, path, flags, resolve);
 }
 
-/* Replace the link at path[..name_end) by what it says, keeping what follows. 0, or -errno. */
+/* Replace the symbolic link at path[..name_end) by its target and keep the rest. Returns 0 or -errno. */
 static int expand_link(const struct init *in, char *path, char *name, char *name_end)
 {
 	char whole[PATH_MAX], link[PATH_MAX];
@@ -94,7 +95,7 @@ static int expand_link(const struct init *in, char *path, char *name, char *name
 	return 0;
 }
 
-/* The lowest directory of `path` that is there, and the name that follows it; or -errno. */
+/* Open the deepest existing directory of `path`. Returns its fd and the name that follows it, or -errno. */
 static int open_deepest(const struct init *in, char *path, char **ret_name)
 {
 	char *name = path + strlen(path);
@@ -113,7 +114,7 @@ static int open_deepest(const struct init *in, char *path, char **ret_name)
 	return fd;
 }
 
-/* Make one name in a directory, 0 where it is there already, or -errno; -ELOOP for a link. */
+/* Create one entry in a directory. Returns 0, also if it exists; -ELOOP if it is a symbolic link; or -errno. */
 static long make_name(int parent, const char *name, int directory)
 {
 	char link[8];
@@ -127,8 +128,9 @@ static long make_name(int parent, const char *name, int directory)
 	return r;
 }
 
-/* Make what is missing of `path`, each name on its parent's fd, so that a deep path takes a few calls a name. 0, or -errno;
- * 1 when a dangling link was replaced by what it says, so that the path has to be looked up again. */
+/* Create the missing components of `path`, each on its parent's fd, so that a deep path takes a few calls per
+ * component. Returns 0 or -errno; 1 if a dangling link was replaced by its target, so that the path must be looked
+ * up again. */
 static int make_missing(const struct init *in, char *path, int directory)
 {
 	char *name, *next;
@@ -146,11 +148,11 @@ static int make_missing(const struct init *in, char *path, int directory)
 		*name_end = '\0';
 		int up = same(name, "..") || same(name, ".");
 		long r = up ? 0 : make_name(parent, name, *next || directory);
-		if (r == 0 && !up) /* its own, or a directory that somebody made meanwhile */
+		if (r == 0 && !up) /* we created it, or another process did meanwhile */
 			below = *next ? (int)SYS(__NR_openat, parent, name,
 						 OPEN_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
 				      : 0;
-		else if (r == 0 || r == -ELOOP) /* a link that leads somewhere is no different from what it leads to */
+		else if (r == 0 || r == -ELOOP) /* an existing target: the same as without the link */
 			below = open_in_root(in, path, OPEN_PATH | (*next ? O_DIRECTORY : 0), 0);
 		else
 			below = (int)r;
@@ -169,7 +171,7 @@ static int make_missing(const struct init *in, char *path, int directory)
 	return 0;
 }
 
-/* The directory or file `path` in the root as an O_PATH fd, made with its parents where missing; or -errno. */
+/* Open the directory or file `path` in the root with O_PATH; create it and its parents if missing. Or -errno. */
 int open_target(const struct init *in, const char *wanted, int directory)
 {
 	int fd = open_in_root(in, wanted, OPEN_PATH, 0), links = 0, r = 1;
@@ -188,7 +190,7 @@ int open_target(const struct init *in, const char *wanted, int directory)
 	return r < 0 ? r : fd;
 }
 
-/* The directory that holds the last component of `path`, made where missing, as an fd for *at calls; or -errno. */
+/* Open the directory of the last component of `path`, for *at calls; create it if missing. Or -errno. */
 int open_parent(const struct init *in, const char *path, const char **ret_name)
 {
 	char parent[PATH_MAX];
@@ -210,7 +212,7 @@ int is_proc(int fd)
 	return SYS(__NR_fstatfs, fd, &fs) == 0 && fs.type == PROC_SUPER_MAGIC;
 }
 
-/* A file of a procfs, never one that was mounted over it (CVE-2019-16884, CVE-2025-52881). */
+/* Open a file of a procfs, never one that was mounted over it (CVE-2019-16884, CVE-2025-52881). */
 static int open_in_proc(int proc, const char *path)
 {
 	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC,
@@ -223,9 +225,9 @@ static int open_in_proc(int proc, const char *path)
 	return (int)fd;
 }
 
-/* Of the procfs on /proc as we see it now, which is the host's. It is opened for this one file and closed at once: by a
- * directory of it the container would reach the host. So all that needs it comes before the root is entered, and before
- * exec joins the container's namespaces. */
+/* Open a file of the procfs on /proc as we see it now, the host's. It is opened for this one file and closed at
+ * once: with a directory of it, the container could reach the host. So all steps that need it come before the root
+ * is entered, and before exec joins the container's namespaces. */
 static int open_proc(const char *path)
 {
 	struct statx st;
@@ -233,7 +235,7 @@ static int open_proc(const char *path)
 	    fd = -EXDEV;
 	if (proc < 0)
 		return proc;
-	/* Its root, not another directory of it that is bound there. */
+	/* Its root directory, not another of its directories bound there. */
 	if (SYS(__NR_statx, proc, "", AT_EMPTY_PATH, STATX_INO, &st) == 0 && st.stx_ino == PROC_ROOT_INO_)
 		fd = open_in_proc(proc, path);
 	SYS(__NR_close, proc);
@@ -255,8 +257,8 @@ long write_proc(const char *path, const char *value)
 	return write_all_and_close(open_proc(path), value);
 }
 
-/* Write to sys/... of the procfs that was mounted for the container; of the host's where there is none, or one that is
- * read-only or has only processes. Whose namespaces it changes depends on the writer alone. */
+/* Write to sys/... of the procfs that was mounted for the container; to the host's if there is none, or if it is
+ * read-only or contains only processes. Which namespaces change depends on the writer alone. */
 long write_sysctl(const struct init *in, const char *path, const char *value)
 {
 	int proc = in->own[OWN_PROC], fd = proc && is_proc(proc) ? open_in_proc(proc, path) : -ENOENT;

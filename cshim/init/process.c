@@ -1,4 +1,4 @@
-/* The last steps: the user's identity, its filter, its program. */
+/* The last steps: the user's ids, the seccomp filter, the program. */
 #include "init.h"
 
 #include <linux/audit.h>
@@ -15,7 +15,7 @@
 
 /* --- finding the program --- */
 
-/* 0 when `path` is a file that somebody may execute, else -errno. */
+/* 0 if `path` is a file that somebody may execute, else -errno. */
 static long executable(const char *path)
 {
 	struct statx st;
@@ -27,7 +27,8 @@ static long executable(const char *path)
 	return S_ISREG(st.stx_mode) && (st.stx_mode & 0111) ? 0 : -EACCES;
 }
 
-/* Call `try` on each candidate for `program` as execvp(3) would; its first success or the most telling failure. */
+/* Call `try` on each candidate for `program`, as execvp(3) would. Returns its first success, or the most informative
+ * failure. */
 static long search(const char *program, const char *path, long (*try)(const char *, void *), void *context)
 {
 	for (const char *c = program; *c; c++)
@@ -64,7 +65,7 @@ static long try_executable(const char *path, void *context)
 
 /* --- HOME --- */
 
-/* In a line "name:x:UID:gid:gecos:home:shell": the field's start, or NULL. */
+/* The start of a field in a line "name:x:UID:gid:gecos:home:shell", or NULL. */
 static const char *field_of(const char *line, const char *end, int number, const char **ret_end)
 {
 	for (; number > 0; number--) {
@@ -96,9 +97,9 @@ static int take_home(struct init *in, const char *line, const char *end, uint64_
 	return 1;
 }
 
-/* A regular file of the container's, for reading; or -errno. It is looked at before it is opened, since the open itself may
- * do something: a device may start what it stands for, a FIFO lets a writer go on. And after, since it may be another by
- * then; so nothing waits, and no terminal becomes ours. */
+/* Open a regular file of the container for reading; or -errno. Its type is checked before the open, because opening
+ * can have effects: it may start a device or wake the writer of a FIFO. It is checked again after the open, because
+ * the file may have been exchanged. So nothing blocks, and no terminal becomes our controlling terminal. */
 static int open_regular(const char *path, struct statx *ret)
 {
 	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
@@ -113,7 +114,7 @@ static int open_regular(const char *path, struct statx *ret)
 	return -EACCES;
 }
 
-/* /etc/passwd is the image's: a regular file of bounded size, or it does not count (CVE-2026-47262). */
+/* /etc/passwd belongs to the image: unless it is a regular file of bounded size, it is ignored (CVE-2026-47262). */
 static void find_home(struct init *in, uint64_t uid)
 {
 	append(in->home, in->home + sizeof(in->home), "HOME=/");
@@ -145,16 +146,16 @@ void do_find_program(struct init *in, const struct step *s)
 	if (INTS(find_program, s)->home)
 		find_home(in, INTS(find_program, s)->uid);
 	long r = search(program, step_string(s, FIND_PROGRAM_PATH, NULL), try_executable, NULL);
-	if (r != -EACCES || program[0] == '/') /* a user may still have rights that we can't see from here */
+	if (r != -EACCES || program[0] == '/') /* the user may have rights that we lack here */
 		must(in, r, program);
 	must(in, SYS(__NR_chdir, "/"), "/");
 }
 
 /* --- identity --- */
 
-/* /dev/stdout and such are opened anew by name, which is for the owner to do. A device is not touched: it is the host's,
- * and others' too. Nor is an input file, which nobody expects to change. Where we have not the right, the user has it not
- * either, and hears so at the open. */
+/* Programs reopen /dev/stdout and the like by name, which only the owner may do. Devices are left alone: they belong
+ * to the host, and others use them too. So are input files: nobody expects their owner to change. Where we lack the
+ * right, so does the user, and the open will fail. */
 void do_streams(struct init *, const struct step *s)
 {
 	uint64_t uid = INTS(streams, s)->uid;
@@ -177,7 +178,7 @@ void do_credentials(struct init *in, const struct step *s)
 			continue;
 		long r = SYS(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
 		if (r == -EINVAL)
-			break; /* beyond the kernel's last capability */
+			break; /* above the kernel's highest capability */
 		must(in, r, "bounding set");
 	}
 	SYS(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -208,7 +209,7 @@ void do_seccomp(struct init *in, const struct step *s)
 	const struct seccomp_ints *v = INTS(seccomp, s);
 	uint32_t n;
 	const char *program = step_string(s, SECCOMP_PROGRAM, &n);
-	/* The kernel wants filters aligned no more than copy_from_user does. */
+	/* copy_from_user needs no alignment, so neither does the filter. */
 	struct sock_fprog filter = { .len = (unsigned short)(n / sizeof(struct sock_filter)),
 				     .filter = (struct sock_filter *)(uintptr_t)program };
 	long fd = SYS(__NR_seccomp, SECCOMP_SET_MODE_FILTER,
@@ -220,12 +221,12 @@ void do_seccomp(struct init *in, const struct step *s)
 	}
 }
 
-/* A cwd outside the root (an fd of the host leaked) shows as a path that does not begin with '/' (getcwd(2)). */
+/* Outside the root (through a leaked fd of the host), getcwd(2) returns a path that does not begin with '/'. */
 void do_working_directory(struct init *in, const struct step *s)
 {
 	char cwd[PATH_MAX];
 	const char *path = step_string(s, WORKING_DIRECTORY_PATH, NULL);
-	if (INTS(working_directory, s)->last && in->arrived) /* perhaps where the user may not go */
+	if (INTS(working_directory, s)->last && in->arrived) /* the user may not be allowed to go there */
 		return;
 	long r = SYS(__NR_chdir, path);
 	in->arrived = r == 0;
@@ -242,7 +243,7 @@ void do_working_directory(struct init *in, const struct step *s)
 
 struct execution {
 	const char **args, **env;
-	char tried[PATH_MAX]; /* the last file that exists and could not be executed */
+	char tried[PATH_MAX]; /* the last existing file that could not be executed */
 };
 
 static long try_execve(const char *path, void *context)
@@ -263,9 +264,9 @@ static int this_machine(uint16_t machine)
 #endif
 }
 
-/* Why a file that exists does not execute: one letter for the stele process, and the name that matters.
- * i: the script's interpreter is missing; c: its line ends in CR; l: the dynamic loader is missing; a: made for another
- * machine; f: no format that the kernel knows. */
+/* Find out why an existing file cannot be executed. Returns one letter for the stele process, and a name: i: the
+ * script's interpreter is missing; c: its #! line ends in CR; l: the dynamic loader is missing; a: built for another
+ * machine; f: unknown format. */
 static char diagnose(int fd, char *ret_name, size_t size)
 {
 	char head[1024];
@@ -318,8 +319,8 @@ __attribute__((noreturn)) static void fail_execution(const struct init *in, long
 	fail(in, error, at ? text : "the program");
 }
 
-/* Close-on-exec is not closing: execve(2) resolves its path, a script's interpreter and the ELF loader while such fds are
- * still open, and the container may name them as /proc/self/fd/N. */
+/* Close-on-exec is too late: execve(2) resolves the path, a script's interpreter and the ELF loader while these fds
+ * are still open, and the container may name them as /proc/self/fd/N. */
 static void close_all_but_talk(const struct init *in, int first)
 {
 	if (in->report_fd > first)
@@ -350,7 +351,7 @@ void do_execute(struct init *in, const struct step *s)
 	if (in->home[0])
 		e.env[n_env++] = in->home;
 	e.env[n_env] = NULL;
-	/* The talk closes by itself when the program starts: that is how success is told. */
+	/* The report socket is closed when the program starts; the stele process sees that as success. */
 	close_all_but_talk(in, 3 + (int)INTS(execute, s)->keep_fds);
 	long r = search(e.args[0], path, try_execve, &e);
 	fail_execution(in, r, e.args[0], &e);

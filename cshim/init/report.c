@@ -25,7 +25,7 @@ struct message {
 	int flags;
 };
 
-/* Send one report; fd -1 sends none. A peer that is gone ends us: nobody is left to start this container. */
+/* Send one report, with an fd unless that is -1. If the peer is gone, ignore the error: there is nobody to tell. */
 static void report(const struct init *in, int32_t error, const char *detail, uint32_t length, int fd)
 {
 	struct report r = { .err = error };

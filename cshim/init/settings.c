@@ -1,4 +1,4 @@
-/* What the kernel keeps for each process: limits, priorities, masks, labels. */
+/* Settings that the kernel keeps for each process: limits, priorities, masks, labels. */
 #include "init.h"
 
 #include <linux/sched/types.h>

@@ -1,5 +1,5 @@
-/* System calls without libc: init is freestanding, so that it stays a few pages and has no loader, heap or locale.
- * Every wrapper returns the kernel's value: a result, or -errno. */
+/* System calls without libc: init is freestanding, so that it is a few pages and has no loader, heap or locale. Each
+ * call returns the kernel's value: a result or -errno. */
 #ifndef STELE_SYS_H
 #define STELE_SYS_H
 

@@ -10,7 +10,7 @@ void *memset(void *to, int c, size_t n);
 size_t strlen(const char *s);
 int starts_with(const char *s, const char *prefix);
 int same(const char *a, const char *b);
-char *append(char *to, const char *end, const char *s); /* NULL when it does not fit */
+char *append(char *to, const char *end, const char *s); /* NULL if it does not fit */
 char *append_number(char *to, const char *end, uint64_t n);
 int parse_number(const char *s, const char *end, uint64_t *ret_n);
 

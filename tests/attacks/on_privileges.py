@@ -207,8 +207,8 @@ def weak_filter(arena: Arena) -> Outcome:
     "the image's environment reaches hooks, which run as the host's root",
     Patch(
         "runtime/plan/hooks.py",
-        '(*args, *(hook.get("env") or ()))\n',
-        '(*args, *(hook.get("env") or ()), *config["process"]["env"])\n',
+        'process.get("env") if kind == "startContainer" else None',
+        'process.get("env")',
     ),
 )
 def environment_of_hooks(arena: Arena) -> Outcome:
