@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+COMPACT = (",", ":")
+"""json.dumps's separators for what programs read: no spaces, as from runc."""
 HIDDEN = "..."
 
 

@@ -305,13 +305,20 @@ static char diagnose(int fd, char *ret_name, size_t size)
 	return 'f';
 }
 
+#define ST_NOEXEC_ 8
+
 __attribute__((noreturn)) static void fail_execution(const struct init *in, long error, const char *program,
 						     const struct execution *e)
 {
 	char text[240], name[128];
 	char *end = text + sizeof(text);
 	char *at = append(text, end, e->tried[0] ? e->tried : program);
-	if (at && e->tried[0] && (error == -ENOENT || error == -ENOEXEC || error == -ELIBBAD)) {
+	struct {
+		long type, sizes[9], flags, rest[4];
+	} fs; /* struct statfs */
+	if (at && error == -EACCES && e->tried[0] && SYS(__NR_statfs, e->tried, &fs) == 0 && fs.flags & ST_NOEXEC_)
+		append(at, end, "\nn");
+	else if (at && e->tried[0] && (error == -ENOENT || error == -ENOEXEC || error == -ELIBBAD)) {
 		struct statx st;
 		char why[3] = { '\n', diagnose(open_regular(e->tried, &st), name, sizeof(name)), '\0' };
 		append(append(at, end, why), end, name);

@@ -13,6 +13,7 @@ from runtime.container import lifecycle
 from runtime.container.state import check_id, is_alive
 from runtime.errors import StateError, UsageError
 from runtime.host.stats import oom_events, stats
+from runtime.printable import COMPACT
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,9 +41,8 @@ def events(context: Globals, options: Events) -> int:
     manager = lifecycle.manager_of(record)
 
     def emit(kind: str, data: Any = None) -> None:
-        sys.stdout.write(
-            json.dumps({"type": kind, "id": container_id, **({"data": data} if data is not None else {})}) + "\n"
-        )
+        event = {"type": kind, "id": container_id, **({"data": data} if data is not None else {})}
+        sys.stdout.write(json.dumps(event, separators=COMPACT) + "\n")
         sys.stdout.flush()
 
     emit("stats", stats(manager))

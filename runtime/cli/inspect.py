@@ -16,7 +16,7 @@ from runtime.container.state import check_id
 from runtime.errors import HostError, NotFound, StateError
 from runtime.host.processes import ask, stat_of
 from runtime.oci import OCI_VERSION
-from runtime.printable import visible
+from runtime.printable import COMPACT, visible
 
 PS = "/usr/bin/ps"
 """The host's ps, whose -ef output runc filters. Without it we print a table of our own."""
@@ -110,7 +110,7 @@ def listing(context: Globals, options: List) -> int:
         for row in rows:
             print(row["id"])
     elif options.format == "json":
-        print(json.dumps(rows or None))
+        print(json.dumps(rows or None, separators=COMPACT))
     else:
         keys = ("id", "pid", "status", "bundle", "created", "owner")
         print_table([k.upper() for k in keys], [[str(row[k]) for k in keys] for row in rows])
@@ -120,9 +120,9 @@ def listing(context: Globals, options: List) -> int:
 def ps(context: Globals, options: Ps) -> int:
     store = context.store()
     record = store.read(check_id(options.id))
-    pids = sorted(lifecycle.manager_of(record).pids())
+    pids = lifecycle.processes(record)
     if options.format == "json":
-        print(json.dumps(pids))
+        print(json.dumps(pids, separators=COMPACT))
         return 0
     if not pids and lifecycle.status(store, record) == "stopped":
         raise StateError(f'container "{record.id}" is stopped: it has no processes')

@@ -15,6 +15,20 @@ TIMEOUT = 5.0
 """Seconds to wait for a peer that does not accept the descriptor."""
 
 
+def keep_line_ends(master: int) -> None:
+    """Let a new terminal that is relayed to a pipe or file pass "\\n" on as it is, without a carriage return.
+
+    On a terminal both stay: a program that moves the cursor must know what its own terminal does.
+    """
+    if os.isatty(1):
+        return
+    import termios
+
+    modes = termios.tcgetattr(master)
+    modes[1] &= ~termios.ONLCR
+    termios.tcsetattr(master, termios.TCSANOW, modes)
+
+
 def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:
     """Connect to the socket at `path`, send `message` with `fd` (unix(7), SCM_RIGHTS), and close `fd`.
 

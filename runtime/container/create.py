@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.container import failure, from_image
-from runtime.container.console import send_fd
+from runtime.container.console import keep_line_ends, send_fd
 from runtime.container.filters import compiler
 from runtime.container.hooks import run_hooks, run_poststop
 from runtime.container.limits import raise_limits
@@ -272,6 +272,7 @@ class Creation:
             elif kind is steps.Console and self.request.keep_master:
                 self.master = report.fd
                 self.undo.callback(os.close, self.master)
+                keep_line_ends(self.master)
             elif kind is steps.Console:
                 send_fd(self.request.console_socket, report.fd, b"/dev/pts/ptmx", field="--console-socket")
             elif kind is steps.TimeOffsets:

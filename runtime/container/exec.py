@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from runtime.container import failure
-from runtime.container.console import send_fd
+from runtime.container.console import keep_line_ends, send_fd
 from runtime.container.filters import compiler
 from runtime.container.lifecycle import manager_of
 from runtime.container.limits import raise_limits
@@ -24,7 +24,7 @@ from runtime.host import cgroups, launch, prepare
 from runtime.host.facts import probe
 from runtime.host.processes import executed
 from runtime.plan import model, steps, wire
-from runtime.plan.compile import compile_exec
+from runtime.plan.compile import KEEP_GROUPS, compile_exec
 
 
 def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
@@ -55,6 +55,7 @@ def execute(store: Store, container_id: str, request: ExecRequest) -> Started:
             rootless=record.rootless,
             keep_fds=request.preserve_fds,
             new_keyring=not record.no_new_keyring,
+            keep_groups=KEEP_GROUPS in (record.config.get("annotations") or {}),
         )
         failed = undo.enter_context(contextlib.ExitStack())
         try:
@@ -112,7 +113,8 @@ def _launch(plan: model.Plan, request: ExecRequest, manager: cgroups.Manager, pi
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             fds.callback(os.close, null)
             stdio = (null, null, null)
-        cgroup = manager.open(request.cgroup)
+        left = not request.cgroup and manager.left(pid)
+        cgroup = manager.open_beside(pid) if left else manager.open(request.cgroup)
         if cgroup >= 0:
             fds.callback(os.close, cgroup)
         spawn = partial(
@@ -179,3 +181,4 @@ def _talk(
         elif kind is steps.Console:
             master = report.fd
             failed.callback(os.close, master)
+            keep_line_ends(master)

@@ -118,6 +118,11 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
                 f'device "{step.path}": the host\'s node of this name is not the device {step.major}:{step.minor}; '
                 "correct linux.devices, or the host"
             )
+        case steps.Sysctl() if step.key == "net/ipv4/ping_group_range" and number == errno.EINVAL:
+            return (
+                f'linux.sysctl "{step.key}": cannot set it to "{step.value}": {why}; it is two group ids, the lower first, and in a '
+                "user namespace both must be mapped in linux.gidMappings"
+            )
         case steps.Hook():
             return _hook(step, index, number, detail)
         case steps.WorkingDirectory() if number == errno.EXDEV:
@@ -197,6 +202,11 @@ def _program(number: int, detail: str) -> str:
     if number == errno.EISDIR:
         # Podman and older Docker map "permission denied" to exit code 126, newer Docker also "is a directory".
         return f"{what}: permission denied: it is a directory; name a program in process.args"
+    if number == errno.EACCES and code == "n":
+        return (
+            f"{what}: permission denied: the file system that it is on is mounted noexec; remove noexec from the options of that "
+            "mount, or bind it with exec"
+        )
     if number == errno.EACCES:
         return f"{what}: permission denied; it must be executable (chmod +x) for the user of the container"
     if number == errno.ENOMEM:

@@ -335,6 +335,37 @@ def _end_lost(container_id: str, lost: cgroups.Manager | None) -> list[str]:
     return [f'container "{container_id}" had lost its state; the processes in its cgroup {lost.path} were killed']
 
 
+def processes(record: Record) -> list[int]:
+    """Return the pids of a container's processes: those in its cgroup.
+
+    If init was moved to another cgroup, which it may share with strangers, also those of its pid namespace that are there.
+    """
+    manager = manager_of(record)
+    found = manager.pids()
+    if record.pid in found or not is_alive(record):
+        return sorted(found)
+    found.append(record.pid)
+    own = _pid_namespace(record.pid)
+    if manager.left(record.pid) and _own_pids(record):
+        from runtime.host.cgroups import tree
+
+        with contextlib.suppress(StateError):
+            directory = manager.open_beside(record.pid)
+            try:
+                beside = tree.processes(directory)
+            finally:
+                os.close(directory)
+            found += [pid for pid in beside if pid not in found and _pid_namespace(pid) == own]
+    return sorted(found)
+
+
+def _pid_namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:  # it has ended
+        return ""
+
+
 def pause(store: Store, container_id: str) -> None:
     """Freeze a running container.
 

@@ -18,6 +18,9 @@ from runtime.plan.resctrl import plan_resctrl
 from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
 
+KEEP_GROUPS = "run.oci.keep_original_groups"
+"""An annotation: leave the supplementary groups as the caller's are (crun.1; Podman's --group-add keep-groups)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -61,7 +64,8 @@ def compile_create(
         raise ConfigError(
             "linux.namespaces", 'an ordinary user needs a user namespace; add {"type": "user"} with its mappings'
         )
-    can_set_groups = (not request.rootless or facts.euid == 0) and facts.setgroups
+    keep_groups = KEEP_GROUPS in (config.get("annotations") or {})
+    can_set_groups = (not request.rootless or facts.euid == 0) and facts.setgroups and not keep_groups
     maps = namespaces.id_maps(linux) if "user" in spaces.new else None
     entry = namespaces.enter(
         spaces,
@@ -79,6 +83,7 @@ def compile_create(
         in_user=spaces.has("user"),
         rootless=request.rootless,
         can_set_groups=can_set_groups,
+        keep_groups=keep_groups,
         keep_fds=request.keep_fds,
     )
     fds: list[model.FdSource] = [model.ListenerFd(), *entry.fds]
@@ -155,14 +160,18 @@ def compile_exec(
     rootless: bool,
     keep_fds: int,
     new_keyring: bool = True,
+    keep_groups: bool = False,
 ) -> model.Plan:
     """Plan another process in a running container, confined like its init (SECURITY.md, rule 7).
 
     One slot is a pidfd of the container's init, whose namespaces are all joined at once (setns(2)). Without a mount
     namespace of its own, the container shares the host's mounts; then the root directory of its init is a second slot.
+
+    Args:
+        keep_groups: the container has the annotation KEEP_GROUPS.
     """
     spaces = namespaces.parse(linux.get("namespaces") or ())
-    can_set_groups = (not rootless or facts.euid == 0) and facts.setgroups
+    can_set_groups = (not rootless or facts.euid == 0) and facts.setgroups and not keep_groups
     planned = plan_process(
         process,
         linux,
@@ -171,6 +180,7 @@ def compile_exec(
         in_user=False,
         rootless=rootless,
         can_set_groups=can_set_groups,
+        keep_groups=keep_groups,
         keep_fds=keep_fds,
         affinity_field="final",
     )

@@ -30,11 +30,12 @@ def capability_mask(names: Sequence[str]) -> int:
 
 
 def plan_credentials(
-    process: Mapping[str, Any], facts: model.Facts, *, in_user: bool, can_set_groups: bool
+    process: Mapping[str, Any], facts: model.Facts, *, in_user: bool, can_set_groups: bool, keep_groups: bool = False
 ) -> tuple[steps.Credentials, tuple[str, ...]]:
     """Plan process.user and process.capabilities. An absent object or set grants nothing.
 
     Args:
+        keep_groups: leave the caller's supplementary groups; additionalGids are ignored, as by crun.
         in_user: the process is in a user namespace, where all capabilities are available; otherwise only stele's own.
     Returns:
         the step, and notes on capabilities that cannot be granted, which is a warning and not an error (config.md).
@@ -47,6 +48,8 @@ def plan_credentials(
     for name, value in (("uid", uid), ("gid", gid), *(("additionalGids", g) for g in gids)):
         if not 0 <= value <= MAX_ID:
             raise ConfigError(f"process.user.{name}", f"{value} is no id; it must be from 0 to {MAX_ID}")
+    if keep_groups:
+        gids = ()
     if gids and not can_set_groups:
         raise ConfigError(
             "process.user.additionalGids", "a rootless container cannot have additional groups; remove them"

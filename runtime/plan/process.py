@@ -55,6 +55,7 @@ def plan_process(
     in_user: bool,
     rootless: bool,
     can_set_groups: bool,
+    keep_groups: bool = False,
     keep_fds: int,
     affinity_field: str = "initial",
 ) -> ProcessPlan:
@@ -78,7 +79,9 @@ def plan_process(
     cwd = process.get("cwd") or "/"
     if not cwd.startswith("/"):
         raise ConfigError("process.cwd", f"{cwd!r} is not absolute; begin it with /")
-    credentials, notes = plan_credentials(process, facts, in_user=in_user, can_set_groups=can_set_groups)
+    credentials, notes = plan_credentials(
+        process, facts, in_user=in_user, can_set_groups=can_set_groups, keep_groups=keep_groups
+    )
     limits = _rlimits(process.get("rlimits") or ())
     score = process.get("oomScoreAdj")
     no_new_privs = bool(process.get("noNewPrivileges"))

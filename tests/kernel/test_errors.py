@@ -307,3 +307,11 @@ def test_checkpoint_is_not_offered(stele: Runtime) -> None:
         done = stele(command, "x")
         assert done.returncode == 1
         assert "not offered" in done.stderr
+
+
+def test_a_program_on_a_noexec_mount(stele: Runtime, bundle: BundleFactory) -> None:
+    """ "chmod +x" would be no help: the mount forbids it."""
+    mount = {"destination": "/bin", "type": "bind", "source": "rootfs/bin", "options": ["bind", "noexec"]}
+    done = stele("run", "-b", bundle(["/bin/busybox"], edit=lambda c: c["mounts"].append(mount)), stele.id())
+    assert done.returncode == 1
+    assert 'exec: "/bin/busybox": permission denied: the file system that it is on is mounted noexec' in done.stderr

@@ -317,6 +317,32 @@ def test_a_sysctl_of_the_host_is_refused(stele: Runtime, bundle: BundleFactory, 
     assert Path("/proc/sys/vm/swappiness").read_text() == before
 
 
+def test_a_range_of_groups_that_may_ping_beyond_the_id_map(stele: Runtime, bundle: BundleFactory) -> None:
+    linux = {"sysctl": {"net.ipv4.ping_group_range": "0 2147483647"}}
+    done = stele("run", "-b", bundle(["true"], {"linux": linux}, edit=in_user_namespace), stele.id())
+    assert (done.returncode, "both must be mapped in linux.gidMappings" in done.stderr) == (1, True), done.stderr
+
+
+def test_the_callers_groups_are_kept_if_an_annotation_asks(
+    stele: Runtime, bundle: BundleFactory, tmp_path: Path
+) -> None:
+    """As crun does for Podman's --group-add keep-groups; exec keeps those of its own caller."""
+    groups = ["setpriv", "--groups", "77,78"]
+    changes = {
+        "process": {"user": {"uid": 1000, "gid": 1000, "additionalGids": [5]}},
+        "annotations": {"run.oci.keep_original_groups": "1"},
+    }
+    script = say("grep Groups /proc/self/status")
+    for kept in ({"annotations": changes["annotations"]}, {"annotations": None}):
+        argv = [*groups, *stele.command("run", "-b", bundle(script, {**changes, **kept}), stele.id())]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.stdout.split()[1:] == (["77", "78"] if kept["annotations"] else ["5"]), done.stderr
+    name = stele.detached(bundle(SLEEP, changes))
+    argv = [*groups, *stele.command("exec", name, *script)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()[1:] == ["77", "78"]
+    stele.ok("delete", "-f", name)
+
+
 def test_fields_for_other_systems_are_ignored(inside: Inside) -> None:
     """commandLine and username are Windows', and what the specification does not know is ignored as it says."""
     process = {"commandLine": "cmd /c dir", "user": {"uid": 0, "gid": 0, "username": "admin"}, "future": {"a": 1}}
@@ -522,6 +548,18 @@ def test_a_terminal_is_relayed_by_exec(stele: Runtime, bundle: BundleFactory) ->
         stele.command("exec", "-t", name, "sh", "-c", "read x; echo got $x; tty; exit 6"), b"word\n"
     )
     assert (code, "got word" in said, "/dev/pts/0" in said) == (6, True, True), said
+    stele.ok("delete", "-f", name)
+
+
+def test_a_terminal_that_is_relayed_to_a_pipe_keeps_line_ends(stele: Runtime, bundle: BundleFactory) -> None:
+    """A carriage return is for terminals; also of the very first line, which the program may write before we relay."""
+    name = stele.detached(bundle(SLEEP))
+    for args in (
+        ["run", "-b", bundle(say("tty; echo two"), terminal=True), stele.id()],
+        ["exec", "-t", name, *say("tty; echo two")],
+    ):
+        done = subprocess.run(stele.command(*args), stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        assert done.stdout == b"/dev/pts/0\ntwo\n"
     stele.ok("delete", "-f", name)
 
 

@@ -631,3 +631,32 @@ def _as_rootless_podman(config: dict[str, Any]) -> None:
     config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
     for mount in config["mounts"]:
         mount["options"] = [o for o in mount["options"] if o != "gid=5"]
+
+
+def test_exec_and_ps_when_init_was_moved_to_another_cgroup(stele: Runtime, bundle: BundleFactory) -> None:
+    """By somebody on the host: exec goes where init is, and ps shows both, but no stranger that is there, too."""
+    name = stele.detached(bundle(["sleep", "1000"]))
+    pid = stele.state(name)["pid"]
+    beside = Path(f"/sys/fs/cgroup/{stele.token}-beside")
+    beside.mkdir()
+    stranger = subprocess.Popen(["sleep", "1000"])
+    try:
+        for moved in (pid, stranger.pid):
+            (beside / "cgroup.procs").write_text(str(moved))
+        stele.ok("exec", "-d", name, "sleep", "1001", stdout=-3, stderr=-3)
+        inside = set(map(int, (beside / "cgroup.procs").read_text().split())) - {stranger.pid}
+        assert len(inside) == 2 and pid in inside
+        assert set(json.loads(stele.ok("ps", "-f", "json", name))) == inside
+    finally:
+        stranger.kill()
+        stranger.wait()
+        stele.ok("delete", "-f", name)
+        beside.rmdir()
+
+
+def test_json_for_programs_is_compact(stele: Runtime, bundle: BundleFactory) -> None:
+    name = stele.detached(bundle(["sleep", "1000"]))
+    for args in (["list", "-f", "json"], ["events", "--stats", name], ["ps", "-f", "json", name]):
+        text = stele.ok(*args)
+        assert text == json.dumps(json.loads(text), separators=(",", ":")) + "\n"
+    stele.ok("delete", "-f", name)

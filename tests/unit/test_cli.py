@@ -479,7 +479,7 @@ def test_no_completion_for_other_shells() -> None:
 def test_ps_on_a_host_without_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(inspect, "PS", "/nonexistent")
     monkeypatch.setattr(inspect.lifecycle, "manager_of", lambda record: SimpleNamespace(pids=lambda: [os.getpid()]))
-    options: Any = SimpleNamespace(store=lambda: SimpleNamespace(read=lambda name: None))
+    options: Any = SimpleNamespace(store=lambda: SimpleNamespace(read=lambda name: SimpleNamespace(pid=os.getpid())))
     assert inspect.ps(options, Ps(id="x")) == 0
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["UID", "PID", "PPID", "STIME", "CMD"]

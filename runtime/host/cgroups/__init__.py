@@ -51,6 +51,9 @@ class Manager(Protocol):
     def open(self, below: str) -> int:
         """Open the cgroup, or one below it, for an exec. Returns an fd that the caller owns, or -1 for none."""
 
+    def left(self, pid: int) -> bool:
+        """Whether a process of the container is outside its cgroup: somebody on the host has moved it."""
+
     def open_beside(self, pid: int) -> int:
         """Open the cgroup that a process of the container is in now. Returns an fd that the caller owns, or -1."""
 

@@ -332,9 +332,24 @@ class CgroupfsManager:
 
     def open_beside(self, pid: int) -> int:
         path = cgroup_of(pid)
-        if not path.startswith(f"{self.relative}/"):
+        if path.startswith(f"{self.relative}/"):
+            return self.open(path.removeprefix(f"{self.relative}/"))
+        if not self.left(pid):
             return self.open()
-        return self.open(path.removeprefix(f"{self.relative}/"))
+        root, _ = open_root()
+        try:
+            return open_below(root, path)
+        except OSError as e:
+            raise StateError(
+                f"the container's init is in the cgroup /{path}, which cannot be opened: {e.strerror}"
+            ) from e
+        finally:
+            os.close(root)
+
+    def left(self, pid: int) -> bool:
+        path = cgroup_of(pid)
+        had_one = not self.rootless or bool(self.ident)
+        return had_one and path != "" and not f"{path}/".startswith(f"{self.relative}/")
 
     def apply(self, writes: Sequence[CgroupWrite]) -> None:
         if not writes:

@@ -34,6 +34,9 @@ class DisabledManager:
             raise StateError("the container has no cgroup (--cgroup-manager disabled), so --cgroup cannot be used")
         return -1
 
+    def left(self, pid: int) -> bool:
+        return False
+
     def open_beside(self, pid: int) -> int:
         return -1
 
