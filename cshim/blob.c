@@ -1,6 +1,6 @@
 #include "blob.h"
 
-/* A file of the build as a read-only object `name`, and its size as `name`_size. */
+/* Embed a file of the build as a read-only object `name`, and its size as `name`_size. */
 #define CARRY(name, file)                                 \
 	__asm__(".section .rodata\n"                      \
 		".balign 4096\n"                          \
@@ -12,7 +12,7 @@
 		".quad .L" name "_end - " name "\n"       \
 		".text\n")
 
-/* STELE_INIT, STELE_WAITER: the paths of build/lib/init and waiter as strings, from the build. */
+/* STELE_INIT, STELE_WAITER: the paths of build/lib/init and build/lib/waiter as strings, set by the build. */
 #ifdef STELE_INIT
 #if __has_include(STELE_INIT)
 #define HAS_INIT

@@ -12,7 +12,7 @@ static int bpf(int command, union bpf_attr *attr)
 	return r < 0 ? -errno : (int)r;
 }
 
-/* The kernel wants fds and addresses as unsigned numbers; the union must be zero where nothing is set (bpf(2)). */
+/* The kernel expects fds and addresses as unsigned numbers, and zero in all unused fields of the union (bpf(2)). */
 static uint64_t address(const void *p)
 {
 	return (uint64_t)(uintptr_t)p;

@@ -21,12 +21,12 @@
 
 /* ---- fds and the root ---- */
 
-/* The directory as a mount of its own, without devices: a node that the archive brings must not open the host's disk.
-   Where the kernel forbids that, the directory as it is; the caller may then make no devices either. */
+/* Make the directory a mount of its own, without devices: a device node in the archive must not open the host's
+ * disk. */
 static int without_devices(int directory)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC };
-	/* With what is mounted below, so that an entry there is refused as one and not written beneath the mount. */
+	/* Include mounts below it: then an entry there is refused, and not written beneath the mount. */
 	unsigned whole = AT_EMPTY_PATH | AT_RECURSIVE;
 	int tree = (int)syscall(SYS_open_tree, directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | whole);
 	if (tree < 0)
@@ -38,7 +38,7 @@ static int without_devices(int directory)
 	return tree;
 }
 
-/* Make the directory the root, so that no path and no ".." leads out, and open it anew there. */
+/* Make the directory the root, so that no path and no ".." leads out, and reopen it there. */
 static int enter(int directory)
 {
 	if (fchdir(without_devices(directory)) < 0 || (chroot(".") < 0 && errno != EPERM))
@@ -46,12 +46,13 @@ static int enter(int directory)
 	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	/* Held until the child is dead: whoever clears the directory away waits for that. A file system may have no locks. */
+	/* Held until the child is dead: whoever removes the directory waits for it. Not every file system supports
+	 * locks. */
 	(void)flock(fd, LOCK_SH);
 	return fd;
 }
 
-/* The fds of confined.h and nothing else; 0 to 2 lead to /dev/null. */
+/* Keep the fds of confined.h and nothing else; 0 to 2 lead to /dev/null. */
 static int keep_fds(const struct confined *c)
 {
 	int other = c->output, null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -62,7 +63,7 @@ static int keep_fds(const struct confined *c)
 	if (other < 0)
 		return other;
 	int from[] = { null, null, null, c->input, other };
-	/* First above all that they become, so that none is overwritten before it is copied. */
+	/* First copy them above all target numbers, so that none is overwritten before it is copied. */
 	for (int i = 0; i < 5; i++)
 		if ((from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 5)) < 0)
 			return -errno;
@@ -74,7 +75,7 @@ static int keep_fds(const struct confined *c)
 
 /* ---- Landlock ---- */
 
-/* Fields and bits of <linux/landlock.h>, which older headers lack. */
+/* Fields and bits of <linux/landlock.h> that older headers lack. */
 struct landlock_ruleset {
 	uint64_t files, network, scoped;
 };
@@ -92,7 +93,7 @@ static int confine_files(int directory)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1U);
 	if (version < 2)
-		return 0; /* not in this kernel, or not enabled */
+		return 0; /* not supported or not enabled in this kernel */
 	struct landlock_ruleset rules = {
 		.files = version >= 5   ? 0xffff
 			 : version >= 3 ? 0x7fff
@@ -130,7 +131,7 @@ static int drop_capabilities(uint64_t keep)
 	for (int i = 0; i < 2; i++) {
 		data[i].permitted &= (uint32_t)(keep >> 32 * i);
 		data[i].effective = data[i].permitted;
-		data[i].inheritable = 0; /* and with it the ambient ones */
+		data[i].inheritable = 0; /* this also clears the ambient set */
 	}
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
@@ -139,7 +140,7 @@ static int drop_capabilities(uint64_t keep)
 
 /* clang-format off */
 
-/* For memory, threads and the input. */
+/* For memory, threads and reading the input. */
 static const int always[] = {
 	SYS_brk, SYS_clock_gettime, SYS_close, SYS_exit, SYS_exit_group, SYS_futex, SYS_getpid, SYS_getrandom, SYS_gettid,
 	SYS_madvise, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_pread64, SYS_restart_syscall, SYS_rseq,
@@ -147,7 +148,7 @@ static const int always[] = {
 	SYS_set_robust_list, SYS_sigaltstack, SYS_write, SYS_writev,
 };
 
-/* For making files. */
+/* For creating files. */
 static const int files[] = {
 	SYS_dup, SYS_fchdir, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_fremovexattr, SYS_fsetxattr,
 	SYS_fstat, SYS_ftruncate, SYS_linkat, SYS_lseek, SYS_lsetxattr, SYS_mkdirat, SYS_mknodat, SYS_newfstatat,
@@ -156,12 +157,12 @@ static const int files[] = {
 
 /* clang-format on */
 
-/* What libc may try and does without. */
+/* libc may try these; it works without them. */
 static const int refused[] = { SYS_prctl, SYS_prlimit64, SYS_sysinfo };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
-/* A thread of this process, as pthread_create(3) makes it; without these flags it would be a process. */
+/* The flags of pthread_create(3). Without them, clone would create a process. */
 #define THREAD (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
 #define NAMESPACES 0x7e020000U
 
@@ -178,7 +179,7 @@ static size_t answer(struct sock_filter *to, int number, uint32_t result)
 	return 2;
 }
 
-/* Whatever is not listed ends the child at once, also by the other tables of calls that a processor has. */
+/* Any other call kills the child, including those of the processor's other system call tables. */
 static int confine_calls(bool with_files)
 {
 	struct sock_filter program[20 + 2 * (COUNT(always) + COUNT(files) + COUNT(refused))];
@@ -208,7 +209,7 @@ static int confine_calls(bool with_files)
 		n += answer(program + n, files[i], SECCOMP_RET_ALLOW);
 	for (size_t i = 0; i < COUNT(refused); i++)
 		n += answer(program + n, refused[i], SECCOMP_RET_ERRNO | EPERM);
-	/* Its flags are in memory, where a filter cannot look; libc then takes clone. */
+	/* clone3's flags are in memory, where a filter cannot see them; libc then falls back to clone. */
 	n += answer(program + n, SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
 	memcpy(program + n, end, sizeof(end));
 	n += COUNT(end);
@@ -240,11 +241,11 @@ pid_t confined_start(const struct confined *c)
 	sigset_t all, saved;
 	memset(&now, 0, sizeof(now));
 	now.sa_handler = SIG_DFL;
-	/* Where our caller has us ignore it, the kernel reaps children itself, and what they returned is lost. */
+	/* If our caller ignores SIGCHLD, the kernel reaps children itself, and their exit status is lost. */
 	if (sigaction(SIGCHLD, NULL, &before) == 0 && before.sa_handler == SIG_IGN)
 		sigaction(SIGCHLD, &now, NULL);
 	pid_t parent = getpid();
-	/* The handlers are Python's, and must not run in the child; there all signals that can be blocked stay so. */
+	/* The signal handlers are Python's and must not run in the child: it keeps all signals blocked. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
 	pid_t pid = fork();

@@ -1,8 +1,7 @@
-/* A child process for work on bytes that strangers wrote. It is a fork of this process that has given up, before it reads
- * the first byte, whatever the work does not need: a fault in the parser is then neither root nor a way out.
- *
- * What it keeps: the input, read-only; and either one directory, which is its root and has no devices, or the writing end
- * of a pipe. No other fd, no network, no program to execute, no other process to reach. */
+/* A child process that reads untrusted bytes. It is a fork of this process that gives up everything the work does
+ * not need before it reads the first byte. So a fault in a parser neither runs as root nor offers a way out.  *  *
+ * It keeps the input, read-only, and either one directory, which is its root and has no devices, or the write end of
+ * a  * pipe. It has no other fd and no network, can execute no program and reach no other process. */
 #ifndef STELE_CONFINED_H
 #define STELE_CONFINED_H
 
@@ -11,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The fds in the child. */
+/* Fds in the child. */
 #define CONFINED_INPUT 3
 #define CONFINED_DIRECTORY 4
 #define CONFINED_OUTPUT 4
@@ -20,18 +19,18 @@ struct confined {
 	int input;
 	int directory;              /* or -1 */
 	int output;                 /* or -1 */
-	uint64_t capabilities;      /* those to keep, by bit; of the caller's only */
+	uint64_t capabilities;      /* the capabilities to keep, by bit, if the caller has them */
 	int (*work)(void *context); /* 0 or -errno, which becomes the child's exit status */
 	void *context;
 };
 
-/* Start the child: its pid, or -errno. It dies with the calling thread. */
+/* Start the child. Returns its pid or -errno. It dies with the calling thread. */
 pid_t confined_start(const struct confined *c);
 
-/* Wait until the child has ended; it stays a zombie, so that its pid can still be signalled. */
+/* Wait until the child has ended. It stays a zombie, so that its pid can still be signalled. */
 void confined_wait(pid_t pid);
 
-/* Reap the child: what its work returned; or what its death means, with a sentence in `ret_problem`. */
+/* Reap the child. Returns the result of its work; if it died, -errno with a sentence in `ret_problem`. */
 int confined_reap(pid_t pid, char *ret_problem, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* Of which kind a file system is; Python's os module has statvfs(3) only, which does not tell. */
+/* The type of a file system: Python's os module has only statvfs(3), which lacks it. */
 #ifndef STELE_FSTYPE_H
 #define STELE_FSTYPE_H
 

@@ -59,7 +59,7 @@ static int has_instructions(void)
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1U << 29); /* SHA */
 }
 
-/* The instructions hold the state as ABEF and CDGH, and do two rounds each (Intel SDM, SHA256RNDS2). */
+/* The instructions keep the state as ABEF and CDGH, and do two rounds each (Intel SDM, SHA256RNDS2). */
 __attribute__((target("sha,sse4.1,ssse3"))) static void blocks_fast(uint32_t state[8], const uint8_t *data,
 								    size_t count)
 {

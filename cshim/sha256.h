@@ -1,5 +1,6 @@
-/* SHA-256 (FIPS 180-4) of streams, with the processor's own instructions where it has them: every byte of an image is
- * hashed twice, and Python's portable code would take most of the time. Bound by cffi (runtime/host/hashing.py). */
+/* SHA-256 (FIPS 180-4) of streams, using the processor's SHA instructions if it has them. Every byte of an image is
+ * hashed twice; with Python's portable code that would take most of the time. Bound by cffi
+ * (runtime/host/hashing.py). */
 #ifndef STELE_SHA256_H
 #define STELE_SHA256_H
 
@@ -17,7 +18,7 @@ struct stele_sha256 {
 void stele_sha256_init(struct stele_sha256 *h);
 void stele_sha256_update(struct stele_sha256 *h, const void *data, size_t size);
 
-/* The digest of what was hashed so far; h may be updated further. */
+/* The digest of all bytes so far; h may be updated further. */
 void stele_sha256_digest(const struct stele_sha256 *h, uint8_t ret_digest[32]);
 /* cdef: end */
 

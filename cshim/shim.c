@@ -32,12 +32,12 @@ static int result(long r)
 
 __attribute__((noreturn)) static void child_fails(struct stele_spawn *s, const char *call)
 {
-	s->failed = call; /* the memory is shared with the parent, which waits and touches nothing of it */
+	s->failed = call; /* the memory is shared with the parent, which waits and does not touch it */
 	_exit(errno & 0xff);
 }
 
-/* Without a mapping, uid 0 of a new user namespace is not ours yet and exec would drop all capabilities; the ambient
- * set survives it (capabilities(7)). */
+/* Until its ids are mapped, we are not uid 0 of a new user namespace, and exec would drop all capabilities. The
+ * ambient set survives it (capabilities(7)). */
 static int keep_capabilities(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -54,7 +54,7 @@ static int keep_capabilities(void)
 	return 0;
 }
 
-/* What the child needs ready-made: it shares our memory, so it allocates nothing. */
+/* Prepared for the child, which shares our memory and so must not allocate. */
 struct prepared {
 	struct stele_spawn *request;
 	int total;   /* fds that init gets */
@@ -74,7 +74,7 @@ static int source_fd(const struct stele_spawn *s, int i)
 	return i == 4 + keep ? s->plan : s->slots[i - 5 - keep];
 }
 
-/* All are copied above the numbers that will be given, then put down: no order of sources can go wrong. */
+/* Copy all fds above the target numbers first, then to their targets: so any order of sources works. */
 static void place_fds(const struct prepared *p)
 {
 	for (int i = 0; i < p->total; i++) {
@@ -103,7 +103,7 @@ __attribute__((noreturn, noinline)) static void child(struct prepared *p)
 	child_fails(s, "execveat");
 }
 
-/* The child runs in our memory, on a stack of its own, and never returns. */
+/* The child runs in our memory, on its own stack, and never returns. */
 __attribute__((noinline)) static long clone_child(struct clone_args *args, struct prepared *p)
 {
 	void (*run)(struct prepared *) = child;
@@ -139,7 +139,7 @@ __attribute__((noinline)) static long clone_child(struct clone_args *args, struc
 
 /* --- waiting for the child --- */
 
-/* Whether a cgroup, or one above it, is frozen: a process in it does not run. */
+/* Whether a cgroup or one of its parents is frozen: then a process in it does not run. */
 static bool frozen(int cgroup)
 {
 	int here = openat(cgroup, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -148,7 +148,7 @@ static bool frozen(int cgroup)
 		char flag = 0;
 		int file = openat(here, "cgroup.freeze", O_RDONLY | O_CLOEXEC);
 		if (file < 0)
-			break; /* the top of the hierarchy has none */
+			break; /* the root cgroup has no such file */
 		found = read(file, &flag, 1) == 1 && flag == '1';
 		close(file);
 		int above = openat(here, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -160,7 +160,7 @@ static bool frozen(int cgroup)
 	return found;
 }
 
-/* Whether a signal has come, blocked as all are, that asks us to end. */
+/* Whether a signal that asks us to end is pending; all signals are blocked. */
 static bool asked_to_end(void)
 {
 	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
@@ -174,9 +174,9 @@ static bool asked_to_end(void)
 	return false;
 }
 
-/* Wait until the child has left our memory, by execve(2) or its end, when the kernel clears `lives`. vfork(2) would wait
- * deaf to all signals, also for a child that the container froze at birth, in a cgroup that it owns.
- * 0, or -errno of why it was not waited for any longer. */
+/* Wait until the child no longer uses our memory, after execve(2) or its end: the kernel then clears `lives`.
+ * vfork(2) would wait uninterruptibly, even for a child that the container froze at birth, in a cgroup that it owns.
+ * Returns 0, or -errno if the wait was given up. */
 static int wait_for_child(const struct stele_spawn *s, uint32_t *lives)
 {
 	const struct timespec look = { .tv_nsec = 100000000 };
@@ -198,7 +198,7 @@ int stele_spawn(struct stele_spawn *s)
 	sigset_t all, saved;
 	int pidfd = -1;
 	uint32_t lives = 0;
-	_Alignas(16) char stack[CHILD_STACK]; /* of the child */
+	_Alignas(16) char stack[CHILD_STACK]; /* the child's */
 	struct clone_args args = {
 		.flags = s->flags | CLONE_PIDFD | CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
 			 (s->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
@@ -217,8 +217,8 @@ int stele_spawn(struct stele_spawn *s)
 		return -ENOMEM;
 	int here = -1;
 	if (s->cwd >= 0) {
-		/* We go where the child is to begin: in a new user namespace it may have no right to enter. Where nobody
-		 * may look, there is nothing to come back to. */
+		/* Change to the child's directory here: in a new user namespace the child may lack the right to
+		 * enter it. If our own directory cannot be opened, there is nothing to return to. */
 		here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fchdir(s->cwd) < 0) {
 			int error = errno;
@@ -231,13 +231,13 @@ int stele_spawn(struct stele_spawn *s)
 	}
 	snprintf(p.base, sizeof(p.base), "%d", 3 + (int)s->n_keep);
 	snprintf(p.slots, sizeof(p.slots), "%d", (int)s->n_slots);
-	/* A signal handler must not run in the child: it would run in our memory. */
+	/* No signal handler may run in the child: it would run in our memory. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &saved);
 	long pid = clone_child(&args, &p);
 	int given_up = pid > 0 ? wait_for_child(s, &lives) : 0;
 	if (given_up) {
-		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* ends a frozen process, too */
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* also kills a frozen process */
 		waitpid((pid_t)pid, NULL, 0);
 		close(pidfd);
 	}
@@ -245,7 +245,7 @@ int stele_spawn(struct stele_spawn *s)
 	free(p.copies);
 	if (here >= 0) {
 		int back = fchdir(here);
-		(void)back; /* removed meanwhile: then no relative path of ours leads anywhere any more */
+		(void)back; /* it was removed; relative paths lead nowhere then */
 		close(here);
 	}
 	if (given_up)

@@ -45,10 +45,10 @@ int stele_seccomp_has_action(uint32_t action)
 	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
-/* A filter at address 0 can never be loaded: EFAULT tells that the flag before it was good, EINVAL that it was not. */
+/* Loading a filter at address 0 always fails: with EFAULT if the flags are supported, with EINVAL if not. */
 int stele_seccomp_has_flag(uint32_t flag)
 {
-	/* WAIT_KILLABLE_RECV is only good with a listener. */
+	/* WAIT_KILLABLE_RECV is valid only with a listener. */
 	if (flag == SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
 		flag |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag, NULL) < 0 && errno == EFAULT;

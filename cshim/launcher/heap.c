@@ -1,16 +1,12 @@
-/* The memory that Python and the libraries under it use.
- *
- * In the builder's process that takes the snapshot (one thread) all of it comes from an arena at a fixed address. In
- * every other process there are two allocators: calls that need no lock of Python's go to libc; Python's own, under
- * its lock, are packed densely in order of need, because a short process pays for each page it touches and not for
- * bytes. Blocks that came with the snapshot may be read, written, reallocated and freed like any other.
- *
- * Most of a snapshot is never touched by a given command, so what usual commands touch is laid side by side: see
- * learn.c. A block is known by the number of its allocation, because the same start makes the same ones; where a start
- * may differ, numbers begin anew (heap_mark).
- *
- * The same executable takes the same snapshot, byte for byte. So no address of what is kept depends on what comes and
- * goes, which differs in its sizes by pids, clocks and counters of the kernel. */
+/* The memory of Python and the libraries under it.  *  * In the builder's process that takes the snapshot (it has
+ * one thread) all memory comes from an arena at a fixed address.  * In every other process there are two allocators.
+ * Calls that do not hold Python's lock go to libc. Python's own, under  * its lock, are packed densely in order of
+ * allocation, because a short process pays for each page it touches and not  * for bytes. Blocks of the snapshot may
+ * be read, written, reallocated and freed like any other.  *  * A given command never touches most of a snapshot, so
+ * what common commands touch is placed side by side: see learn.c.  * A block is identified by the number of its
+ * allocation, because the same start makes the same allocations; where a  * start may differ, numbering begins anew
+ * (heap_mark).  *  * The same executable takes the same snapshot, byte for byte. So no address of a kept block
+ * depends on temporary  * blocks, whose sizes vary with pids, clocks and counters of the kernel. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -21,7 +17,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* What the calls in the snapshot's archives are renamed to (build-aux/link.py). */
+/* The allocation calls in the snapshot's archives are renamed to these (build-aux/link.py). */
 void *stele_malloc(size_t size);
 void *stele_calloc(size_t count, size_t size);
 void *stele_realloc(void *block, size_t size);
@@ -32,25 +28,25 @@ int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 #define SMALL 512UL
 #define LISTS (SMALL / 16 + 2)
 #define CHUNK (1UL << 20)
-#define MARK (1UL << 14) /* of numbers between two marks; a command takes some thousands */
+#define MARK (1UL << 14) /* numbers between two marks; a command uses some thousands */
 #define NUMBERED 112UL
-#define ROOM (1UL << 20) /* behind the arena, for the first blocks of a later process */
+#define ROOM (1UL << 20) /* after the arena, for the first blocks of a later process */
 
-/* Memory given out from its start; what was given back is kept by size in units of 16 bytes, [0] has the rest. */
+/* Memory is allocated from the start. Freed blocks are kept by size in units of 16 bytes; [0] has the large ones. */
 struct region {
 	char *at, *end;
 	void *free[LISTS];
 };
 
-/* What COMMANDS_MAX - n commands write is in part n, so that what each of them needs is together; no command writes
-   what is in READ. GONE is not in the snapshot: what no lesson knows, so what was freed again. */
+/* Part n holds what COMMANDS_MAX - n commands write, so that what they need is close together; no command writes what is
+ * in READ. GONE is not in the snapshot: blocks freed before the dump, which no lesson knows. */
 enum part { READ = COMMANDS_MAX, REST, ADDED, GONE, PARTS };
 
-/* Of what is in GONE, a small block has a place by its number, so that it is the same in each recording, whatever
-   sizes the blocks before it had: CPython's cache of attributes keeps names by their addresses. */
+/* A small block in GONE has an address that depends on its number alone, so that it is the same in each recording, whatever
+ * the sizes of earlier blocks: CPython's cache of attributes keeps names by their addresses. */
 struct passing {
-	uint32_t size; /* as it was asked for */
-	uint32_t live; /* 0: freed, or never there */
+	uint32_t size; /* as requested */
+	uint32_t live; /* 0: freed or never allocated */
 	struct head head;
 	char block[NUMBERED];
 };
@@ -58,14 +54,14 @@ _Static_assert(sizeof(struct passing) % 16 == 0, "blocks are aligned to 16 bytes
 
 static enum { RUNNING, LEARNING, RECORDING } mode;
 static struct region running;      /* under Python's lock */
-static struct region parts[PARTS]; /* of the arena, side by side; GONE is far behind all that is kept */
+static struct region parts[PARTS]; /* of the arena, side by side; GONE is far after all kept blocks */
 static char *gone_start;
 static struct passing *passing; /* LESSONS_MAX of them, before gone_start */
-static uint64_t number;         /* of the allocation, from 1 */
+static uint64_t number;         /* of the last allocation, from 1 */
 static struct lesson *lessons;
-static bool known;                                           /* whether there are any */
+static bool known;                                           /* whether there are lessons */
 static void *(*learning_take)(uint64_t number, size_t size); /* while LEARNING */
-/* Up to its top only: the kernel puts brk right behind the last segment, which is the arena. */
+/* Up to its top only: the kernel puts brk right after the last segment, which is the arena. */
 static size_t arena_size;
 
 static bool in_arena(const void *block)
@@ -80,7 +76,7 @@ static size_t stride_of(const void *block)
 	return head_of((void *)(uintptr_t)block)->size + sizeof(struct head);
 }
 
-/* Joins the block before, in the list of large ones, with the one behind it if they touch. */
+/* Joins a block of the list of large ones with the next if they touch. */
 static void join(char *before, char *behind)
 {
 	if (before + stride_of(before) != behind)
@@ -109,7 +105,7 @@ static void region_give(struct region *to, void *block)
 	}
 }
 
-/* The first of the large free blocks that is large enough, less what is left of it. */
+/* The first large free block that fits; the rest of it stays free. */
 static void *large_take(struct region *from, size_t stride)
 {
 	void **link = &from->free[0];
@@ -175,7 +171,7 @@ static enum part part_of(const void *block)
 	return part;
 }
 
-/* At the end of a block in GONE, behind the link of free blocks; zeros once it is freed. */
+/* At the end of a block in GONE, after the link of free blocks; zeroed when it is freed. */
 struct tail {
 	uint32_t number, size;
 };
@@ -240,7 +236,7 @@ static void open_gone(size_t arena)
 	parts[GONE] = (struct region){ .at = gone_start, .end = (char *)ARENA_BASE + arena };
 }
 
-/* Opens the arena; what the lessons say decides where blocks go. 0 or -1. */
+/* Opens the arena; the lessons decide where blocks go. 0 or -1. */
 int heap_record(struct lesson *all)
 {
 	if (map_arena(ARENA_MAX, -1) < 0)
@@ -269,7 +265,7 @@ int heap_record(struct lesson *all)
 	return 0;
 }
 
-/* Opens the arena on the file; `take` puts each block that is kept on pages of its own. 0 or -1. */
+/* Opens the arena on the file; `take` puts each kept block on pages of its own. 0 or -1. */
 int heap_learn(struct lesson *all, int fd, void *(*take)(uint64_t number, size_t size))
 {
 	if (map_arena(LEARN_MAX, fd) < 0)
@@ -284,15 +280,15 @@ int heap_learn(struct lesson *all, int fd, void *(*take)(uint64_t number, size_t
 	return 0;
 }
 
-/* The next allocation gets a number that it would also have if there had been some more or fewer before. */
+/* The next allocation's number no longer depends on how many allocations were made before. */
 void heap_mark(void)
 {
 	number = (number / MARK + 1) * MARK;
 }
 
-/* No block comes from the arena any more. 0, or how many blocks are still there though the lessons said they would be
-   freed; the lessons are corrected. The first recording has none, so all is a surprise to it; a later one may have some
-   because another layout makes another order of what hashes by address. */
+/* Closes the arena: no block comes from it any more. Returns how many blocks are still allocated although the lessons said
+ * they would be freed, and corrects the lessons. The first recording has no lessons, so it returns many; a later one may
+ * return some, because in another layout objects hashed by address are visited in another order. */
 uint64_t heap_close(void)
 {
 	uint64_t surprises = 0;
@@ -318,7 +314,7 @@ uint64_t heap_close(void)
 	return surprises;
 }
 
-/* In a process that lives on from a snapshot. */
+/* In a process revived from a snapshot. */
 void heap_revive(void)
 {
 	arena_size = (size_t)(ARENA->top - (char *)ARENA_BASE);
@@ -358,7 +354,7 @@ void *stele_realloc(void *block, size_t size)
 	if (!block)
 		return stele_malloc(size);
 	if (!in_arena(block))
-		return realloc(block, size); /* libc's stays libc's, also while recording */
+		return realloc(block, size); /* libc's blocks stay libc's, also while recording */
 	void *moved = stele_malloc(size);
 	if (moved) {
 		size_t had = head_of(block)->size;
@@ -375,7 +371,7 @@ char *stele_strdup(const char *text)
 	return copy ? memcpy(copy, text, size) : NULL;
 }
 
-/* libc numbers thread-specific keys by process; those that the snapshot's code made are made again, in order. */
+/* libc numbers thread-specific keys per process; those made by the snapshot's code are made again, in order. */
 int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 {
 	int err = pthread_key_create(ret_key, destructor);
@@ -387,7 +383,7 @@ int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 	return 0;
 }
 
-/* 0, or -1 if libc numbers keys differently here than where the snapshot was made. */
+/* 0, or -1 if libc numbers keys differently here than where the snapshot was taken. */
 int heap_restore_keys(void)
 {
 	for (uint32_t i = 0; i < ARENA->keys; i++) {
@@ -400,7 +396,7 @@ int heap_restore_keys(void)
 
 /* ---- Python's own, under its lock ---- */
 
-/* Sizes above SMALL are libc's, behind a head that says so; sizes in heads are even. */
+/* Sizes above SMALL come from libc, after a head that says so; sizes in heads are even. */
 #define LIBC 1UL
 
 static void *big_take(size_t size)
@@ -450,7 +446,7 @@ static void python_free(void *context, void *block)
 	else if (head_of(block)->size & LIBC)
 		free((char *)block - 16);
 	else if (head_of(block)->size <= SMALL)
-		region_give(&running, block); /* larger ones came with the snapshot and are not used again */
+		region_give(&running, block); /* larger ones are from the snapshot and are not reused */
 }
 
 static void *python_realloc(void *context, void *block, size_t size)
@@ -477,7 +473,7 @@ static void *python_realloc(void *context, void *block, size_t size)
 	return moved;
 }
 
-/* For the stacks of frames; Python's own allocator of small objects, which used more of these, is not used. */
+/* For the stacks of frames. Python's own allocator of small objects is not used. */
 static void *pages_take(void *context, size_t size)
 {
 	(void)context;
@@ -496,7 +492,7 @@ static void pages_give(void *context, void *at, size_t size)
 		munmap(at, size);
 }
 
-/* Before Python starts. */
+/* Call before Python starts. */
 void heap_python(void)
 {
 	PyMemAllocatorEx blocks = {

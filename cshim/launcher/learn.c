@@ -1,8 +1,7 @@
-/* Which blocks of the snapshot do the usual commands write, and which do they only read?
- *
- * Each block is put on pages of its own in a file in memory, so far from the next that the kernel, which maps up to
- * 64 KiB around a page that is read (filemap_map_pages), maps no neighbour. A command then runs in a child with a
- * private mapping of that file, and /proc/self/pagemap tells which pages it has touched and which it has copied. */
+/* Finds out which blocks of the snapshot common commands write, and which they only read.  *  * Each block is put on
+ * pages of its own in a memory file, so far from the next that the kernel, which maps up to 64 KiB  * around a page
+ * that is read (filemap_map_pages), maps no neighbour. A command then runs in a child with a private  * mapping of
+ * that file, and /proc/self/pagemap shows which pages it has touched and which it has copied. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -27,7 +26,7 @@ _Static_assert(sizeof(struct slot) == 16, "blocks are aligned to 16 bytes");
 static int memory = -1;
 static char *slots_end;
 static struct lesson *lessons; /* shared with the children */
-static uint8_t *pages_written; /* shared too: for each page of pydata, then pybss */
+static uint8_t *pages_written; /* also shared: for each page of pydata, then pybss */
 
 static size_t pages_between(const char *start, const char *end)
 {
@@ -42,7 +41,7 @@ const uint8_t *learn_pages(size_t *ret_count)
 	return pages_written;
 }
 
-/* Memory for block `number` while learning: on pages of its own. */
+/* Memory for block `number` while learning, on pages of its own. */
 static void *take(uint64_t number, size_t size)
 {
 	size_t all = (size + sizeof(struct slot) + SLOT - 1) & ~(SLOT - 1);
@@ -55,7 +54,7 @@ static void *take(uint64_t number, size_t size)
 	return slot + 1;
 }
 
-/* known: the lessons to learn more for, in shared memory. 0 or -1. */
+/* known: the lessons to add to, in shared memory. 0 or -1. */
 int learn_open(struct lesson *known)
 {
 	size_t count;
@@ -69,7 +68,7 @@ int learn_open(struct lesson *known)
 	return heap_learn(known, memory, take);
 }
 
-/* In the child: puts a private mapping of a copy in the place of these pages, so that what is written can be told. */
+/* In the child: replaces these pages by a private mapping of a copy, so that writes can be detected. */
 static int copy_pages(char *start, const char *end)
 {
 	int copy = memfd_create("pages", MFD_CLOEXEC);
@@ -98,7 +97,7 @@ static int note_pages(int pagemap, const char *start, const char *end, uint8_t *
 	return 0;
 }
 
-/* In the child: private mappings, of which nothing is touched yet. 0 or -1. */
+/* In the child: makes private mappings, none of them touched yet. 0 or -1. */
 static int learn_start(void)
 {
 	if (copy_pages(stele_pydata_start, stele_pydata_end) < 0 || copy_pages(stele_pybss_start, stele_pybss_end) < 0)
@@ -108,14 +107,14 @@ static int learn_start(void)
 	return at == (void *)ARENA_BASE ? 0 : -1;
 }
 
-/* In the child, at its end: notes what was touched. 0 or -1. */
+/* In the child, at its end: records what was touched. 0 or -1. */
 static int learn_note(void)
 {
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0)
 		return -1;
 	for (char *at = (char *)ARENA_BASE + SLOT, *next; at < slots_end; at = next) {
-		/* The slot is looked at first, then into: reading its head touches it. */
+		/* Check the slot's page first: reading its head touches it. */
 		uint64_t pages[SLOT / PAGE];
 		bool touched = false, written = false;
 		size_t looked = 0, length = SLOT;
@@ -142,7 +141,8 @@ static int learn_note(void)
 	return noted;
 }
 
-/* Runs one command in a child to learn what it touches; -1 if it cannot be told, or it must succeed and does not. */
+/* Runs one command in a child to learn what it touches. -1 if that cannot be found out, or if it must succeed and
+ * fails. */
 int learn_from(int argc, char **argv, bool must, int (*command)(int, char **))
 {
 	pid_t child = fork();

@@ -1,4 +1,4 @@
-/* Where the executable starts: from its snapshot, or cold when there is none or STELE_NO_SNAPSHOT is set. */
+/* The start of the executable: from its snapshot, or cold if there is none or STELE_NO_SNAPSHOT is set. */
 #include "launcher.h"
 
 #include <signal.h>
@@ -37,7 +37,8 @@ static void damaged(int number)
 int main(int argc, char **argv)
 {
 	if (!stele_seal.sealed) {
-		/* Only as linked, in the builder's hands: what those ignore (a build in the background of a shell) is not ours. */
+		/* Only in the builder, before it is sealed: signals ignored there (in a shell's background job) must
+		 * not be recorded. */
 		for (int number = 1; number < _NSIG; number++)
 			signal(number, SIG_DFL);
 		if (argc == 6 && !strcmp(argv[1], "--learn"))
@@ -48,7 +49,7 @@ int main(int argc, char **argv)
 	struct sigaction at_damage = { .sa_handler = damaged };
 	sigaction(SIGBUS, &at_damage, NULL);
 	if (stele_seal.sealed)
-		/* The last of the file: nothing is begun if it is cut short. */
+		/* Read the end of the file: if it is cut short, fail before anything is done. */
 		(void)*(volatile char *)(ARENA->top - 1);
 	if (fill_streams() < 0)
 		_exit(1);

@@ -1,8 +1,7 @@
-/* Names of hosts, users and groups, looked up without plug-ins.
- *
- * libc asks the services that /etc/nsswitch.conf names, and loads a shared library of the host for each that is not
- * built in: code for another libc than this static one, and a door into a privileged process. What Python calls is
- * renamed to these functions (build-aux/link.py), which leave only the built-in services: files and DNS. */
+/* Looks up names of hosts, users and groups without plug-ins.  *  * libc asks the services that /etc/nsswitch.conf
+ * names, and loads a shared library of the host for each one that is not  * built in: code for another libc than
+ * this static one, and a way into a privileged process. Python's calls are renamed  * to these functions
+ * (build-aux/link.py), which use only the built-in services: files and DNS. */
 #include "launcher.h"
 
 #include <grp.h>

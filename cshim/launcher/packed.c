@@ -1,5 +1,6 @@
-/* The Python modules are packed by zstd, each by itself, with a dictionary that all have in common: any one can be
- * unpacked alone, and together they are as small as if they were one. What this needs of memory is the process's own. */
+/* The Python modules are each compressed with zstd, with a dictionary that all of them share: any one can be
+ * decompressed by itself, and together they are as small as a single archive. The memory for this belongs to the
+ * process. */
 #include "launcher.h"
 
 #include <stdint.h>
@@ -8,10 +9,10 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
-/* From embedded.S: the dictionary, packed. */
+/* From embedded.S: the compressed dictionary. */
 extern const unsigned char stele_dictionary_start[], stele_dictionary_end[];
 
-static void *dictionary; /* and behind it what ZSTD works in */
+static void *dictionary; /* followed by zstd's working memory */
 static size_t dictionary_size;
 static ZSTD_DCtx *context;
 
@@ -33,7 +34,7 @@ static bool prepare(void)
 	return dictionary;
 }
 
-/* Unpacks a module into room that is as large as it; false if it cannot be. Under Python's lock. */
+/* Decompresses a module into a buffer of its size; false on failure. Under Python's lock. */
 bool packed_module(const void *from, size_t size, void *to, size_t room)
 {
 	if (!dictionary && !prepare())

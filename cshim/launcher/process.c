@@ -1,4 +1,4 @@
-/* What every file of the launcher may use of the process: the seal of the executable, and its standard streams. */
+/* What every file of the launcher uses: the seal of the executable, and the standard streams. */
 #include "launcher.h"
 
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 
 volatile struct seal stele_seal = { .sealed = 0, .id = { 1 } };
 
-/* A caller may close 0, 1 or 2; a file opened later must not be taken for one of them. 0 or -1. */
+/* The caller may have closed 0, 1 or 2; a file opened later must not get such a number. 0 or -1. */
 int fill_streams(void)
 {
 	for (int fd = 0; fd < 3; fd++) {

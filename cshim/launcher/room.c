@@ -1,5 +1,5 @@
-/* Before libc: is there memory to start with? Under a limit that leaves it nothing to allocate, libc crashes before
- * main(). Nothing of libc works here yet: no errno, no stack protector, no relocated functions. */
+/* Before libc: checks that there is memory to start with. Under a limit that allows no allocation, libc crashes
+ * before main(). Nothing of libc works here yet: no errno, no stack protector, no relocated functions. */
 #include "launcher.h"
 
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 
 #include "../init/sys.h"
 
-#define ROOM_TO_START (2UL << 20) /* with less, libc or Python would fail at their first blocks */
+#define ROOM_TO_START (2UL << 20) /* with less, the first allocations of libc or Python fail */
 #define NO_LIBC __attribute__((used, no_stack_protector))
 
 #define TEXT(name, words) static const char name[] = "stele: the limit on " words " are enough for most commands\n"
@@ -30,13 +30,13 @@ NO_LIBC static bool mappable(int protection)
 	return true;
 }
 
-/* If the limit does not even cover the executable itself, execve(2) kills the process and nothing here runs. */
+/* If the limit does not even cover the executable, execve(2) kills the process and nothing here runs. */
 NO_LIBC void require_room(void)
 {
 	bool data_limited = limited(RLIMIT_DATA);
 	if ((!data_limited && !limited(RLIMIT_AS)) || mappable(PROT_READ | PROT_WRITE))
 		return;
-	/* A mapping that cannot be written counts as address space only. */
+	/* A read-only mapping counts as address space only. */
 	if (data_limited && mappable(PROT_READ))
 		SYS(__NR_write, 2, data, sizeof(data) - 1);
 	else
@@ -44,7 +44,7 @@ NO_LIBC void require_room(void)
 	SYS(__NR_exit_group, 1);
 }
 
-/* The executable's entry: the stack and what libc's _start expects in a register stay as the kernel left them. */
+/* The executable's entry point. The stack, and the register that libc's _start expects, stay as the kernel set them. */
 #if defined(__x86_64__)
 __asm__(".pushsection .text\n"
 	".globl launcher_entry\n"
