@@ -19,7 +19,7 @@ from runtime.plan.resources import plan_resources
 from runtime.plan.seccomp import SeccompRules
 
 KEEP_GROUPS = "run.oci.keep_original_groups"
-"""An annotation: leave the supplementary groups as the caller's are (crun.1; Podman's --group-add keep-groups)."""
+"""An annotation: keep the caller's supplementary groups (crun.1; Podman's --group-add keep-groups)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def compile_exec(
     resctrl = plan_resctrl(linux.get("intelRdt") or {}, container_id)
     ordered: tuple[steps.Step, ...] = (
         *_grouped(resctrl),
-        # A fork passes on what these set, and from the join on we are in the container.
+        # A forked process inherits these settings, and after the join we are in the container.
         *planned.first,
         *plan_key_label(process, new_keyring=new_keyring),
         *planned.labels,
@@ -257,7 +257,7 @@ def _root(
     *,
     labels: tuple[steps.Step, ...],
 ) -> tuple[steps.Step, ...]:
-    """The root file system: mounts, devices, masks, and the way in, before which come `labels`. May add to `fds`."""
+    """The root file system: mounts, devices, masks, then `labels` and entering the root. May add to `fds`."""
     root = config["root"]
     path = posixpath.normpath(posixpath.join(request.bundle, root["path"]))
     process = config.get("process") or {}
@@ -335,7 +335,7 @@ def _root(
 
 
 def _once(paths: Sequence[str]) -> Iterable[tuple[int, str]]:
-    """Each path with its index; a path that is there twice only the first time.
+    """Each path with its index; of duplicates only the first.
 
     ".." is kept: what it leads to depends on symbolic links.
     """
@@ -346,13 +346,13 @@ def _once(paths: Sequence[str]) -> Iterable[tuple[int, str]]:
 
 
 def _create_hooks(config: Mapping[str, Any], request: Request) -> tuple[steps.Step, ...]:
-    """The createContainer hooks, run with the usual umask; init's own is 0."""
+    """The createContainer hooks, with the usual umask; init's own is 0."""
     hooks = container_hooks(config, "createContainer", request.state)
     return (steps.Umask(0o022), *hooks, steps.Umask(0)) if hooks else ()
 
 
 def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
-    """Refuse whatever needs a mount namespace: without one it would affect the host, or not be done at all.
+    """Refuse fields that need a mount namespace: without one they would change the host, or have no effect.
 
     Raises:
         ConfigError: names the field.
@@ -372,7 +372,7 @@ def _without_mounts(config: Mapping[str, Any], linux: Mapping[str, Any]) -> None
 
 
 def _working_directory(process: Mapping[str, Any], mounted: Sequence[str]) -> tuple[str, ...]:
-    """The working directory, to be made where it is missing, as callers know it of runc."""
+    """The working directory, to be created if it is missing, as runc does."""
     cwd = posixpath.normpath(process.get("cwd") or "/")
     return () if cwd in ("/", "//") or cwd in mounted else (cwd,)
 

@@ -1,4 +1,4 @@
-"""linux.resources.devices: which devices a cgroup may use, as a program for the kernel.
+"""linux.resources.devices: which devices a cgroup may use, compiled to a program for the kernel.
 
 Source: config-linux.md "Allowed Device list".
 
@@ -43,7 +43,7 @@ class DeviceRule:
     access: int
 
     def __str__(self) -> str:
-        """As the kernel's own lists have it: "allow c 1:3 rwm"."""
+        """The rule in the format of the kernel's lists: "allow c 1:3 rwm"."""
         major, minor = ("*" if n == ANY else str(n) for n in (self.major, self.minor))
         access = "".join(letter for letter, bit in _ACCESS.items() if self.access & bit)
         return f"{'allow' if self.allow else 'deny'} {self.type} {major}:{minor} {access}"
@@ -90,14 +90,14 @@ def explain(rules: Sequence[Mapping[str, Any]]) -> tuple[DeviceRule, ...]:
 def _rule(rule: Mapping[str, Any], field: str) -> DeviceRule:
     kind = rule.get("type") or "a"
     if kind not in ("a", "b", "c"):
-        raise ConfigError(f"{field}.type", f"{kind!r} is no type of device rule; use a, b or c")
+        raise ConfigError(f"{field}.type", f"unknown type of device rule {kind!r}; use a, b or c")
     allow = rule.get("allow")
     if not isinstance(allow, bool):
         raise ConfigError(f"{field}.allow", f"{allow!r} is neither true nor false; say which")
     access = 0
     for letter in rule.get("access") or "":
         if letter not in _ACCESS:
-            raise ConfigError(f"{field}.access", f"{letter!r} is no access; use some of r, w and m")
+            raise ConfigError(f"{field}.access", f"unknown access {letter!r}; use any of r, w and m")
         access |= _ACCESS[letter]
     # Without access, a rule that denies or is for all devices means all of it; one that allows, nothing.
     if not access and (kind == "a" or not allow):
@@ -110,7 +110,9 @@ def _device_number(rule: Mapping[str, Any], name: str, field: str) -> int:
     if number is None:
         return ANY
     if not isinstance(number, int) or isinstance(number, bool) or not ANY <= number <= _LARGEST:
-        raise ConfigError(f"{field}.{name}", f"{number!r} is no device number; use 0 to {_LARGEST}, or none for all")
+        raise ConfigError(
+            f"{field}.{name}", f"invalid device number {number!r}; use 0 to {_LARGEST}, or omit it for all"
+        )
     return number
 
 
@@ -126,10 +128,10 @@ _MOVE_REGISTER, _OR_REGISTER = 0xBC, 0x4C
 _JUMP, _IF_EQUAL, _UNLESS_EQUAL, _IF_ANY = 0x05, 0x16, 0x56, 0x46  # JA, JEQ, JNE, and JSET: any of the bits
 _EXIT = 0x95
 _FAR = 0x7FFF
-"""The farthest that a jump reaches."""
+"""The maximum distance of a jump."""
 
 _Line = tuple[int, int, int, str]
-"""(operation, register, value, where it jumps to: a label, "next" for the next rule, "" for no jump)."""
+"""(operation, register, value, target of the jump: a label, "next" for the next rule, "" for no jump)."""
 
 _ALWAYS: list[_Line] = [(_JUMP, 0, 0, "yes")]
 
@@ -192,7 +194,7 @@ def _instruction(code: int, target: int, source: int = 0, *, jump: int = 0, valu
 
 
 def _chain(rules: Sequence[DeviceRule]) -> list[list[_Line]]:
-    """The rules up to one that decides whatever is asked: the verifier refuses what nothing leads to."""
+    """The rules up to the first that decides every access: the verifier refuses unreachable code after it."""
     chain: list[list[_Line]] = []
     for rule in rules:
         chain.append(_lines(rule))
@@ -202,9 +204,9 @@ def _chain(rules: Sequence[DeviceRule]) -> list[list[_Line]]:
 
 
 def _lines(rule: DeviceRule) -> list[_Line]:
-    """Allow: take its access off what is wanted; it is "yes" when nothing is left. Deny: "no" if any is wanted."""
+    """Allow: remove its access from the requested one; allow the access when nothing is left. Deny: refuse if any is requested."""
     if rule.major > MAX_MAJOR or rule.minor > MAX_MINOR:
-        return []  # there is no such device
+        return []  # no device has such a number
     tests: list[tuple[int, int]] = []
     if rule.major != ANY and rule.minor != ANY:
         number = rule.major << MINOR_BITS | rule.minor

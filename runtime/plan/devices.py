@@ -56,14 +56,16 @@ def _device(device: Mapping[str, Any], index: int, *, bind: bool) -> steps.Devic
     field = f"linux.devices[{index}]"
     kind, path = device["type"], device["path"].rstrip("/")
     if kind not in TYPES:
-        raise ConfigError(f"{field}.type", f"{kind!r} is no type of device; use one of {', '.join(TYPES)}")
+        raise ConfigError(f"{field}.type", f"unknown type of device {kind!r}; use one of {', '.join(TYPES)}")
     if not path.startswith("/"):
         raise ConfigError(f"{field}.path", f"{path!r} is not absolute; begin it with /")
     if kind != "p" and not ("major" in device and "minor" in device):
         raise ConfigError(field, "major or minor is missing; only a fifo (type p) has none")
     major, minor = device.get("major", 0), device.get("minor", 0)
     if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
-        raise ConfigError(field, f"{major}:{minor} is no device number; major is below 4096, minor below 1048576")
+        raise ConfigError(
+            field, f"invalid device number {major}:{minor}; major must be below 4096, minor below 1048576"
+        )
     return steps.Device(
         TYPES[kind] | (device.get("fileMode", 0o666) & 0o7777),
         major,

@@ -1,4 +1,4 @@
-"""Seccomp programs in words, for `stele plan`: classic BPF, one line for each instruction."""
+"""Disassemble seccomp programs for `stele plan`: classic BPF, one line for each instruction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORDS = {value: name.removeprefix("SCMP_ACT_") for name, value in ACTIONS.items
 
 
 def disassemble(program: bytes) -> list[str]:
-    """One line for each struct sock_filter; targets of jumps are numbers of lines, from 0.
+    """One line for each struct sock_filter; jump targets are line numbers, from 0.
 
     Raises:
         ValueError: the bytes are no whole number of instructions.

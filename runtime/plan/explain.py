@@ -1,4 +1,4 @@
-"""A plan in words, and as JSON, decoded from the very bytes that init would execute."""
+"""Print a plan as text or JSON, decoded from the very bytes that init would execute."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _id_map(lines: tuple[model.IdMapping, ...]) -> str:
 
 
 def words(step: steps.Step) -> str:
-    """One line that says what a step does."""
+    """Describe a step in one line."""
     match step:
         case steps.Sync():
             return f"wait for the host side: {steps.SYNC_NAMES.get(step.what, step.what)}"
@@ -75,14 +75,14 @@ def words(step: steps.Step) -> str:
             return f"mount {step.fstype} on {step.target}" + _options(
                 _bits(step.attr_set | step.rec_set, ATTRIBUTES),
                 *step.options,
-                "copy up" if step.copy_up else "the mode of what is there" if step.copy_mode else "",
+                "copy up" if step.copy_up else "keep the target's mode" if step.copy_mode else "",
             )
         case steps.Device():
             kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(step.mode), "p")
             how = "bind the host's device" if step.bind else "device"
             return f"{how} {step.path} {kind} {step.major}:{step.minor} mode {step.mode & 0o7777:04o} owner {step.uid}:{step.gid}"
         case steps.Propagation():
-            return f"every mount of the host that we see becomes {_propagation(step.flags)}"
+            return f"make all mounts {_propagation(step.flags)}"
         case steps.LayeredRoot():
             made_of = f"fd {step.slot}" if step.slot != steps.NO_SLOT else f"{len(step.layers)} layers"
             above = {
@@ -93,7 +93,7 @@ def words(step: steps.Step) -> str:
             return "; ".join((*lines, *(f"layer {path}" for path in step.layers)))
         case steps.PrivateLayer():
             when = "read-only root" if step.readonly else "root on a read-only file system"
-            return f"{when}: mount points that are missing come from a private layer"
+            return f"{when}: create missing mount points in a private layer"
         case steps.MountAttributes():
             return f"set {_bits(step.attr_set, ATTRIBUTES)} on {step.path}"
         case steps.EnterRoot():
@@ -125,9 +125,9 @@ def words(step: steps.Step) -> str:
                 "every CPU the cgroup allows" if every else f"mask {step.mask[::-1].hex().lstrip('0')}"
             )
         case steps.WorkingDirectory():
-            return f"working directory {step.path}" + (" (as the user, if it is not yet)" if step.last else "")
+            return f"working directory {step.path}" + (" (as the user, unless already there)" if step.last else "")
         case steps.Trace():
-            return f"from here on, tell {'the' if step.on else 'no'} time of each step"
+            return f"{'start' if step.on else 'stop'} reporting the time of each step"
         case steps.Execute():
             return f"execute {json.dumps(list(step.words[: step.n_args]))} with {len(step.words) - step.n_args} environment entries"
     if step.says:
@@ -153,7 +153,7 @@ def _cgroup_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
     for rule in plan.device_rules:
         yield f"  devices: {rule}"
     if plan.device_program:
-        yield f"  devices: nothing else; a program of {len(plan.device_program) // 8} instructions"
+        yield f"  devices: deny all others, by a program of {len(plan.device_program) // 8} instructions"
 
 
 def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
@@ -177,9 +177,9 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
         yield f"uid map: {_id_map(plan.id_maps.uids)}"
         yield f"gid map: {_id_map(plan.id_maps.gids)}"
     for device in plan.net_devices:
-        yield f"move network device {device.host_name} in, as {device.container_name}"
+        yield f"move network device {device.host_name} into the container as {device.container_name}"
     for veth in plan.veth:
-        yield f"make a veth pair: {veth.address} inside, {veth.gateway} outside"
+        yield f"create a veth pair: {veth.address} inside, {veth.gateway} outside"
     if plan.resctrl:
         shares = (plan.resctrl.schema + plan.resctrl.schemata).strip().replace("\n", " ")
         yield f"resctrl group /{plan.resctrl.group}" + (f": {shares}" if shares else "")
@@ -192,12 +192,12 @@ def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
 
 
 def render(plan: model.Plan, encoded: bytes, cgroup: str, *, filters: bool = False) -> str:
-    """The plan for people: the host's half, then init's, numbered.
+    """The plan as text: the host's half, then init's steps, numbered.
 
     Args:
-        encoded: what `wire.encode(plan.steps)` gave and init would get; the steps shown are decoded from it.
-        cgroup: where the container's cgroup would be, in words.
-        filters: with each instruction of seccomp's programs.
+        encoded: the result of `wire.encode(plan.steps)`, which init would get; the steps are decoded from it.
+        cgroup: describes where the container's cgroup would be.
+        filters: print each instruction of seccomp programs.
     """
     decoded = wire.decode(encoded)
     lines = [
@@ -214,7 +214,7 @@ def render(plan: model.Plan, encoded: bytes, cgroup: str, *, filters: bool = Fal
 
 
 def to_json(plan: model.Plan, encoded: bytes, cgroup: str) -> str:
-    """The plan for programs: {"host": {"cgroup": path, ...}, "init": [{"step": name, ...}]}; bytes as hex."""
+    """The plan as JSON: {"host": {"cgroup": path, ...}, "init": [{"step": name, ...}]}; bytes as hex."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, bytes):

@@ -47,7 +47,7 @@ def plan_credentials(
     gids = user.get("additionalGids") or ()
     for name, value in (("uid", uid), ("gid", gid), *(("additionalGids", g) for g in gids)):
         if not 0 <= value <= MAX_ID:
-            raise ConfigError(f"process.user.{name}", f"{value} is no id; it must be from 0 to {MAX_ID}")
+            raise ConfigError(f"process.user.{name}", f"invalid ID {value}; use 0 to {MAX_ID}")
     if keep_groups:
         gids = ()
     if gids and not can_set_groups:

@@ -46,7 +46,8 @@ def parse(namespaces: Sequence[Mapping[str, Any]]) -> Namespaces:
         kind = entry["type"]
         if kind not in NAMESPACES:
             raise ConfigError(
-                f"linux.namespaces[{i}].type", f"{kind!r} is no kind of namespace; use {sorted(NAMESPACES)}"
+                f"linux.namespaces[{i}].type",
+                f"unknown kind of namespace {kind!r}; use one of {', '.join(sorted(NAMESPACES))}",
             )
         if kind in new or any(kind == k for k, _, _ in joined):
             raise ConfigError(f"linux.namespaces[{i}].type", f"{kind!r} is there twice; remove one")

@@ -147,7 +147,7 @@ def _rlimits(rlimits: Sequence[Mapping[str, Any]]) -> tuple[steps.Rlimit, ...]:
     for i, limit in enumerate(rlimits):
         field = f"process.rlimits[{i}]"
         if limit["type"] not in RLIMITS:
-            raise ConfigError(f"{field}.type", f"{limit['type']!r} is no limit; names look like RLIMIT_NOFILE")
+            raise ConfigError(f"{field}.type", f"unknown limit {limit['type']!r}; names look like RLIMIT_NOFILE")
         number = RLIMITS[limit["type"]]
         if number in limits:
             raise ConfigError(f"{field}.type", f"{limit['type']} is there twice; remove one")
@@ -165,7 +165,7 @@ def cpu_mask(cpus: str, field: str) -> bytes:
         first, _, last = part.strip().partition("-")
         begin, end = decimal(first, CPUS_MAX), decimal(last or first, CPUS_MAX)
         if begin is None or end is None:
-            raise ConfigError(field, f"{cpus[:200]!r} is no list of CPUs; it looks like 0-3,7")
+            raise ConfigError(field, f"{cpus[:200]!r} is not a list of CPUs, such as 0-3,7")
         for cpu in range(begin, end + 1):
             mask |= 1 << cpu
     return mask.to_bytes((mask.bit_length() + 63) // 64 * 8 or 8, "little")
@@ -182,12 +182,12 @@ def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[steps.
     if scheduler:
         if scheduler["policy"] not in POLICIES:
             raise ConfigError(
-                "process.scheduler.policy", f"{scheduler['policy']!r} is no policy; use one of {', '.join(POLICIES)}"
+                "process.scheduler.policy", f"unknown policy {scheduler['policy']!r}; use one of {', '.join(POLICIES)}"
             )
         flags = 0
         for i, name in enumerate(scheduler.get("flags") or ()):
             if name not in SCHEDULER_FLAGS:
-                raise ConfigError(f"process.scheduler.flags[{i}]", f"{name!r} is no flag of a scheduler; remove it")
+                raise ConfigError(f"process.scheduler.flags[{i}]", f"unknown flag of the scheduler {name!r}; remove it")
             flags |= SCHEDULER_FLAGS[name]
         nice = scheduler.get("nice", 0)
         if not -20 <= nice <= 19:
@@ -207,7 +207,8 @@ def _scheduling(process: Mapping[str, Any], affinity_field: str) -> tuple[steps.
     if io_priority:
         if io_priority["class"] not in IO_CLASSES:
             raise ConfigError(
-                "process.ioPriority.class", f"{io_priority['class']!r} is no class; use one of {', '.join(IO_CLASSES)}"
+                "process.ioPriority.class",
+                f"unknown class {io_priority['class']!r}; use one of {', '.join(IO_CLASSES)}",
             )
         level = io_priority.get("priority", 0)
         if not 0 <= level <= 7:
@@ -221,13 +222,13 @@ def _memory_policy(policy: Mapping[str, Any] | None) -> tuple[steps.Step, ...]:
         return ()
     if policy["mode"] not in MEMORY_MODES:
         raise ConfigError(
-            "linux.memoryPolicy.mode", f"{policy['mode']!r} is no mode; use one of {', '.join(MEMORY_MODES)}"
+            "linux.memoryPolicy.mode", f"unknown mode {policy['mode']!r}; use one of {', '.join(MEMORY_MODES)}"
         )
     mode = MEMORY_MODES[policy["mode"]]
     for i, name in enumerate(policy.get("flags") or ()):
         if name not in MEMORY_FLAGS:
             raise ConfigError(
-                f"linux.memoryPolicy.flags[{i}]", f"{name!r} is no flag; use one of {', '.join(MEMORY_FLAGS)}"
+                f"linux.memoryPolicy.flags[{i}]", f"unknown flag {name!r}; use one of {', '.join(MEMORY_FLAGS)}"
             )
         mode |= MEMORY_FLAGS[name]
     nodes = policy.get("nodes") or ""

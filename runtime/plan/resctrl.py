@@ -23,11 +23,11 @@ def plan_resctrl(rdt: Mapping[str, Any], container_id: str) -> model.Resctrl | N
     name = rdt.get("closID") or ""
     if name != "/" and ("/" in name or "\n" in name or name in RESERVED):
         raise ConfigError(
-            f"{FIELD}.closID", f"{name!r} is no name of a group; use one without '/', or '/' for the root"
+            f"{FIELD}.closID", f"{name!r} is not a valid group name; use one without '/', or '/' for the root group"
         )
     l3, bandwidth = rdt.get("l3CacheSchema") or "", rdt.get("memBwSchema") or ""
     if bandwidth and (not bandwidth.startswith("MB:") or "\n" in bandwidth):
-        raise ConfigError(f"{FIELD}.memBwSchema", f"{bandwidth!r} is no schema; it is one line such as MB:0=50;1=70")
+        raise ConfigError(f"{FIELD}.memBwSchema", f"{bandwidth!r} is not a schema; use one line such as MB:0=50;1=70")
     lines = [line for line in l3.split("\n") if line and not (bandwidth and line.startswith("MB:"))]
     lines += [bandwidth] if bandwidth else []
     whole = [line for entry in rdt.get("schemata") or () for line in entry.split("\n") if line]

@@ -16,7 +16,7 @@ BASE = "linux.resources"
 INT64_MAX = (1 << 63) - 1
 MAX = "max"
 KEEP = "="
-"""In a value of several words: the word that the file has there already. No file of a cgroup takes a lone "="."""
+"""In a value of several words: keep the word that the file has there. No cgroup file accepts a lone "="."""
 
 MIN_QUOTA, MAX_QUOTA = 1_000, (1 << 44) - 1
 MIN_PERIOD, MAX_PERIOD = 1_000, 1_000_000
@@ -34,12 +34,12 @@ class CgroupWrite:
     """One write to a file of the container's cgroup.
 
     Args:
-        controller: what must be enabled for `file`; "" for cgroup.* files.
-        value: what is written; a word KEEP in it stands for the word that is there.
+        controller: the controller that `file` needs; "" for cgroup.* files.
+        value: the text to write; the word KEEP in it stands for the current word at that place.
         field: where config.json asks for it.
         below: a file whose number must be smaller than `value`; else nothing of the whole plan is written.
         minus: a file whose number is subtracted from `value`, unless it says "max".
-        optional: a kernel that lacks the file has nothing to limit, so its absence is no error.
+        optional: a kernel without the file has nothing to limit, so a missing file is not an error.
         otherwise: (file, value) for a kernel that has the file not.
     """
 
@@ -54,11 +54,11 @@ class CgroupWrite:
 
 
 def plan_resources(resources: Mapping[str, Any] | None, *, update: bool = False) -> tuple[CgroupWrite, ...]:
-    """Plan linux.resources, but for devices (`runtime.plan.device_rules`).
+    """Plan linux.resources, except devices (`runtime.plan.device_rules`).
 
     Args:
         resources: valid against the schema.
-        update: for a container that has limits already: what is not given stays as it is.
+        update: for a container that has limits already; values that are not given are kept.
     Returns:
         the writes in their order. What cgroup v2 has no counterpart for and runc ignores too (memory.kernel,
         kernelTCP, useHierarchy) makes none.
@@ -148,7 +148,7 @@ def _numbers(text: str, field: str) -> str:
         match = NUMBER_LIST.fullmatch(part)
         first, _, last = part.partition(":")[0].partition("-")
         if not match or (last and int(last) < int(first)):
-            raise ConfigError(field, f"{text!r} is no list; it looks like 0-3,7")
+            raise ConfigError(field, f"{text!r} is not a list such as 0-3,7")
     return ",".join(parts)
 
 
@@ -220,7 +220,7 @@ def _hugepages(limits: Sequence[Mapping[str, Any]]) -> Iterator[CgroupWrite]:
     for i, limit in enumerate(limits):
         field, size, number = f"{BASE}.hugepageLimits[{i}]", limit["pageSize"], limit["limit"]
         if not PAGE_SIZE_NAME.fullmatch(size):
-            raise ConfigError(f"{field}.pageSize", f"{size!r} is no page size; it looks like 2MB")
+            raise ConfigError(f"{field}.pageSize", f"{size!r} is not a page size such as 2MB")
         value = MAX if number > INT64_MAX else str(number)
         yield CgroupWrite("hugetlb", f"hugetlb.{size}.max", value, field)
         # Limits mmap(2) already, which then says ENOMEM; without it the first touch of a page too many is a SIGBUS.
@@ -231,7 +231,10 @@ def _rdma(rdma: Mapping[str, Any]) -> Iterator[CgroupWrite]:
     for device, limit in rdma.items():
         field = f"{BASE}.rdma.{device}"
         if not RDMA_DEVICE.fullmatch(device):
-            raise ConfigError(field, f"{device!r} is no name of a device")
+            raise ConfigError(
+                field,
+                f"{device!r} is not a device name; use a name from /sys/class/infiniband",
+            )
         parts = [
             f"{key}={limit[name]}"
             for name, key in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))

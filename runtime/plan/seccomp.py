@@ -1,6 +1,6 @@
-"""linux.seccomp: what a container may ask of the kernel, as checked rules (config-linux.md "Seccomp").
+"""linux.seccomp: which system calls a container may make, as checked rules (config-linux.md "Seccomp").
 
-Where the specification is silent the rules mean what they mean to runc, because profiles were written against it:
+Where the specification is silent, rules mean what they mean to runc, because profiles are written for it:
 - a system call whose name nobody knows is passed over (profiles name calls of all architectures and kernels);
 - where two conditions of a rule are on one argument, each of its conditions is a rule by itself;
 - without `flags`, SPEC_ALLOW is set; with an empty list, none;
@@ -30,11 +30,11 @@ ACTIONS = {
 }
 ERRNO, NOTIFY, TRACE = ACTIONS["SCMP_ACT_ERRNO"], ACTIONS["SCMP_ACT_NOTIFY"], ACTIONS["SCMP_ACT_TRACE"]
 PERMISSIVE = (TRACE, ACTIONS["SCMP_ACT_LOG"], ACTIONS["SCMP_ACT_ALLOW"])
-"""Default actions that let a call happen: there is nothing to soften by ENOSYS (a tracer answers for itself)."""
+"""Default actions that allow a call, or leave it to a tracer: no ENOSYS is needed instead."""
 ACTION_MASK = 0xFFFF_0000
 
 MAX_DATA = {ERRNO: 4095, TRACE: 0xFFFF}
-"""Largest errnoRet: the kernel cuts an errno to MAX_ERRNO, and the data of an action is 16 bits (seccomp(2))."""
+"""Largest errnoRet: the kernel limits an errno to MAX_ERRNO, and the data of an action has 16 bits (seccomp(2))."""
 
 # enum scmp_compare of <seccomp.h>.
 OPERATORS = {
@@ -95,7 +95,7 @@ NEVER_NOTIFIED = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison of an argument; `value` is the mask and `value_two` the wanted bits where op is MASKED_EQ."""
+    """One comparison of an argument; if op is MASKED_EQ, `value` is the mask and `value_two` the expected bits."""
 
     index: int
     op: int
@@ -138,7 +138,7 @@ class SeccompRules:
 
 
 def plan_seccomp(seccomp: Mapping[str, Any] | None) -> SeccompRules | None:
-    """linux.seccomp, checked; None where there is none or it is empty.
+    """linux.seccomp, checked; None if it is missing or empty.
 
     Raises:
         ConfigError: a value that is unknown, out of range, or cannot work.
@@ -154,7 +154,7 @@ def plan_seccomp(seccomp: Mapping[str, Any] | None) -> SeccompRules | None:
     for i, name in enumerate(architectures):
         if name not in ARCHITECTURES:
             raise ConfigError(
-                f"linux.seccomp.architectures[{i}]", f"{name!r} is no architecture; names look like SCMP_ARCH_X86_64"
+                f"linux.seccomp.architectures[{i}]", f"unknown architecture {name!r}; names look like SCMP_ARCH_X86_64"
             )
     rules: list[Rule] = []
     notes: list[str] = []
@@ -236,7 +236,7 @@ def _flags(names: Sequence[str] | None) -> int:
     flags = 0
     for i, name in enumerate(names):
         if name not in FLAGS:
-            raise ConfigError(f"linux.seccomp.flags[{i}]", f"{name!r} is no flag; use one of {', '.join(FLAGS)}")
+            raise ConfigError(f"linux.seccomp.flags[{i}]", f"unknown flag {name!r}; use one of {', '.join(FLAGS)}")
         flags |= FLAGS[name]
     return flags
 
@@ -250,7 +250,7 @@ def _check_listener(seccomp: Mapping[str, Any], *, notify: bool) -> None:
 
 
 def canonical(rules: SeccompRules) -> bytes:
-    """All that decides on the program, as bytes that differ wherever the rules differ: the key of a cache.
+    """Everything that determines the program, as bytes that differ whenever the rules differ: a cache key.
 
     Flags and listener are not in it: they are for loading the program. Names may hold any character (they come from
     strangers), hence Python's own quoting.

@@ -1,4 +1,4 @@
-"""Seccomp rules to the program that the kernel runs: classic BPF (seccomp(2), "struct seccomp_data").
+"""Compile seccomp rules to the program that the kernel runs: classic BPF (seccomp(2), "struct seccomp_data").
 
 libseccomp knows the names and numbers of calls, but its compiler is not used: 2.5.4 merges the rules of one call into a
 decision tree and shares blocks between architectures, and both go wrong now and then, so that a call that a rule refuses
@@ -30,9 +30,9 @@ from runtime.plan.seccomp import (
 )
 
 X32_BIT = 1 << 30
-"""Calls of x32 come as calls of X86_64 whose number has this bit."""
+"""Calls of x32 appear as calls of X86_64 with this bit in their number."""
 SKIPPED = 0xFFFF_FFFF
-"""The number that a tracer sets for a call that is not to be made."""
+"""The number that a tracer sets to skip a call."""
 S390 = (ARCHITECTURES["SCMP_ARCH_S390"], ARCHITECTURES["SCMP_ARCH_S390X"])
 _AUDIT_ARCH_64BIT = 0x8000_0000
 _NARROW = (X32, ARCHITECTURES["SCMP_ARCH_MIPS64N32"], ARCHITECTURES["SCMP_ARCH_MIPSEL64N32"])
@@ -40,7 +40,7 @@ LOW_HALF = 0xFFFF_FFFF
 
 ENOSYS = ERRNO | errno.ENOSYS
 FOREIGN = ACTIONS["SCMP_ACT_KILL_THREAD"]
-"""What happens to a call of an architecture that the profile does not have, as with libseccomp."""
+"""The action for calls of an architecture that the profile does not list, as in libseccomp."""
 
 Instruction = tuple[int, int, int, int]
 Alternative = tuple[int, tuple[Condition, ...]]
@@ -52,16 +52,16 @@ _EQUAL, _GREATER, _GREATER_EQUAL, _ANY_BIT = 0x15, 0x25, 0x35, 0x45
 _NR, _ARCH, _ARGS = 0, 4, 16
 _LOW, _HIGH = (0, 4) if sys.byteorder == "little" else (4, 0)
 _FAR = 255
-"""The farthest that a conditional jump reaches."""
+"""The maximum distance of a conditional jump."""
 _NO, _YES = -1, -2
-"""Targets inside a condition: it does not hold, it holds."""
+"""Targets inside a condition: it is false, it is true."""
 _SHARED = -3
-"""Targets inside a search: this for the first of the shared returns, one less for the second, and so on."""
+"""Targets inside a search: this number is the first of the shared returns, one less the second, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What the profile says of one architecture.
+    """The profile's rules for one architecture.
 
     Args:
         largest: the largest number of a call that it names; 0 if it names none.
@@ -73,7 +73,7 @@ class Calls:
 
 
 def width(arch: int) -> int:
-    """The bits of an argument that are compared: all 64, or the lower half where arguments are that wide."""
+    """The bits of an argument to compare: all 64, or the lower half if arguments have 32 bits."""
     return (1 << 64) - 1 if arch & _AUDIT_ARCH_64BIT and arch not in _NARROW else LOW_HALF
 
 
@@ -107,12 +107,12 @@ def assemble(default: int, architectures: Mapping[int, Calls]) -> bytes:
 
 
 def _branch(code: int, value: int, distance: int) -> list[Instruction]:
-    """Jump over `distance` instructions if A compares so with the value."""
+    """Jump over `distance` instructions if the comparison of A with the value is true."""
     return [(code, distance, 0, value)] if distance <= _FAR else [(code, 0, 1, value), (_JUMP, 0, 0, distance)]
 
 
 def _calls(arch: int, calls: Calls | None, default: int) -> list[Instruction]:
-    """With A a call's number, return."""
+    """Return the action for the call whose number is in A."""
     if calls is None:
         # Half of X86_64's numbers belong to an architecture that the profile does not have.
         return [(_EQUAL, 0, 1, SKIPPED), (_RETURN, 0, 0, default), (_RETURN, 0, 0, FOREIGN)]
@@ -143,7 +143,7 @@ def _calls(arch: int, calls: Calls | None, default: int) -> list[Instruction]:
 
 
 def _near(starts: list[int], leaves: list[list[Instruction]]) -> list[Instruction]:
-    """The search with each action returned in one place; [] where that is too far for a conditional jump.
+    """The search with one shared return for each action; [] if that is too far for a conditional jump.
 
     It is half as long, and so loads faster, than with returns in place.
     """
@@ -192,7 +192,7 @@ def _leaf(alternatives: Sequence[Alternative], default: int, bits: int) -> list[
 
 
 def _rule(action: int, conditions: Sequence[Condition], bits: int) -> list[Instruction]:
-    """Return the action if all conditions hold; else go on behind it."""
+    """Return the action if all conditions hold; otherwise continue after it."""
     code: list[Instruction] = []
     for condition in conditions:
         test = _condition(condition, bits)

@@ -25,16 +25,18 @@ def unified(files: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
         field = f"linux.resources.unified.{file}"
         match = FILE_NAME.fullmatch(file)
         if not match:
-            raise ConfigError(field, f"{file!r} is no file of a cgroup; it looks like memory.high, without a slash")
+            raise ConfigError(
+                field, f"{file!r} is not the name of a cgroup file; use one such as memory.high, without a slash"
+            )
         controller = match[1]
         if controller == "cgroup" and file not in CORE:
-            raise ConfigError(field, f"only {', '.join(sorted(CORE))} can be set of the cgroup.* files; remove it")
+            raise ConfigError(field, f"only {', '.join(sorted(CORE))} may be set among the cgroup.* files; remove it")
         if controller != "cgroup" and controller not in CONTROLLERS:
             raise ConfigError(
-                field, f"{controller!r} is no cgroup v2 controller; there are {', '.join(sorted(CONTROLLERS))}"
+                field, f"unknown cgroup v2 controller {controller!r}; use one of {', '.join(sorted(CONTROLLERS))}"
             )
         lines = [line for line in value.split("\n") if line.strip()]
         if not lines:
-            raise ConfigError(field, "is empty; say what is to be written")
+            raise ConfigError(field, "is empty; give the text to write")
         for line in lines:
             yield "" if controller == "cgroup" else controller, file, line, field

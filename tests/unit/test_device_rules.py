@@ -169,12 +169,15 @@ def test_a_wildcard_is_not_a_number() -> None:
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
-        ({"allow": True, "type": "p"}, r"\[1\].type: 'p' is no type of device rule; use a, b or c"),
+        ({"allow": True, "type": "p"}, r"\[1\].type: unknown type of device rule 'p'; use a, b or c"),
         ({"type": "c"}, r"\[1\].allow: None is neither true nor false"),
-        ({"allow": True, "access": "rx"}, r"\[1\].access: 'x' is no access; use some of r, w and m"),
-        ({"allow": True, "major": -2}, r"\[1\].major: -2 is no device number; use 0 to 4294967295, or none for all"),
-        ({"allow": True, "minor": 2**32}, r"\[1\].minor: 4294967296 is no device number"),
-        ({"allow": True, "minor": "*"}, r"\[1\].minor: '\*' is no device number"),
+        ({"allow": True, "access": "rx"}, r"\[1\].access: unknown access 'x'; use any of r, w and m"),
+        (
+            {"allow": True, "major": -2},
+            r"\[1\].major: invalid device number -2; use 0 to 4294967295, or omit it for all",
+        ),
+        ({"allow": True, "minor": 2**32}, r"\[1\].minor: invalid device number 4294967296"),
+        ({"allow": True, "minor": "*"}, r"\[1\].minor: invalid device number '\*'"),
     ],
 )
 def test_faults(rule: dict[str, Any], sentence: str) -> None:

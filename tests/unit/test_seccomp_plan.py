@@ -135,9 +135,9 @@ ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
         ({"defaultErrnoRet": True}, "defaultErrnoRet: True is out of range"),
         (
             {"architectures": ["SCMP_ARCH_X86", "amd64"]},
-            r"architectures\[1\]: 'amd64' is no architecture; names look like",
+            r"architectures\[1\]: unknown architecture 'amd64'; names look like",
         ),
-        ({"flags": ["TSYNC"]}, r"flags\[0\]: 'TSYNC' is no flag; use one of SECCOMP_FILTER_FLAG_TSYNC,"),
+        ({"flags": ["TSYNC"]}, r"flags\[0\]: unknown flag 'TSYNC'; use one of SECCOMP_FILTER_FLAG_TSYNC,"),
         ({"listenerMetadata": "m"}, "listenerMetadata: it is for a listener; set listenerPath too or remove it"),
         (
             {"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]},
