@@ -303,6 +303,12 @@ GROUP = b"root:x:0:\nwww:x:33:web,other\nstaff:x:50:other\nwebs:x:102:web\nbad:x
         pytest.param("web:staff", Identity(101, 50, (50,)), id="group-by-name"),
         pytest.param("web:7", Identity(101, 7, (7,)), id="group-by-number"),
         pytest.param("5:6", Identity(5, 6, (6,)), id="both-numbers"),
+        pytest.param(":5", Identity(0, 5, (5,)), id="no-user-is-root"),
+        pytest.param(":staff", Identity(0, 50, (50,)), id="no-user-and-a-name"),
+        pytest.param(":", Identity(0, 0, (0,)), id="neither"),
+        pytest.param("web:", Identity(101, 102, (102, 33)), id="an-empty-group-is-the-users"),
+        pytest.param("5:", Identity(5, 0, (0,)), id="an-empty-group-of-a-number"),
+        pytest.param("web:staff:x", Identity(101, 50, (50,)), id="a-third-part-is-ignored"),
         pytest.param("4294967294", Identity(4294967294, 0, (0,)), id="the-largest"),
     ],
 )
@@ -320,8 +326,8 @@ def test_who_it_is(user: str, found: Identity) -> None:
         ("4294967296", "is no id"),
         ("-1", "is no id"),
         ("web:-1", "is no id"),
-        (":5", "a name or number is missing"),
-        ("web:", "a name or number is missing"),
+        (":-1", "is no id"),
+        (":none", "the image's /etc/group does not have it"),
     ],
 )
 def test_nobody_becomes_root_by_mistake(user: str, words: str) -> None:

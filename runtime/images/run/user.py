@@ -36,25 +36,27 @@ def identity(user: str, read: Callable[[str], bytes], whose: str = "image") -> I
     """Find a user.
 
     Args:
-        user: "user", "uid", "user:group", "uid:gid" and so on; "" for root.
+        user: "user", "uid", "user:group", "uid:gid" and so on. As for Docker, an empty user is root, an empty group the user's
+            own, and what follows a second colon is ignored.
         whose: of what the files are, for errors.
         read: gives the content of a file of the image, b"" if it has none. Not called if nothing is to be looked up.
     Raises:
         ImageError: the image does not know the name, or a number is no id.
     """
-    name, colon, group = user.partition(":")
+    name, group = f"{user}:".split(":")[:2]
+    if not name and not group:
+        return Identity()
+    name = name or "0"
     uid, gid = _number(name, user), _number(group, user)
-    if not user or (uid is not None and gid is not None):
-        return Identity(uid or 0, gid or 0, (gid or 0,))
-    if not name or (colon and not group):
-        raise ImageError(f'user "{user}": a name or number is missing; write user, uid, user:group or uid:gid')
+    if uid is not None and gid is not None:
+        return Identity(uid, gid, (gid,))
     entry = _user(name, uid, _lines(read(PASSWD), 4))
     if entry is None and uid is None:
         raise ImageError(
             f"user {name!a}: the {whose}'s {PASSWD} does not have it; use a number, or another with --user"
         )
     own_uid, own_gid, own_name = entry or (uid or 0, 0, "")
-    if colon:
+    if group:
         if gid is None:
             gid = _group(group, _lines(read(GROUP), 3), whose)
         return Identity(own_uid, gid, (gid,))
