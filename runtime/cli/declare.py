@@ -126,8 +126,9 @@ class Record:
                 declared.append(replace(value, key=key, group=group))
             elif isinstance(value, Argument):
                 declared.append(replace(value, key=key))
+        inherited = [argument for argument in cls.arguments if argument.key not in vars(cls)]  # else declared anew
         cls.options = (*cls.options, *(d for d in declared if isinstance(d, Option)))
-        cls.arguments = (*cls.arguments, *(d for d in declared if isinstance(d, Argument)))
+        cls.arguments = (*inherited, *(d for d in declared if isinstance(d, Argument)))
 
     def __init__(self, **values: Any) -> None:
         declared: tuple[Option | Argument, ...] = (*self.options, *self.arguments)

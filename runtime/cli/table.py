@@ -303,10 +303,12 @@ class Version(Record):
     pass
 
 
-@COMMANDS.command("plan", "print exactly what create would do", "documents:plan", stop=True)
-class Plan(ImageOptions):
+@COMMANDS.command("plan", "print exactly what create would do", "plan:plan", stop="image")
+class Plan(Run):
     json: bool = flag("--json", help="print the plan as JSON")
     seccomp: bool = flag("--seccomp", help="include every instruction of the filter")
+    diff: bool = flag("--diff", help="compare two bundles or images, given as the arguments, with the same options")
+    id: str = positional("[ID]")
     command: list[str] = positional("[COMMAND...]")
 
 
@@ -318,6 +320,7 @@ class DrawTrace(Record):
 
 @COMMANDS.command("validate", "check a config.json, state or features document", "documents:validate")
 class Validate(Record):
+    strict: bool = flag("--strict", help="fail also if there are only warnings")
     file: str = positional("FILE")
 
 

@@ -156,7 +156,7 @@ def _cgroup_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
         yield f"  devices: deny all others, by a program of {len(plan.device_program) // 8} instructions"
 
 
-def _host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
+def host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
     yield from _cgroup_lines(plan, cgroup)
     yield f"clone with new namespaces: {_namespaces(plan.clone_flags)}"
     for i, fd in enumerate(plan.fds):
@@ -202,7 +202,7 @@ def render(plan: model.Plan, encoded: bytes, cgroup: str, *, filters: bool = Fal
     decoded = wire.decode(encoded)
     lines = [
         "The host side:",
-        *(f"  {line}" for line in _host_lines(plan, cgroup)),
+        *(f"  {line}" for line in host_lines(plan, cgroup)),
         f"init, {len(encoded)} bytes of plan:",
     ]
     width = len(str(len(decoded)))
