@@ -25,7 +25,7 @@ def raise_limits(pid: int, limits: tuple[steps.Rlimit, ...]) -> None:
         hard = limit.hard - (1 << 64) if limit.hard >> 63 else limit.hard  # the resource module uses signed values
         try:
             soft, most = resource.prlimit(pid, limit.resource)
-            if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
+            if limit.hard > most & INFINITY:
                 resource.prlimit(pid, limit.resource, (soft, hard))
         except (OSError, ValueError) as e:  # Python reports EPERM as ValueError; soft <= hard is checked earlier
             raise refused(limit, getattr(e, "errno", None) or errno.EPERM) from None
