@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from runtime.cli.archive_image import TRANSPORTS, as_it_came, image_at
 from runtime.cli.context import Globals
 from runtime.cli.table import ContainerOptions
 from runtime.cli.update import size
@@ -17,7 +18,7 @@ from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
 from runtime.images.config_fields import volume_paths
 from runtime.images.model import ImageError
-from runtime.images.platforms import Platform, host_platform, runs_on
+from runtime.images.platforms import host_platform, runs_on
 from runtime.images.run import defaults, etc_files, run_options, runtime_config
 from runtime.images.run.run_options import RunOptions
 from runtime.images.run.user import FILE_MAX, Identity, identity
@@ -30,10 +31,7 @@ from runtime.plan.model import ErofsFd, ImageRoot
 from runtime.plan.steps import UPPER_DIRECTORY
 
 if TYPE_CHECKING:
-    from runtime.images.archive.load import Imported
-    from runtime.images.registry.pull import Pulled
-
-TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
+    pass
 
 
 def from_image(context: Globals, options: ContainerOptions, container_id: str) -> FromImage:
@@ -186,29 +184,6 @@ def _image(store: ImageStore, options: ContainerOptions) -> Image:
     return image_at(store, text, options.signature_policy)
 
 
-def image_at(store: ImageStore, text: str, signature_policy: str, platform: Platform | None = None) -> Image:
-    """Return the image of a file or folder (oci:DIR and the like), which is imported without a name."""
-    from runtime.images.archive.load import import_images
-    from runtime.images.policy import policy
-    from runtime.images.progress import to_stderr
-    from runtime.images.references import parse_archive
-
-    place = parse_archive(text)
-    assert place is not None
-    store.check_writable()
-    progress = to_stderr(quiet=True)
-    try:
-        rules = policy.load(signature_policy)
-        found = import_images(store, place, "", platform or host_platform(), progress, rules, named=False)
-    finally:
-        progress.close()
-    if len({image.descriptor.digest for image in found}) != 1:
-        raise UsageError(
-            f'image "{text}" has {len(found)} images; name one of them: {", ".join(i.name for i in found)}'
-        )
-    return _as_it_came(store, str(place), found[0])
-
-
 def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
     """Pull the image first if --pull says so, using the host's default configuration files."""
     from runtime.cli.images import fetched
@@ -229,12 +204,7 @@ def _pulled(store: ImageStore, text: str, options: ContainerOptions) -> Image:
         done = fetched(store, rules.parse(name), rules, how, progress)
     finally:
         progress.close()
-    return _as_it_came(store, done.name, done)
-
-
-def _as_it_came(store: ImageStore, name: str, new: Imported | Pulled) -> Image:
-    """Return the new image by digest, as its name may refer to another image by now."""
-    return Image(name, new.descriptor.digest, new.manifest, store.config(new.manifest))
+    return as_it_came(store, done.name, done)
 
 
 def _real(image: Image, wanted: RunOptions, merged: OverlayView) -> dict[str, str]:

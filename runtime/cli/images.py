@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.images.references import Reference
     from runtime.images.registries_conf import Registries
-    from runtime.images.registry.pull import Pulled, PullOptions
+    from runtime.images.registry import pull as registry_pull
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -40,6 +40,7 @@ def pull(context: Globals, options: Pull) -> int:
     from runtime.images.policy import policy
     from runtime.images.references import ArchiveReference
     from runtime.images.registry import credentials
+    from runtime.images.registry.pull import PullOptions
     from runtime.images.store.layers import unpack_image
 
     rules = registries_conf.load(options.registries_conf)
@@ -82,7 +83,9 @@ def pull(context: Globals, options: Pull) -> int:
     return 0
 
 
-def fetched(store: ImageStore, image: Reference, rules: Registries, how: PullOptions, progress: Progress) -> Pulled:
+def fetched(
+    store: ImageStore, image: Reference, rules: Registries, how: registry_pull.PullOptions, progress: Progress
+) -> registry_pull.Pulled:
     """Pull an image, also for `run`; signals end the process at once, leaving only partial blobs to resume."""
     from runtime.images.registry.pull import pull as fetch
 
@@ -171,7 +174,7 @@ def inspect(context: Globals, options: Inspect) -> int:
 
     store = store_of(context)
     if options.image.startswith(tuple(f"{transport}:" for transport in TRANSPORTS)):
-        from runtime.cli.from_image import image_at
+        from runtime.cli.archive_image import image_at
 
         found = store.resolve(image_at(store, options.image, "").digest)
     else:

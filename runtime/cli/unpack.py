@@ -14,7 +14,7 @@ from runtime.host.paths import absolute
 
 def unpack(context: Globals, options: Unpack) -> int:
     """Create BUNDLE: the image's files in `rootfs`, and a config.json that runs it as `run --image` would."""
-    from runtime.cli.from_image import TRANSPORTS, image_at
+    from runtime.cli.archive_image import TRANSPORTS, image_at
     from runtime.images.platforms import parse_platform
     from runtime.images.store.find import find
     from runtime.images.store.store import ImageStore
