@@ -13,15 +13,17 @@
 #define LOCK_UN_ 8
 #define SIGNALFD_FLAGS (02000000 | 04000) /* SFD_CLOEXEC | SFD_NONBLOCK */
 #define EPOLL_CLOEXEC_ 02000000
-#define MASK(number) (1ull << ((number) - 1))
+#define MASK(number) (1ull << ((number)-1))
 #define LEAVE_AFTER 5000 /* ms between TERM and our end, if the container does not end by itself */
 #define WATCH_PAUSE 100  /* ms: a container at its limit changes memory.events all the time */
 
-enum { SOURCE_SIGNALS, SOURCE_MEMORY };
+enum { SOURCE_SIGNALS, SOURCE_MEMORY, SOURCE_OUTPUT };
 
 static int64_t now_ms(void)
 {
-	struct { int64_t seconds, nanoseconds; } now;
+	struct {
+		int64_t seconds, nanoseconds;
+	} now;
 	SYS(__NR_clock_gettime, CLOCK_MONOTONIC, &now);
 	return now.seconds * 1000 + now.nanoseconds / 1000000;
 }
@@ -49,7 +51,12 @@ static int fd_of(const struct waiter *w, uint16_t kind)
 /* No signal ends us but KILL: all that can be blocked are, and those of interest are read from an fd. */
 static void take_signals(struct waiter *w)
 {
-	struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } plain = { 0 };
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} plain = { 0 };
 	uint64_t all = ~0ull, taken = MASK(SIGCHLD) | MASK(SIGTERM);
 	SYS(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &all, NULL, 8);
 	SYS(__NR_rt_sigaction, SIGCHLD, &plain, NULL, 8); /* ignored, the kernel would reap the child */
@@ -89,6 +96,11 @@ static void set_up(struct waiter *w)
 	watch(w, w->signals, EPOLLIN, SOURCE_SIGNALS);
 	if (memory && memory->number)
 		watch(w, w->memory, EPOLLPRI, SOURCE_MEMORY);
+	open_log(&w->log, w->table, w->directory);
+	open_output(w);
+	for (int i = 0; i < STREAMS; i++)
+		if (w->streams[i].fd >= 0)
+			watch(w, w->streams[i].fd, EPOLLIN, SOURCE_OUTPUT + (uint64_t)i);
 }
 
 /* --- what happens --- */
@@ -113,7 +125,10 @@ static void reap(struct waiter *w)
 
 static void read_signals(struct waiter *w)
 {
-	struct { uint32_t number; char rest[124]; } one;
+	struct {
+		uint32_t number;
+		char rest[124];
+	} one;
 	while (SYS(__NR_read, w->signals, &one, sizeof(one)) == (long)sizeof(one))
 		if (one.number == SIGTERM && !w->leave_at)
 			w->leave_at = now_ms() + LEAVE_AFTER;
@@ -148,6 +163,9 @@ static void wait_for_event(struct waiter *w)
 		read_signals(w);
 	if (n > 0 && event.data == SOURCE_MEMORY)
 		memory_changed(w);
+	if (n > 0 && event.data >= SOURCE_OUTPUT)
+		read_output(w,
+			    &w->streams[event.data - SOURCE_OUTPUT]); /* closed at its end, it leaves the epoll set */
 	int64_t now = now_ms();
 	if (w->watch_at && now >= w->watch_at) {
 		w->watch_at = 0;
@@ -177,6 +195,7 @@ __attribute__((used)) void waiter_main(void)
 	while (!w.ended)
 		wait_for_event(&w);
 	read_memory(&w);
+	drain_output(&w);
 	quit(write_record(&w) < 0);
 }
 

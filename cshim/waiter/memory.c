@@ -16,7 +16,8 @@ int read_memory(struct waiter *w)
 		uint64_t kills;
 		while (*stop && *stop != '\n')
 			stop++;
-		if (starts_with(line, KEY) && parse_number(line + sizeof(KEY) - 1, stop, &kills) && kills > w->oom_kills)
+		if (starts_with(line, KEY) && parse_number(line + sizeof(KEY) - 1, stop, &kills) &&
+		    kills > w->oom_kills)
 			w->oom_kills = kills;
 		line = *stop ? stop + 1 : stop;
 	}

@@ -22,7 +22,7 @@ static char *append_digits(char *to, const char *end, uint64_t n, int digits)
 }
 
 /* RFC 3339 in UTC. Years are counted from March, so that the leap day is the last of its year; 400 years have 146097 days. */
-char *append_time(char *to, const char *end, uint64_t seconds, uint64_t nanoseconds)
+static char *append_time(char *to, const char *end, uint64_t seconds, uint64_t nanoseconds)
 {
 	uint64_t days = seconds / 86400 + 719468, second = seconds % 86400; /* since 0000-03-01 */
 	uint64_t era = days / 146097, day = days % 146097;
@@ -30,7 +30,11 @@ char *append_time(char *to, const char *end, uint64_t seconds, uint64_t nanoseco
 	day -= 365 * year + year / 4 - year / 100;
 	uint64_t month = (5 * day + 2) / 153; /* 0 is March */
 	day -= (153 * month + 2) / 5;
-	const struct { uint64_t n; int digits; const char *then; } parts[] = {
+	const struct {
+		uint64_t n;
+		int digits;
+		const char *then;
+	} parts[] = {
 		{ era * 400 + year + (month >= 10), 4, "-" },
 		{ month < 10 ? month + 3 : month - 9, 2, "-" },
 		{ day + 1, 2, "T" },
@@ -44,7 +48,16 @@ char *append_time(char *to, const char *end, uint64_t seconds, uint64_t nanoseco
 	return to;
 }
 
-static long write_all(int fd, const char *text, size_t length)
+char *append_now(char *to, const char *end)
+{
+	struct {
+		int64_t seconds, nanoseconds;
+	} now;
+	SYS(__NR_clock_gettime, CLOCK_REALTIME, &now);
+	return append_time(to, end, (uint64_t)now.seconds, (uint64_t)now.nanoseconds);
+}
+
+long write_all(int fd, const char *text, size_t length)
 {
 	while (length) {
 		long n = SYS(__NR_write, fd, text, length);
@@ -64,13 +77,11 @@ int write_record(const struct waiter *w)
 	char text[256];
 	const char *end = text + sizeof(text);
 	int number = w->status & 0x7f, code = number ? 128 + number : w->status >> 8 & 0xff;
-	struct timespec { int64_t seconds, nanoseconds; } now;
-	SYS(__NR_clock_gettime, CLOCK_REALTIME, &now);
 	char *to = append(text, end, "{\"status\": ");
 	to = append(append_number(to, end, (uint64_t)code), end, ", \"signal\": ");
 	to = append(append_number(to, end, (uint64_t)number), end, ", \"oom\": ");
 	to = append(append(to, end, w->oom_kills ? "true" : "false"), end, ", \"time\": \"");
-	to = append(append_time(to, end, (uint64_t)now.seconds, (uint64_t)now.nanoseconds), end, "\"}\n");
+	to = append(append_now(to, end), end, "\"}\n");
 	if (!to)
 		return -1;
 	SYS(__NR_unlinkat, w->directory, FRESH, 0);

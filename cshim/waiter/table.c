@@ -47,8 +47,8 @@ const struct entry *table_find(const void *bytes, uint16_t kind, const struct en
 {
 	const struct table *t = bytes;
 	const char *end = (const char *)bytes + t->length;
-	const struct entry *e = after ? (const struct entry *)((const char *)after + after->length) :
-					(const struct entry *)((const char *)bytes + sizeof(*t));
+	const struct entry *e = after ? (const struct entry *)((const char *)after + after->length)
+				      : (const struct entry *)((const char *)bytes + sizeof(*t));
 	for (; (const char *)e < end; e = (const struct entry *)((const char *)e + e->length))
 		if (e->kind == kind)
 			return e;

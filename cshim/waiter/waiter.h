@@ -10,15 +10,36 @@
 #include "../init/text.h"
 #include "table.h"
 
+#define LINE_MAX 8192 /* longer lines are cut in parts */
+#define STREAMS 2
+
+struct stream {
+	int fd;     /* -1 once nobody can write to it */
+	int number; /* 1 stdout, 2 stderr */
+	uint32_t used;
+	char line[LINE_MAX];
+};
+
+struct log {
+	const struct entry *file, *journal, *fields;
+	uint64_t files;
+	int directory, fd;   /* of the current file; -1 if it cannot be opened */
+	uint64_t size, lost; /* bytes: of the current file; that could not be kept, and of which nothing was said yet */
+	uint32_t used;
+	char lines[4 * LINE_MAX]; /* to be written to the file at once */
+};
+
 struct waiter {
 	const void *table;
 	int epoll, signals;
-	int directory;         /* where the record of the end goes */
-	int memory;            /* memory.events, or -1 */
-	uint64_t oom_kills;    /* as last read */
+	int directory;      /* where the record of the end goes */
+	int memory;         /* memory.events, or -1 */
+	uint64_t oom_kills; /* as last read */
 	int pid, ended, status;
-	int64_t leave_at;      /* ms of CLOCK_MONOTONIC at which we end although the container runs; 0: not asked to */
-	int64_t watch_at;      /* when to watch memory.events again; 0: it is being watched, or is not to be */
+	struct stream streams[STREAMS];
+	struct log log;
+	int64_t leave_at; /* ms of CLOCK_MONOTONIC at which we end although the container runs; 0: not asked to */
+	int64_t watch_at; /* when to watch memory.events again; 0: it is being watched, or is not to be */
 };
 
 __attribute__((noreturn)) static inline void quit(int status)
@@ -29,7 +50,18 @@ __attribute__((noreturn)) static inline void quit(int status)
 
 /* record.c */
 int write_record(const struct waiter *w);
-char *append_time(char *to, const char *end, uint64_t seconds, uint64_t nanoseconds);
+char *append_now(char *to, const char *end);
+long write_all(int fd, const char *text, size_t length);
+
+/* output.c: the container's output, cut into lines */
+void open_output(struct waiter *w);
+void read_output(struct waiter *w, struct stream *s);
+void drain_output(struct waiter *w);
+
+/* log.c: where the lines go */
+void open_log(struct log *log, const void *table, int directory);
+void log_line(struct log *log, int stream, const char *text, uint32_t length, int whole);
+void flush_log(struct log *log);
 
 /* memory.c */
 int read_memory(struct waiter *w);

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "kill": ("stele kill cache", "stele kill cache HUP", "stele kill --signal TERM cache web"),
     "delete": ("stele delete cache", "stele delete --force cache web"),
     "list": ("stele list", "stele list --format json"),
+    "logs": ("stele logs cache", "stele logs --follow --tail 20 cache"),
     "ps": ("stele ps cache", "stele ps cache -o pid,rss,args"),
     "pause": ("stele pause cache", "stele pause cache && stele ps cache"),
     "resume": ("stele resume cache", "stele pause cache && sleep 1 && stele resume cache"),

@@ -12,9 +12,9 @@ from runtime.cli.streams import listen_fds
 from runtime.cli.table import IMAGE_ONLY, ContainerOptions, Create, Delete, Kill, Pause, Resume, Run, Start
 from runtime.container import lifecycle
 from runtime.container.create import create as create_container
-from runtime.container.requests import CreateRequest
+from runtime.container.requests import CreateRequest, LogRequest
 from runtime.container.start import start as start_container
-from runtime.container.state import Store, check_id
+from runtime.container.state import check_id
 from runtime.errors import UsageError
 from runtime.host.paths import absolute
 
@@ -22,10 +22,17 @@ QUICK = 1.0
 """Seconds within which a program fails that could not write what it needs to begin."""
 CANNOT_RUN = 126
 """From this exit status on a program was not found, not executed, or killed by a signal (sh(1))."""
+LOG_SIZE_MIN = 1 << 16
+LOG_FILES_MAX = 99
 
 
 def request(
-    context: Globals, options: ContainerOptions, *, keep_master: bool = False, waiter: bool = False
+    context: Globals,
+    options: ContainerOptions,
+    *,
+    keep_master: bool = False,
+    waiter: bool = False,
+    log: LogRequest | None = None,
 ) -> CreateRequest:
     """Build the request for create and run.
 
@@ -57,6 +64,7 @@ def request(
         environment=(f"LISTEN_FDS={listening}", "LISTEN_PID=1", *names) if listening else (),
         notify=bool(os.environ.get("NOTIFY_SOCKET")),
         waiter=waiter,
+        log=log,
         image=image,
     )
 
@@ -86,20 +94,36 @@ def _without_image(options: ContainerOptions) -> None:
 def create(context: Globals, options: Create) -> int:
     store, container_id = context.store(), check_id(options.id)
     wanted = request(context, options, waiter=options.waiter)
-    if not options.waiter:
-        _create(context, store, container_id, wanted)
-        return 0
-    from runtime.container import waiter
+    if options.waiter:
+        from runtime.container import waiter
 
-    starter = waiter.split()
-    _create(context, store, container_id, wanted)
-    waiter.take_over(store, container_id, starter)
+        waiter.create_beside(store, container_id, wanted, context.log.warning)
+        return 0
+    for note in create_container(store, container_id, wanted).notes:
+        context.log.warning(note)
     return 0
 
 
-def _create(context: Globals, store: Store, container_id: str, wanted: CreateRequest) -> None:
-    for note in create_container(store, container_id, wanted).notes:
-        context.log.warning(note)
+def _log(options: Run) -> LogRequest | None:
+    """Return where the output goes, or None if the container has our streams.
+
+    Raises:
+        UsageError: an option is malformed, or does not fit the others.
+    """
+    if not options.log_driver:
+        return None
+    if not options.detach:
+        raise UsageError("--log-driver is for --detach; without it the output is yours")
+    if options.console_socket:
+        raise UsageError("--log-driver and --console-socket exclude each other: both take the container's output")
+    from runtime.cli.update import size
+
+    largest = size(options.log_size, "log-size")
+    if largest < LOG_SIZE_MIN:
+        raise UsageError(f'invalid value "{options.log_size[:40]}" for --log-size; use at least {LOG_SIZE_MIN} bytes')
+    if not 1 <= options.log_files <= LOG_FILES_MAX:
+        raise UsageError(f'invalid value "{options.log_files}" for --log-files; use 1 to {LOG_FILES_MAX}')
+    return LogRequest(options.log_driver, largest, options.log_files)
 
 
 def _leaves_waiter(options: Run) -> bool:
@@ -111,6 +135,10 @@ def _leaves_waiter(options: Run) -> bool:
     if options.waiter and (options.no_waiter or not options.detach):
         other = "together with --no-waiter" if options.no_waiter else "without --detach"
         raise UsageError(f"--waiter {other} has no meaning; drop one")
+    if options.log_driver in ("file", "journald"):
+        if options.no_waiter:
+            raise UsageError(f"--log-driver {options.log_driver} needs the waiter; drop --no-waiter")
+        return True
     by_systemd = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())  # systemd.exec(5)
     return options.waiter or (options.detach and not options.no_waiter and not by_systemd)
 
@@ -132,6 +160,7 @@ def run(context: Globals, options: Run) -> int:
         options,
         keep_master=not options.detach and not options.console_socket,
         waiter=_leaves_waiter(options),
+        log=_log(options),
     )
     begin = time.monotonic()
     status = foreground.run(

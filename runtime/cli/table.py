@@ -130,6 +130,14 @@ class Run(ContainerOptions):
     keep: bool = flag("--keep", help="do not delete it when it ends")
     rm: bool = flag("--rm", help="delete it when it ends (the default without --detach)", hidden=True)
     waiter: bool = flag("--waiter", help=f"{WAITER} (default with --detach, but not in a systemd unit)")
+    log_driver: Literal["", "file", "journald", "none"] = text(
+        "--log-driver",
+        help="with --detach: where its output goes (default: to the caller's)",
+        choices=("file", "journald", "none"),
+        default="",
+    )
+    log_size: str = text("--log-size", help="largest size of a log file, in bytes or as 8m", default="8m")
+    log_files: int = number("--log-files", help="number of log files kept", default=2)
     no_waiter: bool = flag("--no-waiter", help="leave no such process")
     _callers_too = FOR_CALLERS
     no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)
@@ -192,6 +200,15 @@ class List(Record):
     )
     quiet: bool = flag("--quiet", "-q", help="only IDs")
     all: bool = flag("--all", "-a", help="also stopped containers (always the case)", hidden=True)
+
+
+@COMMANDS.command("logs", "print what a detached container wrote", "logs:logs")
+class Logs(Record):
+    follow: bool = flag("--follow", "-f", help="go on printing until it ends")
+    since: str = text("--since", help="only lines after this time, or as 10m ago")
+    tail: int | None = number("--tail", "-n", help="only the last lines", default=None)
+    timestamps: bool = flag("--timestamps", "-t", help="begin each line with its time")
+    id: str = positional("ID")
 
 
 @COMMANDS.command("ps", "list the processes of a container", "inspect:ps", stop=True)

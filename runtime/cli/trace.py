@@ -187,7 +187,7 @@ def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[
     start = begin - max(time.process_time_ns() - (parsed - begin), 0)
     known = set(sys.modules)
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as e:
         log.error(f'--trace "{path}": cannot write it: {os.strerror(e.errno or 0)}; correct --trace')
         return 1
@@ -216,8 +216,19 @@ def traced(path: str, argv: Sequence[str], begin: int, log: Log, run: Callable[[
             "imported": sorted(set(sys.modules) - known),
             "total_us": (end - start) / 1e3,
         }
-        with os.fdopen(file, "w") as f:
+        with os.fdopen(file, "r+") as f:
+            f.seek(0)  # the process that becomes a waiter shares our offset
+            _merge(document, f.read())
+            f.seek(0)
+            f.truncate()
             json.dump(document, f, indent=1)
+
+
+def _merge(document: dict[str, Any], before: str) -> None:
+    """Add what the process that became the container's waiter wrote; both began as one, with the same clock."""
+    if before:
+        known = [json.dumps(event) for event in document["traceEvents"]]
+        document["traceEvents"] += [e for e in json.loads(before)["traceEvents"] if json.dumps(e) not in known]
 
 
 def events(spans: Sequence[Span], start: int, end: int) -> dict[str, Any]:

@@ -178,6 +178,7 @@ class Creation:
             no_new_keyring=request.no_new_keyring,
             resctrl=self._choose_resctrl(),
             waiter=own_identity() if request.waiter else {},
+            log=request.log.driver if request.log else "",
         )
         self.store.write(self.directory, self.record)  # first: it says what else there may be to clean up
         if request.notify:

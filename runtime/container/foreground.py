@@ -15,7 +15,7 @@ from runtime.container.requests import CreateRequest, Started
 from runtime.container.start import KILLED_FOR_MEMORY, killed_for_memory, start
 from runtime.container.state import ExitInfo, Record, Store, now
 from runtime.container.terminal import Relay
-from runtime.errors import Become, SteleError
+from runtime.errors import SteleError
 from runtime.host import interrupt
 from runtime.host.shim import checked, lib, prctl
 
@@ -56,11 +56,11 @@ def run(
     """
     if subreaper and not detach:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-    starter = -1
     if request.waiter:
-        from runtime.container import waiter
-
-        starter = waiter.split()
+        _start_beside_waiter(store, container_id, request, warn, notify_socket)
+        return 0
+    if request.log:
+        request = replace(request, stdio=(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC),) * 3)
     created = create(store, container_id, request)
     pid = created.record.pid
     try:
@@ -69,8 +69,6 @@ def run(
             warn(note)
         if detach:
             start(store, container_id, notify_socket)
-            if request.waiter:
-                waiter.take_over(store, container_id, starter)
             return 0
         with Forwarding(reaping=subreaper) as forwarding:
             forwarding.to(pid, os.pidfd_open(pid))
@@ -86,8 +84,20 @@ def run(
                 for warning in delete(store, container_id, force=True):
                     warn(warning)
             return exit_code(status)
-    except Become:
+    except BaseException:
+        delete(store, container_id, force=True)
         raise
+
+
+def _start_beside_waiter(
+    store: Store, container_id: str, request: CreateRequest, warn: Callable[[str], None], notify_socket: str
+) -> None:
+    from runtime.container import waiter
+
+    waiter.create_beside(store, container_id, request, warn)
+    try:
+        interrupt.check()
+        start(store, container_id, notify_socket)
     except BaseException:
         delete(store, container_id, force=True)
         raise

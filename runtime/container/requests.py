@@ -31,12 +31,22 @@ class FromImage:
 
 
 @dataclass(frozen=True, slots=True)
+class LogRequest:
+    """Where a detached container's output goes. size: bytes of the largest file. files: how many are kept."""
+
+    driver: Literal["file", "journald", "none"]
+    size: int = 8 << 20
+    files: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRequest:
     """`create` and `run`.
 
     bundle: directory with config.json; unused with `image`. console_socket, pidfd_socket: paths of unix sockets, "" for
     none. preserve_fds: number of fds passed, from 3 on. environment: extra variables for the program.
     waiter: this process is to become the container's waiter (`runtime.container.waiter`).
+    log: the waiter gets its output; None: it has `stdio`.
     notify: give the container a socket on which to report readiness (`runtime.container.notify`).
     keep_master: the caller relays the terminal itself. stdio: fds of the container's standard streams.
     """
@@ -54,6 +64,7 @@ class CreateRequest:
     environment: tuple[str, ...] = ()
     notify: bool = False
     waiter: bool = False
+    log: LogRequest | None = None
     stdio: tuple[int, int, int] = (0, 1, 2)
     image: FromImage | None = None
 

@@ -30,6 +30,8 @@ FORMAT = 1
 STATE_FILE = "state.json"
 CGROUP_FILE = "cgroup"
 START_SOCKET = "start"
+LOG_FILE = "log"
+"""What the waiter writes the container's output to; older files have a number after it."""
 EXIT_FILE = "exit"
 """What the waiter writes when the container has ended (cshim/waiter/record.c)."""
 CACHE = ".cache"
@@ -60,7 +62,7 @@ class Record:
     creation. phase: "creating" until creation is complete. image: {} unless made from an image; "store": path of the
     image store; "upper": the directory it writes to, as DEVICE:INODE; "veth": the host end of its veth pair.
     resctrl: its group (`runtime.host.resctrl.choose`), or {}. waiter: pid and start_time of the process that is the
-    container's waiter, or is to become it; {} for none.
+    container's waiter, or is to become it; {} for none. log: the driver that gets the container's output, "" for none.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Record:
     no_new_keyring: bool = False
     resctrl: Mapping[str, Any] = field(default_factory=dict)
     waiter: Mapping[str, int] = field(default_factory=dict)
+    log: str = ""
     format: int = field(default=FORMAT)
 
 
@@ -284,7 +287,11 @@ class Store:
                 "it so, use delete --force"
             ) from None
         record = _parse(container_id, f"{path}/{STATE_FILE}", content)
-        return _with_exit(record, path) if record.waiter and record.exit is None else record
+        if record.waiter and record.exit is None:
+            record = _with_exit(record, path)
+            if record.exit is None and self.unrecorded(container_id):  # `delete` removes the exit status last
+                return self.read(container_id)
+        return record
 
     def read_cgroup(self, container_id: str) -> dict[str, Any] | None:
         """Return the separate cgroup record, for a container whose state.json is damaged; None if it is unusable, too."""
@@ -295,8 +302,8 @@ class Store:
             return None
 
     def blank(self, container_id: str) -> bool:
-        """Whether its creator died before recording anything; then it has no kernel objects."""
-        return set(os.listdir(self.path(container_id))) <= {temporary(CGROUP_FILE)}
+        """Whether its creator died before recording anything, or `delete` at its end; then it has no kernel objects."""
+        return set(os.listdir(self.path(container_id))) <= {temporary(CGROUP_FILE), EXIT_FILE}
 
     def remove(self, container_id: str) -> None:
         """Remove the container's directory, which holds no part of a root file system.
@@ -304,8 +311,8 @@ class Store:
         The records go last, so after an interruption the container can still be listed and deleted.
         """
         path = self.path(container_id)
-        records = (STATE_FILE, CGROUP_FILE)
-        for name in sorted(os.listdir(path), key=records.__contains__):
+        last = (CGROUP_FILE, STATE_FILE, EXIT_FILE)  # while there is a state.json, `wait` must find the exit status
+        for name in sorted(os.listdir(path), key=lambda n: last.index(n) if n in last else -1):
             try:
                 os.unlink(f"{path}/{name}")
             except IsADirectoryError:

@@ -1,7 +1,7 @@
 """The waiter: the small process that stays beside a container and records how it ends (cshim/waiter).
 
-A command that leaves one splits itself: the caller's process waits, and a new process does the work, so it becomes the
-parent of the container's init. When the container is there, that process executes the waiter, and the caller's ends.
+A command that leaves one splits itself: a new process creates the container, so it is the parent of its init, and then
+executes the waiter. The caller's process waits for that, and goes on to start the container.
 """
 
 from __future__ import annotations
@@ -10,48 +10,73 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
-from runtime.container.lifecycle import manager_of
+from runtime.container.create import create
+from runtime.container.lifecycle import delete, manager_of
+from runtime.container.requests import CreateRequest
 from runtime.container.state import Record, Store, waiter_pidfd
-from runtime.errors import Become, HostError, NotFound, SteleError
+from runtime.errors import Become, HostError, SteleError
+from runtime.host import interrupt
 from runtime.host.interrupt import SIGNALS
 from runtime.host.launch import sealed_memfd
 from runtime.host.processes import WAITER, signal_name
 from runtime.host.shim import checked, ffi, lib
-from runtime.plan.waiter import CHILD, DIRECTORY, MEMORY, NULL_DEVICE, STARTER, Entry, encode, fds
+from runtime.plan.waiter import CHILD, DIRECTORY, MEMORY, NULL_DEVICE, OUTPUT, STARTER, Entry, encode, fds
 
 
-def split() -> int:
-    """Go on in a new process, which is to call `take_over`; returns what that takes.
+def create_beside(store: Store, container_id: str, request: CreateRequest, warn: Callable[[str], None]) -> None:
+    """Create a container in a new process, which becomes its waiter. Returns, in the caller's process, once it has.
 
-    The caller's process does not return: it passes TERM, HUP and INT on, and exits with 0 once the waiter is ready, or
-    else as the new process does.
+    The caller's process passes TERM, HUP and INT on. If the new one fails, it has said why, and the caller's exits as it did.
 
     Raises:
-        OSError: no memory or no process to be had.
+        Become: in the new process, at its end. SteleError: there, for it to report.
     """
     ready, starter = os.pipe()
     pid = os.fork()
     if pid:
         os.close(starter)
-        os._exit(_outcome(ready, pid))
+        _await(ready, pid)
+        return
     os.close(ready)
     os.setsid()  # the terminal's signals go to the caller's process, and none of them to the waiter
-    return starter
+    if request.log is None:
+        created = create(store, container_id, request)
+        outputs: list[Entry] = []
+    else:
+        from runtime.container import logs
+
+        with logs.streams(request.log) as (stdio, outputs):
+            created = create(store, container_id, replace(request, stdio=stdio, keep_master=True))
+        if created.master >= 0:
+            outputs = [Entry(OUTPUT, created.master, 1)]
+        outputs += logs.entries(request.log, created.record, store.root)
+    try:
+        for note in created.notes:
+            warn(note)
+        interrupt.check()
+        _become(store, container_id, starter, outputs)
+    except Exception:
+        delete(store, container_id, force=True)
+        raise
 
 
-def _outcome(ready: int, pid: int) -> int:
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda n, _: _pass_on(pid, n))
-    if os.read(ready, 1):
-        return 0
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status < 0:
-        os.write(2, f"stele was killed by {signal_name(-status)}; delete --force removes what it left\n".encode())
-        return 1
-    return status
+def _await(ready: int, pid: int) -> None:
+    before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, lambda n, _: _pass_on(pid, n))
+    if not os.read(ready, 1):
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status < 0:
+            text = f"stele was killed by {signal_name(-status)}; delete --force removes what it left\n"
+            os.write(2, text.encode())
+        os._exit(1 if status < 0 else status)
+    os.close(ready)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _pass_on(pid: int, number: int) -> None:
@@ -59,23 +84,23 @@ def _pass_on(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def take_over(store: Store, container_id: str, starter: int) -> None:
-    """Become the waiter of a container whose init is our child. Returns only if it was deleted meanwhile.
+def _become(store: Store, container_id: str, starter: int, outputs: Sequence[Entry]) -> NoReturn:
+    """Become the waiter of a container whose init is our child.
 
     Raises:
-        Become: what `main` does last. HostError: it cannot be.
+        Become: what `main` does last. HostError: it cannot be. NotFound: the container was deleted meanwhile.
     """
+    directory = store.lock(container_id)  # the waiter releases it
     try:
-        directory = store.lock(container_id)  # the waiter releases it
         record = store.read(container_id)
-    except NotFound:
-        return
-    try:
-        entries = _table(record, starter, directory)
+        entries = [*_table(record, starter, directory), *outputs]
         memory = ffi.buffer(lib.stele_waiter_blob, lib.stele_waiter_blob_size)
         program = sealed_memfd(WAITER, memory, executable=True)
         table = sealed_memfd(f"{WAITER}-table", encode(entries), executable=False)
-    except OSError as e:
+    except BaseException as e:
+        os.close(directory)
+        if not isinstance(e, OSError):
+            raise
         raise HostError(f"cannot start the waiter: {os.strerror(e.errno or 0)}", e.errno or 0) from e
 
     def become() -> NoReturn:

@@ -23,7 +23,7 @@ def wait_for_end(store: Store, container_id: str) -> ExitInfo | None:
         from runtime.container import waiter
 
         waiter.wait(record)
-        record = store.read(container_id)
+        record = store.read(container_id)  # NotFound: `delete` was quicker
     if record.exit is not None or not record.pid:
         return record.exit
     status = _status(record)

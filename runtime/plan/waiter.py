@@ -27,6 +27,11 @@ STARTER = 2
 DIRECTORY = 3
 NULL_DEVICE = 4
 MEMORY = 5
+OUTPUT = 6
+LOG = 7
+LOG_FILES = 8
+JOURNAL = 9
+FIELDS = 10
 
 
 @dataclass(frozen=True, slots=True)
