@@ -114,6 +114,10 @@ def commands(folder: Path) -> list[list[str]]:
     (manifest,) = json.loads((store / "index.json").read_bytes())["manifests"]
     (blob,) = json.loads((store / "blobs/sha256" / manifest["digest"][7:]).read_bytes())["layers"]
     (layer / blob["digest"][7:]).symlink_to("tree")  # see runtime/images/store/layers.py
+    chain = f"stele stack\nsha256:{layer.name}"  # see stack_id of runtime/images/store/contents.py
+    stack = store / "stacks" / hashlib.sha256(chain.encode()).hexdigest()
+    stack.mkdir(parents=True)
+    (stack / "layers").write_text("1")
     (folder / "state").mkdir(mode=0o700)
     own = ["--root", "state", "--store", "store", "--cgroup-manager", "disabled"]
     ends, waits = (["--bundle", name] for name in ("ends", "waits"))

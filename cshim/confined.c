@@ -52,25 +52,26 @@ static int enter(int directory)
 	return fd;
 }
 
+#define FDS 6
+
 /* Keep the fds of confined.h and nothing else; 0 to 2 lead to /dev/null. */
 static int keep_fds(const struct confined *c)
 {
-	int other = c->output, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return -errno;
-	if (c->directory >= 0)
-		other = enter(c->directory);
-	if (other < 0)
-		return other;
-	int from[] = { null, null, null, c->input, other };
+	int directory = c->directory >= 0 ? enter(c->directory) : null;
+	if (directory < 0)
+		return directory;
+	int from[] = { null, null, null, c->input, directory, c->output >= 0 ? c->output : null };
 	/* First copy them above all target numbers, so that none is overwritten before it is copied. */
-	for (int i = 0; i < 5; i++)
-		if ((from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 5)) < 0)
+	for (int i = 0; i < FDS; i++)
+		if ((from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, FDS)) < 0)
 			return -errno;
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < FDS; i++)
 		if (dup2(from[i], i) < 0)
 			return -errno;
-	return syscall(SYS_close_range, 5U, ~0U, 0U) < 0 ? -errno : 0;
+	return syscall(SYS_close_range, (unsigned)FDS, ~0U, 0U) < 0 ? -errno : 0;
 }
 
 /* ---- Landlock ---- */
@@ -150,7 +151,7 @@ static const int always[] = {
 
 /* For creating files. */
 static const int files[] = {
-	SYS_dup, SYS_fchdir, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_fremovexattr, SYS_fsetxattr,
+	SYS_dup, SYS_fchdir, SYS_fcntl, SYS_getdents64, SYS_readlinkat, SYS_renameat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_fremovexattr, SYS_fsetxattr,
 	SYS_fstat, SYS_ftruncate, SYS_linkat, SYS_lseek, SYS_lsetxattr, SYS_mkdirat, SYS_mknodat, SYS_newfstatat,
 	SYS_openat, SYS_openat2, SYS_symlinkat, SYS_syncfs, SYS_unlinkat, SYS_utimensat,
 };

@@ -1,7 +1,8 @@
 /* A child process that reads untrusted bytes. It is a fork of this process that gives up everything the work does
- * not need before it reads the first byte. So a fault in a parser neither runs as root nor offers a way out.  *  *
- * It keeps the input, read-only, and either one directory, which is its root and has no devices, or the write end of
- * a  * pipe. It has no other fd and no network, can execute no program and reach no other process. */
+ * not need before it reads the first byte. So a fault in a parser neither runs as root nor offers a way out.
+ *
+ * It keeps the input, read-only; one directory, which is its root and has no devices; and the write end of a pipe or an
+ * empty memfd. It has no other fd and no network, can execute no program and reach no other process. */
 #ifndef STELE_CONFINED_H
 #define STELE_CONFINED_H
 
@@ -13,7 +14,7 @@
 /* Fds in the child. */
 #define CONFINED_INPUT 3
 #define CONFINED_DIRECTORY 4
-#define CONFINED_OUTPUT 4
+#define CONFINED_OUTPUT 5
 
 struct confined {
 	int input;

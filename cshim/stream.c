@@ -29,15 +29,16 @@ struct stele_stream {
 	int fd;
 	enum kind kind;
 	uint64_t read, given, most, ratio;
-	bool open, begun;      /* a gzip member, zstd frame or xz stream has begun and not ended; there was one */
+	bool zeros;       /* behind the last gzip member */
+	bool open, begun; /* a gzip member, zstd frame or xz stream has begun and not ended; there was one */
 	size_t in_at, in_held;
 	z_stream inflate;
 	ZSTD_DCtx *zstd;
 	lzma_stream xz;
 	/* the consumer's */
 	struct stele_sha256 hash;
-	size_t at;             /* of the oldest piece */
-	bool peeked;           /* it is hashed */
+	size_t at;   /* of the oldest piece */
+	bool peeked; /* it is hashed */
 	/* both's, under the lock */
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -70,8 +71,15 @@ static int refill(struct stele_stream *s)
 /* Each step takes from the input and gives to the output what it can: bytes given, or -errno if the data is bad. */
 static int64_t step_gzip(struct stele_stream *s, uint8_t *out, size_t room)
 {
-	if (!s->open && s->begun && inflateReset(&s->inflate) != Z_OK)
-		return -EBADMSG;
+	if (!s->open && s->begun) {
+		/* Zeros that fill a tape's or disk's block are no member. */
+		for (; s->in_at < s->in_held && s->input[s->in_at] == 0; s->in_at++)
+			s->zeros = true;
+		if (s->in_at == s->in_held)
+			return 0;
+		if (s->zeros || inflateReset(&s->inflate) != Z_OK)
+			return -EBADMSG;
+	}
 	s->inflate.next_in = s->input + s->in_at;
 	s->inflate.avail_in = (uInt)(s->in_held - s->in_at);
 	s->inflate.next_out = out;
@@ -92,7 +100,8 @@ static int64_t step_zstd(struct stele_stream *s, uint8_t *out, size_t room)
 	ZSTD_outBuffer to = { .dst = out, .size = room, .pos = 0 };
 	size_t result = ZSTD_decompressStream(s->zstd, &to, &in);
 	if (ZSTD_isError(result))
-		return ZSTD_getErrorCode(result) == ZSTD_error_frameParameter_windowTooLarge ? -EPROTONOSUPPORT : -EBADMSG;
+		return ZSTD_getErrorCode(result) == ZSTD_error_frameParameter_windowTooLarge ? -EPROTONOSUPPORT
+											     : -EBADMSG;
 	s->begun = true;
 	s->open = result != 0;
 	s->in_at = in.pos;
@@ -197,12 +206,15 @@ static int find_kind(struct stele_stream *s, bool xz)
 		return inflateInit2(&s->inflate, 15 + 16) == Z_OK ? 0 : ENOMEM; /* 16: gzip only */
 	}
 	/* A frame, or one that is to be skipped: zstd's format, RFC 8878, 3.1. */
-	if (begins(s, "\x28\xb5\x2f\xfd", 4) || (s->in_held >= 4 && (s->input[0] & 0xf0) == 0x50 &&
-						 memcmp(s->input + 1, "\x2a\x4d\x18", 3) == 0)) {
+	if (begins(s, "\x28\xb5\x2f\xfd", 4) ||
+	    (s->in_held >= 4 && (s->input[0] & 0xf0) == 0x50 && memcmp(s->input + 1, "\x2a\x4d\x18", 3) == 0)) {
 		s->kind = ZSTD;
 		return (s->zstd = ZSTD_createDCtx()) ? 0 : ENOMEM;
 	}
-	if (begins(s, "\xfd" "7zXZ", 5)) {
+	if (begins(s,
+		   "\xfd"
+		   "7zXZ",
+		   5)) {
 		s->kind = XZ;
 		return xz ? 0 : EPROTONOSUPPORT;
 	}
@@ -312,7 +324,9 @@ static int write_out(void *context)
 int stele_stream_start(int fd, uint64_t most, uint64_t ratio, int pipe)
 {
 	struct wanted wanted = { most, ratio };
-	const struct confined c = { .input = fd, .directory = -1, .output = pipe, .work = write_out, .context = &wanted };
+	const struct confined c = {
+		.input = fd, .directory = -1, .output = pipe, .work = write_out, .context = &wanted
+	};
 	return confined_start(&c);
 }
 

@@ -22,12 +22,12 @@ struct stele_region {
 };
 
 struct stele_entry {
-	int type;                     /* '0' file, '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo */
+	int type; /* '0' file, '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo */
 	uint32_t mode, uid, gid, major, minor;
 	int64_t mtime;
 	uint32_t mtime_ns;
-	uint64_t size;                /* of the file */
-	uint64_t stored;              /* its bytes in the archive */
+	uint64_t size;                      /* of the file */
+	uint64_t stored;                    /* its bytes in the archive */
 	const struct stele_region *regions; /* of a sparse file, ascending; together `stored` bytes */
 	uint32_t n_regions;
 	int sparse;
@@ -39,10 +39,10 @@ struct stele_entry {
 
 /* What an archive may be at most; beyond it, -EFBIG, or -EOVERFLOW for the ratio. */
 struct stele_tar_limits {
-	uint64_t bytes;        /* of the plain archive */
-	uint64_t ratio;        /* plain to packed, once there are 64 MiB */
-	uint64_t header;       /* of one PAX header, long name or sparse map */
-	uint64_t file;         /* size of one file, holes included */
+	uint64_t bytes;  /* of the plain archive */
+	uint64_t ratio;  /* plain to packed, once there are 64 MiB */
+	uint64_t header; /* of one PAX header, long name or sparse map */
+	uint64_t file;   /* size of one file, holes included */
 };
 
 struct stele_tar;

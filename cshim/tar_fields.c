@@ -56,14 +56,15 @@ int tar_field(struct stele_tar *t, const uint8_t *at, size_t size, const char *w
 		*ret_value = value;
 		return 0;
 	}
+	/* Other writers put NULs or blanks before the digits, or leave old bytes behind the NUL that ends them. */
 	size_t i = 0;
-	while (i < size && at[i] == ' ')
+	while (i < size && (at[i] == ' ' || at[i] == '\0'))
 		i++;
 	for (; i < size && at[i] >= '0' && at[i] <= '7'; i++)
 		value = value * 8 + (at[i] - '0'); /* at most 12 digits */
-	for (; i < size; i++)
-		if (at[i] != ' ' && at[i] != '\0')
-			return tar_bad(t, "its %s is no octal number", what);
+	for (; i < size && at[i] != '\0'; i++)
+		if (at[i] != ' ')
+			return tar_bad(t, "its %s is not an octal number", what);
 	*ret_value = value;
 	return 0;
 }
@@ -90,4 +91,12 @@ int tar_copy_path(struct stele_tar *t, char to[STELE_PATH_MAX], const char *at, 
 	memcpy(to, at, size);
 	to[size] = '\0';
 	return 0;
+}
+
+int tar_copy_name(struct stele_tar *t, char to[STELE_PATH_MAX], const char *at, size_t size, bool given,
+		  const char *what)
+{
+	if (given && (strlen(to) != size || memcmp(to, at, size)))
+		return tar_bad(t, "two headers give it different %ss", what);
+	return tar_copy_path(t, to, at, size, what);
 }

@@ -10,6 +10,7 @@
 
 #define BLOCK 512U
 #define UNSET INT64_MIN
+#define DELETED (INT64_MIN + 1) /* by a PAX record without a value: not even the global header's counts */
 
 /* Fields that a PAX record can tell once; for all entries if they come in a global header. */
 struct numbers {
@@ -18,8 +19,18 @@ struct numbers {
 };
 
 enum seen {
-	PATH = 1, LINK = 2, SIZE = 4, UID = 8, GID = 16, MTIME = 32, SPARSE_NAME = 64, SPARSE_SIZE = 128, SPARSE_MAP = 256,
-	SPARSE_MAJOR = 512, SPARSE_MINOR = 1024,
+	PATH = 1,
+	LINK = 2,
+	SIZE = 4,
+	UID = 8,
+	GID = 16,
+	MTIME = 32,
+	SPARSE_NAME = 64,
+	SPARSE_SIZE = 128,
+	SPARSE_MAP = 256,
+	SPARSE_MAJOR = 512,
+	SPARSE_MINOR = 1024,
+	SPARSE = SPARSE_NAME | SPARSE_SIZE | SPARSE_MAP | SPARSE_MAJOR | SPARSE_MINOR,
 };
 
 struct stele_tar {
@@ -27,16 +38,20 @@ struct stele_tar {
 	struct stele_tar_limits limits;
 	struct stele_entry entry;
 	struct numbers global, local;
-	unsigned seen;             /* of enum seen, in the headers before the entry */
-	int64_t size;              /* PAX */
+	unsigned seen; /* of enum seen, in the headers before the entry */
+	int64_t size;  /* PAX */
 	uint64_t sparse_size, sparse_major, sparse_minor, sparse_sum;
 	bool sparse_half;          /* an offset came, its size not yet */
 	bool long_name, long_link; /* GNU */
+	bool entries;              /* there was one */
+	bool pax;                  /* a PAX header came, for whichever entry */
+	int64_t linked;            /* size of the last entry, if that was a hard link: its data follows, or not */
 	char *records;             /* of the local PAX header; xattrs point into it */
+	char *text;                /* of other headers */
 	struct stele_region *regions;
 	uint32_t regions_room;
-	uint64_t left, padding;    /* of the entry's data */
-	uint64_t taken;            /* of what was peeked at */
+	uint64_t left, padding; /* of the entry's data */
+	uint64_t taken;         /* of what was peeked at */
 	char problem[200];
 };
 
@@ -52,13 +67,17 @@ int tar_take_all(struct stele_tar *t, void *ret_data, size_t size);
 /* What follows data of this size up to the next block. */
 uint64_t tar_padded(uint64_t size);
 
-/* A field of octal digits between blanks, or of base 256 if its first bit is set; empty is 0. */
+/* A field of octal digits between blanks and NULs, or of base 256 if its first bit is set; empty is 0. */
 int tar_field(struct stele_tar *t, const uint8_t *at, size_t size, const char *what, int64_t *ret_value);
 
 /* Decimal digits and nothing else, below 2^63. */
 int tar_decimal(struct stele_tar *t, const char *at, size_t size, const char *what, uint64_t *ret_value);
 
 int tar_copy_path(struct stele_tar *t, char to[STELE_PATH_MAX], const char *at, size_t size, const char *what);
+
+/* The same, where another header may have given it already (`given`): then the two must agree. */
+int tar_copy_name(struct stele_tar *t, char to[STELE_PATH_MAX], const char *at, size_t size, bool given,
+		  const char *what);
 
 /* All records of a PAX header: "17 path=some/where\n", the length counts itself. They are changed in place: names get
    their NUL. */

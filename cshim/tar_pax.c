@@ -63,9 +63,18 @@ static const struct key {
 	const char *name;
 	enum seen bit;
 } KEYS[] = {
-	{ "path", PATH }, { "linkpath", LINK }, { "size", SIZE }, { "uid", UID }, { "gid", GID }, { "mtime", MTIME },
-	{ "GNU.sparse.name", SPARSE_NAME }, { "GNU.sparse.realsize", SPARSE_SIZE }, { "GNU.sparse.size", SPARSE_SIZE },
-	{ "GNU.sparse.map", SPARSE_MAP }, { "GNU.sparse.major", SPARSE_MAJOR }, { "GNU.sparse.minor", SPARSE_MINOR },
+	{ "path", PATH },
+	{ "linkpath", LINK },
+	{ "size", SIZE },
+	{ "uid", UID },
+	{ "gid", GID },
+	{ "mtime", MTIME },
+	{ "GNU.sparse.name", SPARSE_NAME },
+	{ "GNU.sparse.realsize", SPARSE_SIZE },
+	{ "GNU.sparse.size", SPARSE_SIZE },
+	{ "GNU.sparse.map", SPARSE_MAP },
+	{ "GNU.sparse.major", SPARSE_MAJOR },
+	{ "GNU.sparse.minor", SPARSE_MINOR },
 };
 
 static int id_record(struct stele_tar *t, const char *at, size_t size, const char *what, int64_t *ret_id)
@@ -77,6 +86,21 @@ static int id_record(struct stele_tar *t, const char *at, size_t size, const cha
 	return 0;
 }
 
+/* A record without a value: the field is the header's again, whatever came before. */
+static int delete (struct stele_tar *t, struct numbers *n, unsigned bit, bool global)
+{
+	int64_t none = global ? UNSET : DELETED;
+	if (!global)
+		t->seen &= ~bit;
+	if (bit == UID)
+		n->uid = none;
+	else if (bit == GID)
+		n->gid = none;
+	else if (bit == MTIME)
+		n->mtime = none;
+	return 0;
+}
+
 static int record(struct stele_tar *t, bool global, char *key, size_t key_size, const char *value, size_t size)
 {
 	static const char xattr[] = "SCHILY.xattr.";
@@ -85,8 +109,10 @@ static int record(struct stele_tar *t, bool global, char *key, size_t key_size, 
 	if (!strncmp(key, xattr, sizeof(xattr) - 1)) {
 		struct stele_entry *e = &t->entry;
 		if (global || e->n_xattrs == STELE_XATTRS_MAX)
-			return tar_bad(t, global ? "a global header has extended attributes" : "it has more than 512 attributes");
-		e->xattrs[e->n_xattrs++] = (struct stele_xattr){ key + sizeof(xattr) - 1, (const uint8_t *)value, size };
+			return tar_bad(t, global ? "a global header has extended attributes"
+						 : "it has more than 512 attributes");
+		e->xattrs[e->n_xattrs++] =
+			(struct stele_xattr){ key + sizeof(xattr) - 1, (const uint8_t *)value, size };
 		return 0;
 	}
 	struct numbers *n = global ? &t->global : &t->local;
@@ -95,21 +121,25 @@ static int record(struct stele_tar *t, bool global, char *key, size_t key_size, 
 		if (!strcmp(key, KEYS[i].name))
 			bit = KEYS[i].bit;
 	bool offset = !strcmp(key, "GNU.sparse.offset");
-	if (global && ((bit & ~(unsigned)(UID | GID | MTIME)) || !strncmp(key, "GNU.sparse", 10)))
+	if (global && size && ((bit & ~(unsigned)(UID | GID | MTIME)) || !strncmp(key, "GNU.sparse", 10)))
 		return tar_bad(t, "a global header has the record %.40s, which is one entry's", key);
-	if (!global && (t->seen & bit))
+	if (!global && (t->seen & bit & SPARSE))
 		return tar_bad(t, "it has two PAX records for %.40s", key);
+	if (bit && !(bit & SPARSE) && size == 0)
+		return delete (t, n, bit, global);
 	if (!global)
-		t->seen |= bit;
+		t->seen |= bit; /* of two records for one field the later one counts, POSIX pax */
 	uint64_t unsigned_size;
 	int result;
 	switch (bit) {
 	case PATH:
-		return t->seen & SPARSE_NAME ? 0 : tar_copy_path(t, t->entry.path, value, size, "name");
+		if (t->seen & SPARSE_NAME)
+			return 0;
+		return tar_copy_name(t, t->entry.path, value, size, t->long_name, "name");
 	case SPARSE_NAME:
-		return tar_copy_path(t, t->entry.path, value, size, "name");
+		return tar_copy_name(t, t->entry.path, value, size, t->long_name, "name");
 	case LINK:
-		return tar_copy_path(t, t->entry.link, value, size, "link's target");
+		return tar_copy_name(t, t->entry.link, value, size, t->long_link, "link's target");
 	case SIZE:
 		result = tar_decimal(t, value, size, key, &unsigned_size);
 		t->size = result < 0 ? 0 : (int64_t)unsigned_size;

@@ -39,7 +39,8 @@ int tar_old_sparse(struct stele_tar *t, uint8_t *block)
 		if (!more)
 			return 0;
 		if (t->entry.n_regions * sizeof(struct stele_region) > t->limits.header)
-			return tar_bad(t, "its sparse map is larger than the %llu bytes allowed", (unsigned long long)t->limits.header);
+			return tar_bad(t, "its sparse map is larger than the %llu bytes allowed",
+				       (unsigned long long)t->limits.header);
 		int got = tar_take_all(t, block, BLOCK);
 		if (got < 0)
 			return got;
@@ -90,7 +91,7 @@ static int map_10(struct stele_tar *t)
 int tar_check_sparse(struct stele_tar *t)
 {
 	struct stele_entry *e = &t->entry;
-	if (t->seen & SPARSE_MAJOR) {
+	if (t->seen & SPARSE_MAJOR && (t->sparse_major || t->sparse_minor > 1)) {
 		if (t->sparse_major != 1 || t->sparse_minor != 0 || e->n_regions)
 			return tar_bad(t, "it is a sparse file of a format that is not known here");
 		int result = map_10(t);

@@ -2,6 +2,7 @@
 
 #include "confined.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -21,12 +22,15 @@
 #include <unistd.h>
 
 #define TRIES 100
+#define LINKS_MAX 40 /* as path_resolution(7) has it */
+#define IMPLIED_MAX (64U << 20)
 
 #define DEFAULT_ACL "system.posix_acl_default"
 
 /* Directories get their times, modes and default ACLs last: whatever is made in them changes the first, may be barred by
    the second, and would inherit the third. */
 struct late {
+	enum { DESCRIBED, IMPLIED, HIDING } kind;
 	ino_t inode;
 	int64_t mtime;
 	uint32_t mtime_ns;
@@ -39,9 +43,9 @@ struct work {
 	struct stele_unpack *u;
 	struct stele_tar *tar;
 	const struct stele_entry *e;
-	int parent;                  /* O_PATH fd of the directory `parent_path`, or -1 */
+	int parent; /* O_PATH fd of the directory `parent_path`, or -1 */
 	char parent_path[STELE_PATH_MAX];
-	char path[STELE_PATH_MAX];   /* of the entry: no leading, double or trailing "/", no "." */
+	char path[STELE_PATH_MAX]; /* of the entry: no leading, double or trailing "/", no "." */
 	char *late;
 	size_t late_size, late_room;
 };
@@ -57,16 +61,20 @@ __attribute__((format(printf, 2, 3))) static int bad(struct work *w, const char 
 
 /* ---- paths ---- */
 
-/* "/./usr//bin/" becomes "usr/bin", "./" becomes "". Neither ".." nor the names that whiteouts take may be in it,
-   but in the last place those are left to the caller. */
+/* "/./usr//bin/" becomes "usr/bin", "./" becomes "", "a/../b" and "../b" become "b", whatever a is: other readers of layers
+   do the same. Names of whiteouts are left to the caller in the last place, and are not allowed elsewhere. */
 static int clean(struct work *w, const char *path, char to[STELE_PATH_MAX], const char *what)
 {
 	size_t size = 0;
 	while (*path) {
 		size_t n = strcspn(path, "/");
 		bool last = path[n + strspn(path + n, "/")] == '\0';
-		if (n == 2 && !memcmp(path, "..", 2))
-			return bad(w, "its %s has \"..\" in it", what);
+		if (n == 2 && !memcmp(path, "..", 2)) {
+			while (size && to[--size] != '/')
+				;
+			path += n + strspn(path + n, "/");
+			continue;
+		}
 		if (!last && !strncmp(path, ".wh.", 4) && strncmp(path, ".wh..wh.", 8))
 			return bad(w, "its %s leads through a whiteout", what);
 		if (n && !(n == 1 && *path == '.')) {
@@ -105,7 +113,8 @@ static void forget_parent(struct work *w)
 static int count(struct work *w)
 {
 	if (w->u->entries >= w->u->most_entries)
-		return bad(w, "the layer has more than the %llu entries allowed", (unsigned long long)w->u->most_entries);
+		return bad(w, "the layer has more than the %llu entries allowed",
+			   (unsigned long long)w->u->most_entries);
 	w->u->entries++;
 	return 0;
 }
@@ -120,11 +129,27 @@ static int set_xattr(int directory, const char *name, const char *attribute, con
 }
 
 /* CVE-2021-3493 and the kin of redirect, metacopy and origin: a layer must not steer overlayfs. */
-static int check_xattr(struct work *w, const struct stele_xattr *x)
+static bool steers_overlayfs(const struct stele_xattr *x)
 {
-	if (!strncmp(x->name, "trusted.overlay.", 16) || !strncmp(x->name, "user.overlay.", 13))
-		return bad(w, "it has the attribute %.60s, by which it would steer overlayfs", x->name);
-	return 0;
+	return !strncmp(x->name, "trusted.overlay.", 16) || !strncmp(x->name, "user.overlay.", 13);
+}
+
+static void leave_out(struct work *w, const char *attribute)
+{
+	if (w->u->left_out++)
+		return;
+	snprintf(w->u->left_out_name, sizeof(w->u->left_out_name), "%s", attribute);
+	memcpy(w->u->left_out_path, w->e->path, sizeof(w->u->left_out_path));
+}
+
+/* Whether an attribute cannot be here: of another system, of a file system's own, of the host's root, or user.* of what is
+   neither a file nor a directory, xattr(7). */
+static bool is_foreign(const struct work *w, const struct stele_xattr *x, int error)
+{
+	char type = (char)w->e->type;
+	bool plain = type == '0' || type == '5';
+	return error == EOPNOTSUPP ||
+	       (error == EPERM && (w->u->skip_devices || (!plain && !strncmp(x->name, "user.", 5))));
 }
 
 static int set_xattrs(struct work *w, int parent, const char *name)
@@ -136,12 +161,11 @@ static int set_xattrs(struct work *w, int parent, const char *name)
 			continue;
 		if (!*name && !strcmp(x->name, DEFAULT_ACL))
 			continue; /* set late */
-		int result = check_xattr(w, x);
-		if (result == 0)
-			result = set_xattr(parent, name, x->name, x->value, x->size);
-		if (result < 0) {
-			if (!*w->u->problem)
-				bad(w, "cannot set its attribute %.60s: %s", x->name, strerror(-result));
+		int result = steers_overlayfs(x) ? -EOPNOTSUPP : set_xattr(parent, name, x->name, x->value, x->size);
+		if (result < 0 && is_foreign(w, x, -result)) {
+			leave_out(w, x->name);
+		} else if (result < 0) {
+			bad(w, "cannot set its attribute %.60s: %s", x->name, strerror(-result));
 			return result;
 		}
 	}
@@ -159,10 +183,12 @@ static int set_opaque(struct work *w, int parent, const char *name)
 
 /* ---- directories ---- */
 
-static int set_late(struct work *w, const char *path, ino_t inode, mode_t mode, int64_t mtime, uint32_t mtime_ns,
-                    const struct stele_xattr *acl)
+static int set_late(struct work *w, int kind, const char *path, ino_t inode, mode_t mode, int64_t mtime,
+		    uint32_t mtime_ns, const struct stele_xattr *acl)
 {
-	struct late late = { inode, mtime, mtime_ns, mode, (uint32_t)strlen(path) + 1, acl ? (uint32_t)acl->size : 0 };
+	struct late late = {
+		kind, inode, mtime, mtime_ns, mode, (uint32_t)strlen(path) + 1, acl ? (uint32_t)acl->size : 0
+	};
 	size_t size = sizeof(late) + late.path_size + late.acl_size;
 	if (w->late_size + size > w->late_room) {
 		size_t room = w->late_room * 2 + (64 << 10);
@@ -180,31 +206,87 @@ static int set_late(struct work *w, const char *path, ino_t inode, mode_t mode, 
 	return 0;
 }
 
-static int finish_directories(struct work *w)
+static int write_all(int fd, const uint8_t *at, size_t size)
 {
-	for (size_t at = 0; at < w->late_size;) {
-		struct late late;
-		memcpy(&late, w->late + at, sizeof(late));
-		int fd = open_in_root(w, w->late + at + sizeof(late), O_RDONLY | O_NOFOLLOW);
-		const char *acl = w->late + at + sizeof(late) + late.path_size;
-		at += sizeof(late) + late.path_size + late.acl_size;
-		struct stat found;
-		/* One that was replaced meanwhile has a record of its own. */
-		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
-			continue;
-		if (fd < 0)
-			return fd;
-		struct timespec times[2] = { { late.mtime, late.mtime_ns }, { late.mtime, late.mtime_ns } };
-		int failed = fstat(fd, &found) < 0;
-		if (!failed && found.st_ino == late.inode)
-			failed = (late.acl_size && fsetxattr(fd, DEFAULT_ACL, acl, late.acl_size, 0) < 0) ||
-			         fchmod(fd, late.mode) < 0 || futimens(fd, times) < 0;
-		int error = errno;
-		close(fd);
-		if (failed)
-			return -error;
+	while (size) {
+		ssize_t n = write(fd, at, size);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? n : 0;
+		size -= n > 0 ? (size_t)n : 0;
 	}
 	return 0;
+}
+
+static int finish_directory(struct work *w, const struct late *late, const char *path, const char *acl)
+{
+	int fd = open_in_root(w, path, O_RDONLY | O_NOFOLLOW);
+	/* One that was replaced meanwhile has a record of its own. */
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+		return 0;
+	if (fd < 0)
+		return fd;
+	struct timespec times[2] = { { late->mtime, late->mtime_ns }, { late->mtime, late->mtime_ns } };
+	struct stat found;
+	int failed = fstat(fd, &found) < 0, same = !failed && found.st_ino == late->inode;
+	if (same && late->acl_size && fsetxattr(fd, DEFAULT_ACL, acl, late->acl_size, 0) < 0)
+		failed = errno != EOPNOTSUPP;
+	if (same && !failed)
+		failed = fchmod(fd, late->mode) < 0 || futimens(fd, times) < 0;
+	int error = errno;
+	close(fd);
+	return failed ? -error : same;
+}
+
+static int by_inode(const void *a, const void *b)
+{
+	ino_t x = *(const ino_t *)a, y = *(const ino_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* The directories that an entry describes, or that hide what is below: sorted inodes, to be freed. */
+static int describe(const struct work *w, ino_t **ret_inodes, size_t *ret_count)
+{
+	ino_t *inodes = malloc(w->late_size / sizeof(struct late) * sizeof(*inodes) + sizeof(*inodes));
+	if (!inodes)
+		return -ENOMEM;
+	size_t n = 0;
+	struct late late;
+	for (size_t at = 0; at < w->late_size; at += sizeof(late) + late.path_size + late.acl_size) {
+		memcpy(&late, w->late + at, sizeof(late));
+		if (late.kind != IMPLIED)
+			inodes[n++] = late.inode;
+	}
+	qsort(inodes, n, sizeof(*inodes), by_inode);
+	*ret_inodes = inodes;
+	*ret_count = n;
+	return 0;
+}
+
+static int finish_directories(struct work *w)
+{
+	ino_t *described = NULL;
+	size_t n = 0;
+	int result = describe(w, &described, &n);
+	struct late late;
+	uint64_t written = 0;
+	for (size_t at = 0; result >= 0 && at < w->late_size; at += sizeof(late) + late.path_size + late.acl_size) {
+		memcpy(&late, w->late + at, sizeof(late));
+		const char *path = w->late + at + sizeof(late);
+		if (late.kind == HIDING)
+			continue;
+		result = finish_directory(w, &late, path, path + late.path_size);
+		if (result != 1 || late.kind != IMPLIED ||
+		    bsearch(&late.inode, described, n, sizeof(*described), by_inode))
+			continue;
+		written += late.path_size;
+		result = written > IMPLIED_MAX
+				 ? bad(w, "the names of directories that no entry describes are more than %u bytes",
+				       IMPLIED_MAX)
+				 : write_all(CONFINED_OUTPUT, (const uint8_t *)path, late.path_size);
+	}
+	free(described);
+	return result < 0 ? result : 0;
 }
 
 static bool is_whiteout(const struct stat *s)
@@ -212,7 +294,47 @@ static bool is_whiteout(const struct stat *s)
 	return S_ISCHR(s->st_mode) && s->st_rdev == makedev(0, 0);
 }
 
-/* Make room for a name: what has it goes, but for a directory with something in it. */
+/* Remove what is in a directory: its files, and its directories once what they hold was moved up here. So neither memory nor
+   open files grow with the depth, and no path is used. */
+static int empty(int top)
+{
+	uint64_t moved = 0;
+	for (uint64_t next = 0;; next++) {
+		char inner_name[40] = ".";
+		if (next)
+			snprintf(inner_name, sizeof(inner_name), ".wh..wh.%llu", (unsigned long long)next);
+		int inner = openat(top, inner_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		DIR *entries = inner < 0 ? NULL : fdopendir(inner);
+		if (!entries) {
+			int error = errno;
+			if (inner >= 0)
+				close(inner);
+			return next && error == ENOENT ? 0 : -error;
+		}
+		int result = 0;
+		const struct dirent *each;
+		while (result == 0 && (errno = 0, each = readdir(entries))) {
+			const char *name = each->d_name;
+			if (!strcmp(name, ".") || !strcmp(name, "..") || !strncmp(name, ".wh..wh.", 8))
+				continue;
+			if (unlinkat(inner, name, 0) == 0)
+				continue;
+			char up[40];
+			snprintf(up, sizeof(up), ".wh..wh.%llu", (unsigned long long)++moved);
+			if (errno != EISDIR || renameat(inner, name, top, up) < 0)
+				result = -errno;
+		}
+		if (result == 0 && errno)
+			result = -errno;
+		closedir(entries);
+		if (result == 0 && next && unlinkat(top, inner_name, AT_REMOVEDIR) < 0)
+			result = -errno;
+		if (result < 0)
+			return result;
+	}
+}
+
+/* Make room for a name: what an earlier entry made there goes. */
 static int clear(struct work *w, int parent, const char *name)
 {
 	forget_parent(w); /* it may lead through what goes; the caller has a copy of the fd */
@@ -220,10 +342,18 @@ static int clear(struct work *w, int parent, const char *name)
 		return 0;
 	if (errno != EISDIR || unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		return errno == EISDIR ? 0 : -errno;
-	return errno == ENOTEMPTY ? bad(w, "an earlier entry made a directory of it, with something in it") : -errno;
+	if (errno != ENOTEMPTY)
+		return -errno;
+	int top = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (top < 0)
+		return -errno;
+	int result = empty(top);
+	close(top);
+	return result == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : result;
 }
 
-/* A directory called `name`, made or there. A whiteout in its place hides what is below, so the directory shall, too. */
+/* A directory called `name`: 1 if it is new in place of a whiteout or another entry of this layer, and so hides what the
+   layers below have there; else 0. */
 static int make_directory(struct work *w, int parent, const char *name)
 {
 	if (mkdirat(parent, name, 0700) == 0)
@@ -236,11 +366,29 @@ static int make_directory(struct work *w, int parent, const char *name)
 	int result = clear(w, parent, name);
 	if (result == 0 && mkdirat(parent, name, 0700) < 0)
 		result = -errno;
-	return result == 0 && is_whiteout(&found) ? set_opaque(w, parent, name) : result;
+	if (result == 0)
+		result = set_opaque(w, parent, name);
+	return result < 0 ? result : 1;
 }
 
-/* A directory that no entry told of: root's, 0755, of the epoch. */
-static int imply_directory(struct work *w, const char *path)
+static int open_directory(struct work *w, const char *path, unsigned links_left);
+
+/* What a link of this layer leads to, in the directory `before`: a directory that only a lower layer has, perhaps. */
+static int imply_target(struct work *w, const char *before, const char *target, unsigned links_left)
+{
+	char whole[2 * STELE_PATH_MAX], path[STELE_PATH_MAX];
+	snprintf(whole, sizeof(whole), "%s/%s", *target == '/' ? "" : before, target);
+	int result = strlen(whole) < STELE_PATH_MAX ? clean(w, whole, path, "link")
+						    : bad(w, "its path leads through a link too long");
+	if (result == 0)
+		result = open_directory(w, path, links_left);
+	if (result >= 0)
+		close(result);
+	return result < 0 ? result : 0;
+}
+
+/* A directory that no entry describes: root's, 0755, of the epoch; unless a lower layer has it. */
+static int imply_directory(struct work *w, const char *path, unsigned links_left)
 {
 	char before[STELE_PATH_MAX];
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -252,18 +400,26 @@ static int imply_directory(struct work *w, const char *path)
 		return parent;
 	struct stat found;
 	int result = count(w);
-	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout(&found))
-		result = bad(w, "its path leads through something that is no directory");
+	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout(&found)) {
+		char target[STELE_PATH_MAX];
+		ssize_t n = S_ISLNK(found.st_mode) ? readlinkat(parent, name, target, sizeof(target) - 1) : -1;
+		close(parent);
+		if (n <= 0 || links_left == 0)
+			return n > 0 ? -ELOOP : bad(w, "its path leads through something that is not a directory");
+		target[n] = '\0';
+		return imply_target(w, before, target, links_left - 1);
+	}
 	if (result == 0)
 		result = make_directory(w, parent, name);
-	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
+	int kind = result == 1 ? DESCRIBED : IMPLIED;
+	if (result >= 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
 		result = -errno;
 	close(parent);
-	return result < 0 ? result : set_late(w, path, found.st_ino, 0755, 0, 0, NULL);
+	return result < 0 ? result : set_late(w, kind, path, found.st_ino, 0755, 0, 0, NULL);
 }
 
 /* The directory of a path, with all that lead to it; an O_PATH fd, the caller's. */
-static int open_directory(struct work *w, const char *path)
+static int open_directory(struct work *w, const char *path, unsigned links_left)
 {
 	int fd = open_in_root(w, path, O_PATH);
 	if (fd != -ENOENT && fd != -ENOTDIR)
@@ -274,8 +430,10 @@ static int open_directory(struct work *w, const char *path)
 		part[n] = '\0';
 		fd = open_in_root(w, part, O_PATH);
 		if (fd == -ENOENT || fd == -ENOTDIR) {
-			int result = imply_directory(w, part);
+			int result = imply_directory(w, part, links_left);
 			fd = result < 0 ? result : open_in_root(w, part, O_PATH);
+			if (fd == -ENOENT || fd == -ENOTDIR)
+				fd = bad(w, "its path leads through a link that leads nowhere");
 		}
 		if (fd < 0 || !path[n])
 			return fd;
@@ -294,23 +452,11 @@ static int open_parent(struct work *w, const char **ret_name)
 	forget_parent(w);
 	memcpy(w->parent_path, w->path, size);
 	w->parent_path[size] = '\0';
-	int fd = open_directory(w, w->parent_path);
+	int fd = open_directory(w, w->parent_path, LINKS_MAX);
 	return w->parent = fd < 0 ? -1 : fd, fd;
 }
 
 /* ---- entries ---- */
-
-static int write_all(int fd, const uint8_t *at, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, at, size);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		at += n > 0 ? n : 0;
-		size -= n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
 
 static int write_data(struct work *w, int fd)
 {
@@ -374,8 +520,10 @@ static int make_link(struct work *w, int parent, const char *name)
 	int from = open_in_root(w, slash ? target : "", O_PATH);
 	struct stat found;
 	if (from < 0 || fstatat(from, target_name, &found, AT_SYMLINK_NOFOLLOW) < 0)
-		result = (from < 0 ? from : -errno) == -ENOENT ? bad(w, "it is a hard link to what no earlier entry made")
-							       : from < 0 ? from : -errno;
+		result = (from < 0 ? from : -errno) == -ENOENT
+				 ? bad(w, "it is a hard link to what no earlier entry made")
+			 : from < 0 ? from
+				    : -errno;
 	else if (is_whiteout(&found) || S_ISDIR(found.st_mode))
 		result = bad(w, "it is a hard link to %s", S_ISDIR(found.st_mode) ? "a directory" : "a whiteout");
 	else if (linkat(from, target_name, parent, name, 0) < 0)
@@ -406,7 +554,8 @@ static int make_other(struct work *w, int parent, const char *name)
 			return bad(w, "it is the device 0:0, by which it would be a whiteout for overlayfs");
 		if (w->u->skip_devices)
 			return 0;
-		result = mknodat(parent, name, (e->type == '3' ? S_IFCHR : S_IFBLK) | 0600, makedev(e->major, e->minor));
+		result =
+			mknodat(parent, name, (e->type == '3' ? S_IFCHR : S_IFBLK) | 0600, makedev(e->major, e->minor));
 	}
 	if (result < 0 || fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
@@ -426,6 +575,7 @@ static int apply_directory(struct work *w, int parent, const char *name)
 	int result = *name ? make_directory(w, parent, name) : 0;
 	if (result < 0)
 		return result;
+	result = 0;
 	int fd = openat(parent, *name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat found;
 	if (fd < 0 || fstat(fd, &found) < 0 || fchown(fd, e->uid, e->gid) < 0)
@@ -438,15 +588,13 @@ static int apply_directory(struct work *w, int parent, const char *name)
 	for (uint32_t i = 0; i < e->n_xattrs; i++)
 		if (!strcmp(e->xattrs[i].name, DEFAULT_ACL))
 			acl = &e->xattrs[i];
-	return result < 0 ? result : set_late(w, w->path, found.st_ino, e->mode, e->mtime, e->mtime_ns, acl);
+	return result < 0 ? result : set_late(w, DESCRIBED, w->path, found.st_ino, e->mode, e->mtime, e->mtime_ns, acl);
 }
 
 /* ".wh.NAME" hides NAME of the layers below, ".wh..wh..opq" all that they have in the directory. It says nothing about
    this layer's own entries, whichever comes first. */
 static int apply_whiteout(struct work *w, int parent, const char *name)
 {
-	if (w->e->type != '0' && w->e->type != '1')
-		return bad(w, "it has the name of a whiteout, but is no file");
 	if (!strcmp(name, ".wh..wh..opq"))
 		return set_opaque(w, parent, "");
 	name += 4;
@@ -460,7 +608,10 @@ static int apply_whiteout(struct work *w, int parent, const char *name)
 	struct stat found;
 	if (errno != EEXIST || fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	return S_ISDIR(found.st_mode) ? set_opaque(w, parent, name) : 0;
+	if (!S_ISDIR(found.st_mode))
+		return 0;
+	int result = set_late(w, HIDING, "", found.st_ino, 0, 0, 0, NULL);
+	return result < 0 ? result : set_opaque(w, parent, name);
 }
 
 static int apply(struct work *w)
@@ -469,7 +620,8 @@ static int apply(struct work *w)
 	if (result < 0)
 		return result;
 	if (!*w->path) /* CVE-2021-29136: the root itself becoming a link */
-		return w->e->type == '5' ? apply_directory(w, w->u->directory, "") : bad(w, "the root must be a directory");
+		return w->e->type == '5' ? apply_directory(w, w->u->directory, "")
+					 : bad(w, "the root must be a directory");
 	const char *name = strrchr(w->path, '/') ? strrchr(w->path, '/') + 1 : w->path;
 	bool opaque = !strcmp(name, ".wh..wh..opq");
 	if (!opaque && (!strncmp(w->path, ".wh..wh.", 8) || strstr(w->path, "/.wh..wh.")))
@@ -520,7 +672,7 @@ static int unpack(void *context)
 	if (!w.tar)
 		return -errno;
 	struct stat root;
-	int result = fstat(u->directory, &root) < 0 ? -errno : set_late(&w, "", root.st_ino, 0755, 0, 0, NULL);
+	int result = fstat(u->directory, &root) < 0 ? -errno : set_late(&w, IMPLIED, "", root.st_ino, 0755, 0, 0, NULL);
 	if (result == 0)
 		result = forget_acls(u->directory);
 	while (result >= 0 && (result = stele_tar_next(w.tar, &w.e)) == 1)
@@ -547,14 +699,18 @@ static int unpack(void *context)
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over .stop and .child */
 
 /* For owners, modes, attributes and nodes. trusted.* wants CAP_SYS_ADMIN, of which the child's filter leaves no more. */
-#define CAPABILITIES (1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER | 1ULL << CAP_FSETID | \
-		      1ULL << CAP_MKNOD | 1ULL << CAP_SETFCAP | 1ULL << CAP_SYS_ADMIN)
+#define CAPABILITIES                                                                                                  \
+	(1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER | 1ULL << CAP_FSETID | 1ULL << CAP_MKNOD | \
+	 1ULL << CAP_SETFCAP | 1ULL << CAP_SYS_ADMIN)
 
 /* What the child has written is not trusted: its strings get their NUL. */
 static void take_results(struct stele_unpack *u, const struct stele_unpack *from)
 {
 	u->entries = from->entries;
 	u->whiteouts = from->whiteouts;
+	u->left_out = from->left_out;
+	memcpy(u->left_out_name, from->left_out_name, sizeof(u->left_out_name) - 1);
+	memcpy(u->left_out_path, from->left_out_path, sizeof(u->left_out_path) - 1);
 	memcpy(u->digest, from->digest, sizeof(u->digest));
 	memcpy(u->path, from->path, sizeof(u->path) - 1);
 	memcpy(u->problem, from->problem, sizeof(u->problem) - 1);
@@ -562,7 +718,9 @@ static void take_results(struct stele_unpack *u, const struct stele_unpack *from
 
 int stele_unpack(struct stele_unpack *u)
 {
-	u->entries = u->whiteouts = 0;
+	u->entries = u->whiteouts = u->left_out = 0;
+	memset(u->left_out_name, 0, sizeof(u->left_out_name));
+	memset(u->left_out_path, 0, sizeof(u->left_out_path));
 	memset(u->path, 0, sizeof(u->path));
 	memset(u->problem, 0, sizeof(u->problem));
 	struct stele_unpack *shared =
@@ -571,8 +729,12 @@ int stele_unpack(struct stele_unpack *u)
 		return -errno;
 	*shared = *u;
 	const struct confined c = {
-		.input = u->blob, .directory = u->directory, .output = -1, .capabilities = CAPABILITIES,
-		.work = unpack, .context = shared,
+		.input = u->blob,
+		.directory = u->directory,
+		.output = u->implied,
+		.capabilities = CAPABILITIES,
+		.work = unpack,
+		.context = shared,
 	};
 	int result = -ECANCELED;
 	pthread_mutex_lock(&lock);

@@ -15,20 +15,24 @@
 #define STELE_FORM_LOWEST 2       /* whiteouts are left out: there is nothing below that they could hide */
 
 struct stele_unpack {
-	int blob;                  /* the layer; both fds stay the caller's */
+	int blob; /* the layer; both fds stay the caller's */
 	int directory;
 	int form;
-	int skip_devices;          /* leave out device nodes, which a user namespace may not make */
-	int durable;               /* return when all is on disk, syncfs(2) */
+	int skip_devices; /* leave out device nodes, which a user namespace may not make */
+	int durable;      /* return when all is on disk, syncfs(2) */
+	int implied;      /* an empty memfd for the paths of directories that no entry describes, each with its NUL */
 	struct stele_tar_limits limits;
 	uint64_t most_entries;
-	int stop, child;           /* stele_unpack_stop's */
+	int stop, child; /* stele_unpack_stop's */
 	/* results */
-	uint64_t entries;          /* made, implied directories too */
-	uint64_t whiteouts;        /* those and opaque directories */
-	uint8_t digest[32];        /* SHA-256 of the plain archive */
-	char path[STELE_PATH_MAX]; /* the entry at fault, as the archive has it; "" if it is the archive */
-	char problem[200];         /* what was wrong, in words; "" if the errno says it all */
+	uint64_t entries;                   /* made, implied directories too */
+	uint64_t whiteouts;                 /* those and opaque directories */
+	uint64_t left_out;                  /* extended attributes that could not be set or must not be */
+	char left_out_name[64];             /* the first of them */
+	char left_out_path[STELE_PATH_MAX]; /* and its entry */
+	uint8_t digest[32];                 /* SHA-256 of the plain archive */
+	char path[STELE_PATH_MAX];          /* the entry at fault, as the archive has it; "" if it is the archive */
+	char problem[200];                  /* what was wrong, in words; "" if the errno says it all */
 };
 
 /* Make all entries: 0 or -errno. On an error what was made is left, and nothing more is made. */

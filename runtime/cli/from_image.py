@@ -17,12 +17,12 @@ from runtime.container.lifecycle import signal_number
 from runtime.container.requests import FromImage
 from runtime.errors import StateError, SteleError, UsageError
 from runtime.images.config_fields import volume_paths
-from runtime.images.model import ImageError
 from runtime.images.platforms import host_platform, runs_on
 from runtime.images.run import defaults, etc_files, run_options, runtime_config
 from runtime.images.run.run_options import RunOptions
 from runtime.images.run.user import FILE_MAX, Identity, identity
 from runtime.images.store import erofs
+from runtime.images.store.contents import stack_id
 from runtime.images.store.find import Image, find
 from runtime.images.store.overlay_view import OverlayView
 from runtime.images.store.store import ImageStore
@@ -31,7 +31,7 @@ from runtime.plan.model import ErofsFd, ImageRoot
 from runtime.plan.steps import UPPER_DIRECTORY
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
 
 
 def from_image(context: Globals, options: ContainerOptions, container_id: str) -> FromImage:
@@ -54,7 +54,10 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
                 f"run only where an emulator for them is registered (binfmt_misc); `stele image pull --platform {host}` "
                 "gets the right one"
             )
-        layers = _layers(store, image, context.root)
+        layers = _layers(store, image, context.root, context.log.warning)
+        chain = image.chain
+        if os.path.isdir(store.stack_path(image.config.diff_ids)):
+            chain += (stack_id(image.config.diff_ids),)
         with OverlayView(layers) as merged:
             user = identity(runtime_config.user(image.config, wanted), lambda path: merged.read(path, FILE_MAX))
             real = _real(image, wanted, merged)
@@ -97,7 +100,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
         inode=inode,
         make=make,
     )
-    return FromImage(config, root, files, store.path, image.chain, wanted.veth, named)
+    return FromImage(config, root, files, store.path, chain, wanted.veth, named)
 
 
 def _cgroups_path(context: Globals, parent: str, container_id: str) -> str:
@@ -215,22 +218,20 @@ def _real(image: Image, wanted: RunOptions, merged: OverlayView) -> dict[str, st
     return {path: merged.canonical(path) for path in paths}
 
 
-def _layers(store: ImageStore, image: Image, root: str) -> tuple[str, ...]:
+def _layers(store: ImageStore, image: Image, root: str, warn: Callable[[str], None]) -> tuple[str, ...]:
     """Return the image's unpacked layers, topmost first.
 
     A repeated layer is kept only at its topmost position: the lower copy would be invisible, and overlayfs refuses
     the same directory twice.
     """
-    trees = store.trees(image.config)
-    if not trees:
-        raise ImageError(f'image "{image.name}" has no layers, and so no program to run')
-    if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):
+    found = store.stack(image.config)
+    if found is None or not all(map(os.path.isdir, store.proven(image.manifest, image.config))):
         from runtime.images.progress import unpacking
         from runtime.images.store.layers import unpack_image
 
         with unpacking() as watch:
-            trees = unpack_image(store, image.manifest, cache=f"{root}/.cache", watch=watch)
-    return tuple(dict.fromkeys(reversed(trees)))
+            found = unpack_image(store, image.manifest, cache=f"{root}/.cache", watch=watch, warn=warn)
+    return tuple(dict.fromkeys(reversed(found)))
 
 
 def _erofs(store: ImageStore, image: Image, root: str) -> ErofsFd:

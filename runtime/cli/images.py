@@ -60,7 +60,7 @@ def pull(context: Globals, options: Pull) -> int:
     try:
         done = fetched(store, reference, rules, how, progress)
         if options.unpack:
-            unpack_image(store, done.manifest)
+            unpack_image(store, done.manifest, warn=context.log.warning)
     finally:
         progress.close()
     size = done.manifest.config.size + sum(layer.size for layer in done.manifest.layers)
@@ -130,7 +130,7 @@ def import_image(context: Globals, options: Import) -> int:
         rules = policy.load(options.signature_policy)
         found = import_images(store, place, name, platform, progress, rules)
         for told in found if options.unpack else ():
-            unpack_image(store, told.manifest)
+            unpack_image(store, told.manifest, warn=context.log.warning)
     finally:
         progress.close()
     for told in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from runtime.cli.context import Globals
@@ -28,7 +29,7 @@ def unpack(context: Globals, options: Unpack) -> int:
     bundle = absolute(options.bundle, "bundle")
     made = _make_directory(bundle)
     try:
-        _fill(store, image, bundle)
+        _fill(store, image, bundle, context.log.warning)
     except BaseException:
         _take_back(bundle, itself=made)
         raise
@@ -53,7 +54,7 @@ def _make_directory(bundle: str) -> bool:
     return True
 
 
-def _fill(store: Any, image: Any, bundle: str) -> None:
+def _fill(store: Any, image: Any, bundle: str, warn: Callable[[str], None]) -> None:
     from runtime.host.interrupt import check as check_signals
     from runtime.images.config_fields import volume_paths
     from runtime.images.run import runtime_config
@@ -67,7 +68,7 @@ def _fill(store: Any, image: Any, bundle: str) -> None:
     os.mkdir(rootfs, 0o755)
     fd = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        unpack_to(store, image.manifest, fd)
+        unpack_to(store, image.manifest, fd, warn=warn)
     finally:
         os.close(fd)
     check_signals()

@@ -41,11 +41,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """The result. diff_id: digest of the uncompressed archive. whiteouts: includes opaque directories."""
+    """The result.
+
+    diff_id: digest of the uncompressed archive. whiteouts: includes opaque directories.
+    implied: paths of directories that no entry describes, "" for the root; through links that the layer has.
+    left_out: a sentence about extended attributes that were not set, "" if all were.
+    """
 
     diff_id: str
     entries: int
     whiteouts: int
+    implied: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 class Unpacking:
@@ -75,12 +82,22 @@ class Unpacking:
         Raises:
             LayerError: the archive is at fault. HostError: the kernel refused.
         """
-        result: int = lib.stele_unpack(self._work)
         work = self._work
-        if result == 0:
-            return Unpacked(f"sha256:{bytes(work.digest).hex()}", work.entries, work.whiteouts)
+        work.implied = os.memfd_create("implied", os.MFD_CLOEXEC)
+        try:
+            result: int = lib.stele_unpack(work)
+            if result == 0:
+                return Unpacked(
+                    f"sha256:{bytes(work.digest).hex()}",
+                    work.entries,
+                    work.whiteouts,
+                    _paths(work.implied),
+                    _left_out(work),
+                )
+        finally:
+            os.close(work.implied)
         path = ffi.string(work.path)
-        entry = f"entry {ascii(path.decode('utf-8', 'surrogateescape'))[:200]}: " if path else ""
+        entry = f"entry {_quoted(path)}: " if path else ""
         words = told(-result, ffi.string(work.problem).decode("utf-8", "replace"), self._budget)
         kind = LayerError if -result in _AT_FAULT else HostError
         raise kind(entry + words, -result)
@@ -88,6 +105,27 @@ class Unpacking:
     def stop(self) -> None:
         """Make `run` fail soon with ECANCELED."""
         lib.stele_unpack_stop(self._work)
+
+
+def _quoted(path: bytes) -> str:
+    return ascii(path.decode("utf-8", "surrogateescape"))[:200]
+
+
+def _paths(fd: int) -> tuple[str, ...]:
+    with open(os.dup(fd), "rb") as file:
+        file.seek(0)
+        return tuple(os.fsdecode(path) for path in file.read().split(b"\0")[:-1])
+
+
+def _left_out(work: Any) -> str:
+    if not work.left_out:
+        return ""
+    name, path = ascii(ffi.string(work.left_out_name).decode("utf-8", "replace"))[1:-1], ffi.string(work.left_out_path)
+    more = f" and {work.left_out - 1} more" if work.left_out > 1 else ""
+    return (
+        f"entry {_quoted(path)}: the extended attribute {name}{more} left out; this system has no such attribute, "
+        "or keeps it for itself"
+    )
 
 
 _AT_FAULT = (errno.EBADMSG, errno.ENODATA, errno.EFBIG, errno.EOVERFLOW, errno.EPROTONOSUPPORT, errno.ELOOP)

@@ -63,7 +63,7 @@ def test_containers_run_from_it(shipped: Shipped, stele: Runtime) -> None:
         )  # fmt: skip
     assert held.returncode == 0
     use = json.loads((stele.root / name / "bundle/use.json").read_text())
-    assert use["store"] == str(shipped.path) and len(use["chain"]) == 4
+    assert use["store"] == str(shipped.path) and len(use["chain"]) == 5
     assert shipped.content() == before
     shipped.open()  # an update of the host makes it writable: what the container uses stays
     shipped("image", "rm", "shell")

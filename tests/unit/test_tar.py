@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -18,7 +19,7 @@ from runtime.host.shim import ffi, lib
 from runtime.host.unpack import Budget, LayerError, told
 from runtime.images.archive import tar as image_tar
 from runtime.images.model import ImageError
-from tests.harness.layers import END, base256, entry, folder, hardlink, header, layer, pax, record, symlink
+from tests.harness.layers import END, base256, entry, folder, hardlink, header, layer, padded, pax, record, symlink
 
 BUDGET = Budget(bytes=64 << 20, file=1 << 40)
 
@@ -244,6 +245,15 @@ def test_sparse_formats(archive: bytes) -> None:
     assert bytes(whole) == b"hello".ljust(4096, b"\0") + b"world".ljust(9000 - 4096, b"\0")
 
 
+def star(name: bytes, prefix: bytes) -> bytes:
+    """A header of Schilling's star: two times behind a shorter prefix, and a magic at the end."""
+    made = bytearray(header(name, prefix=prefix + b"00000000017 00000000017 "))
+    made[508:512] = b"tar\0"
+    made[148:156] = b" " * 8
+    made[148:156] = f"{sum(made):06o}\0 ".encode()
+    return bytes(made)
+
+
 def refused(*entries: bytes) -> bytes:
     return layer(*entries, entry("after"))
 
@@ -258,7 +268,7 @@ def refused(*entries: bytes) -> bytes:
         pytest.param(refused(entry("a", size=base256(-512, 12))), "size is negative", id="negative-size"),
         pytest.param(refused(entry("a", size=b"\x80" + b"\xff" * 11)), "size is out of range", id="huge-size"),
         pytest.param(refused(entry("a", size=base256(1 << 50, 12))), "more than the", id="file-budget"),
-        pytest.param(refused(entry("a", size=b"12x")), "size is no octal number", id="size-no-number"),
+        pytest.param(refused(entry("a", size=b"12x")), "size is not an octal number", id="size-no-number"),
         pytest.param(
             refused(entry("a", uid=base256(2**32 - 1, 8))), "uid 4294967295 is out of range", id="uid-minus-one"
         ),
@@ -266,7 +276,6 @@ def refused(*entries: bytes) -> bytes:
         pytest.param(refused(entry("a", gid=base256(-1, 8))), "gid -1 is out of range", id="gid-negative"),
         pytest.param(refused(pax({"path": "a\0b"}), entry("a")), "name has a NUL", id="nul-in-path"),
         pytest.param(refused(pax({"linkpath": "a\0b"}), symlink("a", "b")), "target has a NUL", id="nul-in-linkpath"),
-        pytest.param(refused(pax({"path": ""}), entry("a")), "name is empty", id="empty-path"),
         pytest.param(refused(pax({"path": "a" * 4096}), entry("a")), "longer than 4095", id="long-path"),
         pytest.param(
             refused(pax({"path": "evil"}, b"g"), entry("a")), "global header has the record path", id="global-path"
@@ -282,21 +291,21 @@ def refused(*entries: bytes) -> bytes:
             "global header has the record",
             id="global-sparse",
         ),
+        pytest.param(refused(entry("")), "name is empty", id="empty-name"),
+        pytest.param(refused(pax({"path": "a"}), pax({"path": "b"}), entry("c")), "two PAX headers", id="two-pax"),
         pytest.param(
-            refused(entry("x", b"x", record("path", b"a") + record("path", b"b")), entry("c")),
-            "two PAX",
-            id="two-paths",
+            refused(entry("x", b"x", record("GNU.sparse.size", b"9") * 2), entry("c")),
+            "two PAX records",
+            id="two-sparse",
         ),
-        pytest.param(refused(pax({"path": "a"}), pax({"path": "b"}), entry("c")), "two headers", id="two-pax"),
         pytest.param(
             refused(entry("x", b"L", b"a\0"), entry("x", b"L", b"b\0"), entry("c")),
-            "two headers tell",
+            "different names",
             id="two-long-names",
         ),
         pytest.param(
-            refused(pax({"path": "a"}), entry("x", b"L", b"b\0"), entry("c")), "two headers", id="pax-and-gnu"
+            refused(pax({"path": "a"}), entry("x", b"L", b"b\0"), entry("c")), "different names", id="pax-and-gnu"
         ),
-        pytest.param(refused(entry("x", b"L", b"a\0b\0"), entry("c")), "name has a NUL", id="nul-in-long-name"),
         pytest.param(
             refused(entry("x", b"x", b"9 path=a"), entry("c")), "length name=value", id="record-without-newline"
         ),
@@ -305,16 +314,22 @@ def refused(*entries: bytes) -> bytes:
         pytest.param(refused(entry("x", b"x", b"9 =12345\n"), entry("c")), "no name", id="record-without-name"),
         pytest.param(refused(pax({"mtime": "1e9"}), entry("c")), "mtime is no number", id="mtime"),
         pytest.param(refused(pax({"mtime": "9" * 30}), entry("c")), "mtime is no number", id="mtime-out-of-range"),
-        pytest.param(refused(folder("a", size=512), b"\0" * 512), "has data, which", id="folder-with-data"),
-        pytest.param(refused(symlink("a", "b", size=512), b"\0" * 512), "has data, which", id="link-with-data"),
         pytest.param(refused(entry("a", b"3", major=b"7777777")), "device number", id="major"),
         pytest.param(refused(entry("a", b"M")), "unknown type 0x4d", id="multi-volume"),
         pytest.param(refused(entry("a", checksum=b"0000000\0")), "checksum is wrong", id="checksum"),
-        pytest.param(layer(entry("a")) + entry("b"), "something behind its end", id="behind-the-end"),
-        pytest.param(entry("a") + b"\0" * 512 + entry("b") + END, "something behind its end", id="one-zero-block"),
+        pytest.param(refused(folder("a", size=512), b"\0" * 512), "single block of zeros", id="folder-with-data"),
+        pytest.param(refused(symlink("a", "b", size=9), padded(b"x")), "checksum", id="link-with-data"),
+        pytest.param(refused(hardlink("a", "b", size=9), padded(b"x")), "checksum", id="hardlink-with-data-of-no-pax"),
+        pytest.param(
+            refused(entry("a"), pax({"uid": "1"}), hardlink("b", "a", size=1024), b"\0" * 1024),
+            "something behind its end",
+            id="hardlink-with-zeros",
+        ),
+        pytest.param(entry("a") + b"\0" * 512 + entry("b") + END, "single block of zeros", id="one-zero-block"),
+        pytest.param(END + b"junk", "something behind its end", id="no-entry-and-junk"),
+        pytest.param(entry("a") + b"\0" * 512 + b"b", "single block of zeros", id="one-zero-block-and-a-byte"),
         pytest.param(entry("a", data=b"x" * 600)[:-600], "ends in the middle", id="cut-in-data"),
         pytest.param(entry("a")[:400], "ends in the middle", id="cut-in-header"),
-        pytest.param(pax({"path": "a"}) + END, "about a next entry", id="pax-and-end"),
         pytest.param(refused(pax({"SCHILY.realsize": "9"}), entry("a")), "star", id="star-sparse"),
         pytest.param(
             refused(pax({"GNU.sparse.size": "9", "GNU.sparse.map": "0,5,3,5"}), entry("s", data=b"helloworld")),
@@ -351,6 +366,7 @@ def refused(*entries: bytes) -> bytes:
         pytest.param(b"\xfd7zXZ\0" + b"x" * 1000, "bzip2 or xz", id="xz"),
         pytest.param(gzip.compress(SOUND)[:-20], "ends too early", id="gzip-cut"),
         pytest.param(gzip.compress(SOUND) + b"more", "something behind its end", id="gzip-trailing"),
+        pytest.param(gzip.compress(SOUND) + b"\0" * 9 + b"more", "something behind", id="gzip-zeros-and-more"),
         pytest.param(gzip.compress(SOUND)[:100] + b"\xff" * 50, "damaged", id="gzip-damaged"),
         pytest.param(b"not a tar" * 100, "checksum", id="text"),
     ],
@@ -359,6 +375,129 @@ def test_refused(archive: bytes, words: str) -> None:
     """What two readers could read in two ways, or none can, is an error that says what is wrong."""
     with pytest.raises(LayerError, match=words):
         listed(archive)
+
+
+A, B = entry("a", data=b"x"), entry("b", data=b"yy")
+LONG = "././@LongLink"
+
+
+@pytest.mark.parametrize(
+    ("archive", "names"),
+    [
+        # A size where no data can be: old tar-stream, tar-rs and Java writers leave the file's there.
+        *(
+            pytest.param(layer(made, B), ["x", "b"], id=f"size-of-{name}")
+            for name, made in {
+                "folder": folder("x", size=512),
+                "folder-base256": folder("x", size=base256(1 << 40, 12)),
+                "symlink": symlink("x", "y", size=700),
+                "hardlink": hardlink("x", "y", size=1),
+                "fifo": entry("x", b"6", size=9),
+                "device": entry("x", b"3", major=1, minor=3, size=77),
+                "block": entry("x", b"4", major=1, minor=3, size=77),
+                "pax-folder": pax({"size": "9"}) + folder("x"),
+                "pax-symlink": pax({"size": "9"}) + symlink("x", "y", size=4),
+            }.items()
+        ),
+        pytest.param(layer(A, pax({"uid": "1"}), hardlink("h", "a", size=1), B), ["a", "h", "b"], id="pax-link-without-data"),
+        pytest.param(layer(A, pax({"uid": "1"}), hardlink("h", "a", size=1), padded(b"x"), B), ["a", "h", "b"], id="pax-link-with-data"),
+        pytest.param(layer(A, pax({"uid": "1"}), hardlink("h", "a", size=1500), padded(b"x" * 1500), B), ["a", "h", "b"], id="pax-link-with-blocks"),
+        pytest.param(layer(A, pax({"uid": "1"}), hardlink("h", "a", size=1500)), ["a", "h"], id="pax-link-at-the-end"),
+        # Where an archive ends.
+        pytest.param(layer(A)[:513], ["a"], id="no-padding"),
+        pytest.param(layer(A)[:700], ["a"], id="half-the-padding"),
+        pytest.param(A, ["a"], id="no-end"),
+        pytest.param(layer(A)[:-512], ["a"], id="one-zero-block-at-the-end"),
+        pytest.param(layer(A)[:-700], ["a"], id="cut-in-the-first-zero-block"),
+        pytest.param(layer(A)[:-100], ["a"], id="cut-in-the-second-zero-block"),
+        pytest.param(layer(A) + b"junk" * 5000, ["a"], id="junk-behind"),
+        pytest.param(layer(A) + layer(B), ["a"], id="archive-behind"),
+        pytest.param(layer(A, pax({"path": "b"})), ["a"], id="pax-and-end"),
+        pytest.param(A + entry(LONG, b"L", b"name\0"), ["a"], id="long-name-and-no-end"),
+        pytest.param(b"", [], id="nothing"),
+        pytest.param(END, [], id="only-the-end"),
+        pytest.param(END[:512], [], id="half-the-end"),
+        pytest.param(gzip.compress(b""), [], id="gzip-of-nothing"),
+        pytest.param(gzip.compress(layer(A)) + b"\0" * 5000, ["a"], id="gzip-and-zeros"),
+        pytest.param(gzip.compress(layer(A)) + gzip.compress(layer(B)), ["a"], id="gzip-of-archive-and-archive"),
+        # Names told twice, or not.
+        pytest.param(layer(entry(LONG, b"L", b"l\0"), pax({"uid": "5"}), A), ["l"], id="gnu-and-pax"),
+        pytest.param(layer(pax({"uid": "5"}), entry(LONG, b"L", b"l\0"), A), ["l"], id="pax-and-gnu"),
+        pytest.param(layer(pax({"path": "l"}), entry(LONG, b"L", b"l\0"), A), ["l"], id="pax-and-gnu-alike"),
+        pytest.param(layer(entry(LONG, b"L", b"l\0"), entry(LONG, b"L", b"l\0\0"), A), ["l"], id="gnu-twice-alike"),
+        pytest.param(layer(entry(LONG, b"L", b"l\0ater\0"), A), ["l"], id="gnu-with-more-behind-its-nul"),
+        pytest.param(layer(entry(LONG, b"L", b"l" * 200), A), ["l" * 200], id="gnu-without-nul"),
+        pytest.param(layer(entry("x", b"x", record("path", b"p") + record("path", b"q")), A), ["q"], id="two-paths"),
+        pytest.param(layer(pax({"path": ""}), A), ["a"], id="empty-path"),
+        pytest.param(layer(entry("x", b"x", record("path", b"p") + record("path", b"")), A), ["a"], id="deleted-path"),
+        pytest.param(layer(pax({"size": ""}), A, B), ["a", "b"], id="empty-size"),
+        pytest.param(layer(pax({"comment": "c", "path": "", "charset": "BINARY", "uname": "u"}, b"g"), A), ["a"], id="global-of-git"),
+        # Headers of other times.
+        pytest.param(layer(entry("a", b"\0", data=b"x", magic=b"\0" * 8)), ["a"], id="v7"),
+        pytest.param(layer(entry("a/", b"\0", magic=b"\0" * 8)), ["a/"], id="v7-folder"),
+        pytest.param(layer(entry("a", magic=b"\0" * 8, prefix=b"p")), ["a"], id="v7-has-no-prefix"),
+        pytest.param(layer(entry("a", prefix=b"p/q")), ["p/q/a"], id="ustar-prefix"),
+        pytest.param(layer(entry("a", prefix=b"p" * 155)), ["p" * 155 + "/a"], id="ustar-prefix-full"),
+        pytest.param(layer(entry("n" * 100, prefix=b"p")), ["p/" + "n" * 100], id="name-full"),
+        pytest.param(layer(entry("a", magic=b"ustar  \0", prefix=b"p/q")), ["p/q/a"], id="old-go-prefix"),
+        pytest.param(layer(entry("a", magic=b"ustar  \0", prefix=b"00000000017\000000000017\0")), ["a"], id="gnu-times"),
+        pytest.param(layer(entry("a", magic=b"ustar  \0", prefix="\u00e9".encode())), ["a"], id="gnu-odd-bytes"),
+        pytest.param(layer(star(b"a", b"p" * 131)), ["p" * 131 + "/a"], id="star-prefix"),
+        pytest.param(layer(entry("a/", data=b"x")), ["a/"], id="file-with-slash"),
+        pytest.param(layer(entry("a", b"7", data=b"x")), ["a"], id="contiguous"),
+    ],
+)  # fmt: skip
+def test_taken(archive: bytes, names: list[str]) -> None:
+    """What careful readers of layers all take is taken."""
+    assert [one["path"].decode() for one in listed(archive)] == names
+
+
+@pytest.mark.parametrize(
+    "digits", [b"755", b"   755 \0", bytes(2) + b"755", b"0000755\0", b"755\0zz", b"755 \0z", b"0000755 ", b" 0000755"]
+)
+def test_odd_numbers(digits: bytes) -> None:
+    """Blanks and NULs stand before, between and behind octal digits; behind a NUL there may be anything."""
+    (one,) = listed(layer(entry("a", mode=digits, uid=digits, gid=digits, mtime=digits.ljust(12, b"\0"))))
+    assert (one["mode"], one["uid"], one["gid"], one["mtime"]) == (0o755, 0o755, 0o755, (0o755, 0))
+
+
+@pytest.mark.parametrize("digits", [b"7 5", b"75x", b"x", b"-7", b"+7", b"8"])
+def test_numbers_that_are_none(digits: bytes) -> None:
+    """Two readers could read two numbers."""
+    with pytest.raises(LayerError, match="its uid is not an octal number"):
+        listed(layer(entry("a", uid=digits)))
+
+
+def test_a_record_without_a_value_leaves_the_header_s() -> None:
+    """POSIX: it deletes what other headers said, a global one too."""
+    told = pax({"uid": "5", "gid": "6", "mtime": "7.5"}, b"g")
+    records = record("uid", b"8") + record("uid", b"") + record("gid", b"") + record("mtime", b"")
+    plain, deleted = listed(layer(told, entry("a"), entry("x", b"x", records), entry("b", uid=1, gid=2, mtime=3)))
+    assert (plain["uid"], plain["gid"], plain["mtime"]) == (5, 6, (7, 500_000_000))
+    assert (deleted["uid"], deleted["gid"], deleted["mtime"]) == (1, 2, (3, 0))
+
+
+def test_a_later_global_header_takes_an_earlier_one_back() -> None:
+    """POSIX: an empty value in a global header ends what an earlier one said."""
+    found = listed(layer(pax({"uid": "5"}, b"g"), entry("a"), pax({"uid": ""}, b"g"), entry("b", uid=1)))
+    assert [one["uid"] for one in found] == [5, 1]
+
+
+def test_behind_the_end_is_hashed() -> None:
+    """A layer's diff_id is the digest of all bytes."""
+    fd = os.memfd_create("layer", os.MFD_CLOEXEC)
+    data = layer(A) + b"junk" * 200_000
+    try:
+        os.write(fd, data)
+        tar = lib.stele_tar_open(fd, ffi.new("struct stele_tar_limits *", BUDGET.limits()))
+        entry_at, digest = ffi.new("struct stele_entry **"), ffi.new("uint8_t[32]")
+        while lib.stele_tar_next(tar, entry_at) == 1:
+            pass
+        lib.stele_tar_digest(tar, digest)
+        lib.stele_tar_close(tar)
+        assert bytes(digest) == hashlib.sha256(data).digest()
+    finally:
+        os.close(fd)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def hold(
 def _check_chain(store: ImageStore, container_id: str, chain: Sequence[str]) -> None:
     for digest in chain:
         check_digest(digest, f"container {container_id}")
-        if not store.has_blob(digest) and not os.path.isdir(store.tree(digest)):
+        stack = f"{store.path}/stacks/{digest.removeprefix('sha256:')}"
+        if not store.has_blob(digest) and not any(map(os.path.isdir, (store.tree(digest), stack))):
             raise ImageError(f"{digest} is not in the store {store.path} any more; create the container again")
 
 

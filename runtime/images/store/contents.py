@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,6 +19,7 @@ from runtime.oci.load import parse_document
 
 DEFAULT = "/var/lib/stele"
 LAYERS, TREE = "layers/sha256", "tree"
+STACKS, RECORD = "stacks", "layers"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -236,6 +237,23 @@ class Contents:
         pairs = zip(config.diff_ids, manifest.layers, strict=True)
         return [self.proof(diff_id, layer.digest) for diff_id, layer in pairs]
 
+    def stack(self, config: model.ImageConfig) -> list[str] | None:
+        """Return what overlayfs mounts of an image, lowest first; None if it is not made yet (`make_stack`)."""
+        path, trees = self.stack_path(config.diff_ids), self.trees(config)
+        try:
+            with open(f"{path}/{RECORD}", "rb", buffering=0) as file:
+                count = file.read(8)
+        except FileNotFoundError:
+            return None
+        if not count.isdigit() or int(count) > len(trees):
+            raise ImageError(f"{path}/{RECORD} is damaged; remove this folder, and it is made again")
+        above = [f"{path}/{TREE}"] if os.path.isdir(f"{path}/{TREE}") else []
+        return [*trees[len(trees) - int(count) :], *above]
+
+    def stack_path(self, diff_ids: Iterable[str]) -> str:
+        """Return the path of an image's stack, which exists once that is made."""
+        return f"{self.path}/{STACKS}/{stack_id(diff_ids).removeprefix('sha256:')}"
+
     def locked(self, *, stoppable: bool = False) -> AbstractContextManager[None]:
         """Hold the store's lock, which whoever changes names or uses takes. Raises: HostError: the store is read-only."""
         self.check_writable()
@@ -249,3 +267,8 @@ class Contents:
             raise HostError(
                 f"--store {self.path}: cannot write {path or name} there: {os.strerror(e.errno or 0)}", e.errno or 0
             ) from e
+
+
+def stack_id(diff_ids: Iterable[str]) -> str:
+    """The name of an image's stack, written as a digest."""
+    return "sha256:" + Sha256("\n".join(["stele stack", *diff_ids]).encode()).hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from runtime.host.shim import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
@@ -17,34 +17,47 @@ from runtime.host.trees import remove_tree
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
-def merge(upper: int, target: int, *, whiteouts: bool) -> None:
+def merge(upper: int, target: int, *, whiteouts: bool, implied: Collection[str] = (), aside: str = "") -> None:
     """Move all of `upper` into `target`.
 
     Args:
         upper: a tree in overlayfs form; its directories may be left, empty. target: a plain tree on the same file
             system. Both fds stay the caller's.
         whiteouts: False promises that `upper` has none, and no opaque directory.
+        implied: directories of `upper` that its layer does not describe: what `target` has keeps its attributes.
+        aside: a name in `target` that is not the tree's.
     """
-    pending = [""]
-    merged: list[tuple[str, os.stat_result]] = []
+    if whiteouts and is_opaque(upper):
+        root = os.fstat(target)
+        _clear(target, aside)
+        os.utime(target, ns=(root.st_mtime_ns, root.st_mtime_ns))
+    pending = [("", True)]
+    merged: list[tuple[str, os.stat_result, bool]] = []
     while pending:
-        path = pending.pop()
+        path, there = pending.pop()
+        keep = there and path in implied
         with directory(upper, path) as above, directory(target, path) as below:
-            merged.append((path, os.fstat(above)))  # first: what is moved out of a directory changes its time
+            # First: what is moved out of a directory, or into it, changes its time.
+            merged.append((path, os.fstat(below if keep else above), keep))
             for name in os.listdir(above):
-                if _merge_one(above, below, name, whiteouts=whiteouts):
-                    pending.append(f"{path}/{name}" if path else name)
-    for path, found in merged:  # last: what is moved into it does, too
+                whole = f"{path}/{name}" if path else name
+                both = _merge_one(above, below, name, whiteouts=whiteouts, implied=whole in implied)
+                if both is not None:
+                    pending.append((whole, both))
+    for path, found, keep in merged:
         with directory(upper, path) as above, directory(target, path) as below:
-            _copy_attributes(above, below, found)
+            if keep:
+                os.utime(below, ns=(found.st_mtime_ns, found.st_mtime_ns))
+            else:
+                copy_attributes(above, below, found)
 
 
-def _merge_one(above: int, below: int, name: str, *, whiteouts: bool) -> bool:
-    """One name of a directory; True if it is a directory in both now, still to be merged."""
+def _merge_one(above: int, below: int, name: str, *, whiteouts: bool, implied: bool) -> bool | None:
+    """One name of a directory; not None if it is a directory in both now, still to be merged: whether it was below."""
     found = os.stat(name, dir_fd=above, follow_symlinks=False)
     if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
         remove_tree(below, name)
-        return False
+        return None
     try:
         there = os.stat(name, dir_fd=below, follow_symlinks=False)
     except FileNotFoundError:
@@ -53,16 +66,30 @@ def _merge_one(above: int, below: int, name: str, *, whiteouts: bool) -> bool:
         if there is not None:
             remove_tree(below, name)
         os.rename(name, name, src_dir_fd=above, dst_dir_fd=below)
-        return False
-    if there is not None and (not stat.S_ISDIR(there.st_mode) or (whiteouts and _is_opaque(above, name))):
+        return None
+    if there is not None and not stat.S_ISDIR(there.st_mode):
         remove_tree(below, name)
         there = None
+    if there is not None and whiteouts and _opaque_below(above, name):
+        if implied:
+            with directory(below, name) as fd:
+                _clear(fd)
+                os.utime(fd, ns=(there.st_mtime_ns, there.st_mtime_ns))
+        else:
+            remove_tree(below, name)
+            there = None
     if there is None and not whiteouts:
         os.rename(name, name, src_dir_fd=above, dst_dir_fd=below)
-        return False
+        return None
     if there is None:
         os.mkdir(name, 0o700, dir_fd=below)
-    return True
+    return there is not None
+
+
+def _clear(directory_fd: int, aside: str = "") -> None:
+    for name in os.listdir(directory_fd):
+        if name != aside:
+            remove_tree(directory_fd, name)
 
 
 @contextmanager
@@ -76,12 +103,18 @@ def directory(root: int, path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _is_opaque(parent: int, name: str) -> bool:
+def is_opaque(fd: int) -> bool:
+    """Whether a directory of a tree in overlayfs form hides what is below it."""
+    return any(attribute in OPAQUE for attribute in os.listxattr(fd))
+
+
+def _opaque_below(parent: int, name: str) -> bool:
     with directory(parent, name) as fd:
-        return any(attribute in OPAQUE for attribute in os.listxattr(fd))
+        return is_opaque(fd)
 
 
-def _copy_attributes(above: int, below: int, found: os.stat_result) -> None:
+def copy_attributes(above: int, below: int, found: os.stat_result) -> None:
+    """Give `below` the attributes, owner, mode and times of `above`, whose stat is `found`."""
     wanted = {name: os.getxattr(above, name) for name in os.listxattr(above) if name not in OPAQUE}
     for name in os.listxattr(below):
         if name not in wanted:

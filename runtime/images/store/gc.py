@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from runtime.errors import SteleError
 from runtime.images import model
-from runtime.images.store import erofs, layers
+from runtime.images.store import erofs, layers, make_stack
+from runtime.images.store.contents import stack_id
 from runtime.images.store.graph import documents, is_there
 from runtime.images.store.store import ImageStore
 from runtime.images.store.uses import used_below, uses
@@ -39,6 +40,7 @@ def collect(store: ImageStore, grace_seconds: float = 3600, root: str = "") -> G
         keep = needed(store) | (used_below(root, store.path) if root else set())
         blobs, size = _collect_blobs(store, keep, limit)
         layers_gone = _collect_layers(store, keep, limit)
+        make_stack.collect(store, keep, limit)
         size += erofs.collect(store, keep, limit)
         transfers, more = _collect_transfers(store, limit)
         return GcReport(blobs, layers_gone, transfers, dropped, size + more)
@@ -62,7 +64,7 @@ def _closure(store: ImageStore, digest: str, media_type: str) -> set[str]:
         for name, parsed in documents(store, digest, media_type):
             found.add(name)
             if isinstance(parsed, model.ImageConfig):
-                found.update(parsed.diff_ids)
+                found.update((*parsed.diff_ids, stack_id(parsed.diff_ids)))
             if isinstance(parsed, model.Manifest):
                 found.add(parsed.config.digest)
                 found.update(layer.digest for layer in parsed.layers)

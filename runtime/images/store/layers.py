@@ -1,7 +1,8 @@
 """Layers become trees of files: <store>/layers/sha256/<hex of diff_id>/tree, each unpacked once for all images.
 
 The directory <hex> is the layer's lock. Its `new` is a tree that is being made or removed, and is never believed;
-`tree` is whole, durable, and verified against the diff_id while it was made. Beside it, a link to `tree` that is named
+`tree` is whole, durable, and verified against the diff_id while it was made. `implied` names those of its directories that
+no entry describes (make_stack.py). Beside it, a link to `tree` that is named
 by the hex of a blob's digest records that this blob was unpacked or hashed and has the diff_id. Without that record an
 image's config could claim the diff_id of another image's layer, and run its tree.
 """
@@ -13,13 +14,15 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 
 from runtime.errors import HostError
+from runtime.host.files import replace
 from runtime.host.hashing import Sha256
 from runtime.host.interrupt import waiting
+from runtime.host.shim import RESOLVE_IN_ROOT, openat2
 from runtime.host.trees import open_dir, remove_tree
 from runtime.host.unpack import (
     LOWEST,
@@ -33,14 +36,19 @@ from runtime.host.unpack import (
 )
 from runtime.host.unpack import unpacked as plain_pieces
 from runtime.images.model import Descriptor, ImageError, Manifest
+from runtime.images.store import make_stack
 from runtime.images.store.contents import LAYERS, TREE
 from runtime.images.store.files import touch
 from runtime.images.store.flatten import merge
 from runtime.images.store.limits import load
 from runtime.images.store.store import ImageStore
 
-NEW = "new"
+NEW, IMPLIED = "new", "implied"
 WATCH_SECONDS = 0.2
+
+
+def no_warning(_: str) -> None:
+    """For callers to whom it does not matter what was left out."""
 
 
 def unpack_image(
@@ -50,8 +58,9 @@ def unpack_image(
     budget: Budget | None = None,
     cache: str = "",
     watch: Callable[[int, int], None] | None = None,
+    warn: Callable[[str], None] = no_warning,
 ) -> list[str]:
-    """The trees of an image's layers in overlayfs form, lowest first; those that are missing are unpacked.
+    """The directories that overlayfs mounts for an image, lowest first (make_stack.py); what is missing is unpacked.
 
     A tree that another image's blob was unpacked to is used only once this image's blob was hashed, too.
 
@@ -59,28 +68,34 @@ def unpack_image(
         budget: None for the store's own (runtime.images.store.limits).
         cache: directory that remembers such hashes for a store on a read-only file system; "" for none.
         watch: called about five times a second with the bytes of layers that are unpacked, and of all.
+        warn: called once for a layer of which something was left out.
     Returns:
         absolute paths. `gc` leaves them for its grace period, and as long as `store.hold` names their diff_ids.
     Raises:
         ImageError: a layer is not there, damaged, hostile or beyond the budget; nothing of it is left.
         HostError: the kernel or the disk refuses; the same.
     """
-    diff_ids = store.config(manifest).diff_ids
+    config = store.config(manifest)
+    diff_ids = config.diff_ids
     budget = budget or load(store.path)
     pairs = {(diff_id, layer.digest): layer for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)}
     if store.read_only():
         _prove_shipped(store, pairs, budget, cache)
-        return [store.tree(diff_id) for diff_id in diff_ids]
+        return store.stack(config) or store.trees(config)
     missing = {pair: layer for pair, layer in pairs.items() if not _wanted(store, *pair)}
     form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    left_out: list[str] = []
     all_at_once(
         [
-            (layer.size, partial(_ensure, store, layer, diff_id, form, budget))
+            (layer.size, partial(_ensure, store, layer, diff_id, form, budget, left_out))
             for (diff_id, _), layer in missing.items()
         ],
         watch,
     )
-    return [store.tree(diff_id) for diff_id in diff_ids]
+    for words in left_out:
+        warn(words)
+    implied = [_implied(store, diff_id) for diff_id in diff_ids]
+    return make_stack.make(store, config, implied)
 
 
 def _prove_shipped(store: ImageStore, pairs: dict[tuple[str, str], Descriptor], budget: Budget, cache: str) -> None:
@@ -106,12 +121,20 @@ def _prove_shipped(store: ImageStore, pairs: dict[tuple[str, str], Descriptor], 
             os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: Budget | None = None) -> None:
+def unpack_to(
+    store: ImageStore,
+    manifest: Manifest,
+    directory: int,
+    *,
+    budget: Budget | None = None,
+    warn: Callable[[str], None] = no_warning,
+) -> None:
     """Unpack an image flat into an empty directory, as an overlay of its layers would look.
 
     Args:
         directory: its fd, which stays the caller's.
         budget: None for the store's own.
+        warn: as of `unpack_image`.
     Raises:
         ImageError, HostError: as `unpack_image`; the directory is empty again.
     """
@@ -142,12 +165,22 @@ def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: 
         for number in range(1, len(manifest.layers)):
             tree = open_dir(f"{aside}/{number}", directory)
             try:
-                merge(tree, directory, whiteouts=results[number].whiteouts > 0)
+                done = results[number]
+                merge(
+                    tree,
+                    directory,
+                    whiteouts=done.whiteouts > 0,
+                    implied=real_paths(tree, done.implied),
+                    aside=aside,
+                )
             finally:
                 os.close(tree)
         root = os.fstat(directory)
         remove_tree(directory, aside)
         os.utime(directory, ns=(root.st_mtime_ns, root.st_mtime_ns))
+        for number, layer in enumerate(manifest.layers):
+            if results[number].left_out:
+                warn(f"layer {layer.digest}: {results[number].left_out}")
     except BaseException:
         for name in os.listdir(directory):
             remove_tree(directory, name)
@@ -156,6 +189,37 @@ def unpack_to(store: ImageStore, manifest: Manifest, directory: int, *, budget: 
 
 def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")
+
+
+def real_paths(tree: int, paths: Iterable[str]) -> set[str]:
+    """Paths of directories without the links in them."""
+    root = os.readlink(f"/proc/self/fd/{tree}")
+    found = set()
+    for path in paths:
+        fd = openat2(tree, path or ".", os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{fd}")[len(root) :].lstrip("/"))
+        except OSError as e:
+            if e.errno != errno.ENAMETOOLONG:  # so deep that no other path leads there
+                raise
+        finally:
+            os.close(fd)
+    return found
+
+
+def _implied(store: ImageStore, diff_id: str) -> list[str]:
+    """Those of a layer's directories that no entry describes; [] of a tree that stele 0.1.0 unpacked."""
+    try:
+        with open(f"{os.path.dirname(store.tree(diff_id))}/{IMPLIED}", "rb") as file:
+            return [os.fsdecode(path) for path in file.read().split(b"\0")[:-1]]
+    except FileNotFoundError:
+        return []
+
+
+def _record_implied(lock: int, tree: int, done: Unpacked) -> None:
+    data = b"".join(os.fsencode(path) + b"\0" for path in sorted(real_paths(tree, done.implied)))
+    if data:
+        replace(lock, IMPLIED, data)
 
 
 def unpacked(store: ImageStore) -> list[str]:
@@ -369,7 +433,15 @@ def beside(store: ImageStore, layer: Descriptor, diff_id: str, work: Work) -> It
         yield fds[0], fds[1]
 
 
-def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budget: Budget, work: Work) -> None:
+def _ensure(
+    store: ImageStore,
+    layer: Descriptor,
+    diff_id: str,
+    form: int,
+    budget: Budget,
+    left_out: list[str],
+    work: Work,
+) -> None:
     with _locked(store, diff_id) as lock:
         if os.path.isdir(store.tree(diff_id)):
             if not os.path.isdir(store.proof(diff_id, layer.digest)):
@@ -382,9 +454,12 @@ def _ensure(store: ImageStore, layer: Descriptor, diff_id: str, form: int, budge
             os.mkdir(NEW, 0o700, dir_fd=lock)
             tree = open_dir(NEW, lock)
             try:
-                _apply(store, layer, diff_id, tree, form, budget, work, durable=True)
+                done = _apply(store, layer, diff_id, tree, form, budget, work, durable=True)
+                _record_implied(lock, tree, done)
             finally:
                 os.close(tree)
+            if done.left_out:
+                left_out.append(f"layer {layer.digest}: {done.left_out}")
             _record_pair(lock, layer)
             os.rename(NEW, TREE, src_dir_fd=lock, dst_dir_fd=lock)
             os.fsync(lock)

@@ -3,6 +3,7 @@
 Its directory is an OCI image layout, so that other tools can read it, and has besides:
   ingest/<hex>              the beginning of a blob (runtime.images.store.blobs)
   layers/sha256/<hex>/tree  a layer's files, by the digest of its plain tar (runtime.images.store.layers)
+  stacks/<hex>              what is mounted of an image, by its layers (runtime.images.store.make_stack)
   uses/<name>               what one container uses
   lock                      taken by all who change names or uses, and by gc
 Everything below is 0700: an image's setuid files cannot be reached by users of the host (CVE-2021-41103).
