@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
+from runtime.images import references
 from runtime.images.platforms import Platform, host_platform
 from runtime.images.store.find import Image
 from runtime.images.store.store import ImageStore
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from runtime.images.archive.load import Imported
     from runtime.images.registry.pull import Pulled
 
-TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
+TRANSPORTS = tuple(f"{transport}:" for transport in references.TRANSPORTS)
 
 
 def image_at(store: ImageStore, text: str, signature_policy: str, platform: Platform | None = None) -> Image:

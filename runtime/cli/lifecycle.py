@@ -116,7 +116,7 @@ def _log(options: Run) -> LogRequest | None:
         raise UsageError("--log-driver is for --detach; without it the output is yours")
     if options.console_socket:
         raise UsageError("--log-driver and --console-socket exclude each other: both take the container's output")
-    from runtime.cli.update import size
+    from runtime.oci.sizes import size
 
     largest = size(options.log_size, "log-size")
     if largest < LOG_SIZE_MIN:

@@ -8,13 +8,16 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from runtime.container.requests import FromImage
 from runtime.container.state import Store, is_alive
 from runtime.errors import HostError, SteleError
-from runtime.host.files import write_all
+from runtime.host.files import inode_of, write_all
 from runtime.host.interrupt import waiting
 from runtime.plan.steps import UPPER_DIRECTORY
+
+if TYPE_CHECKING:
+    from runtime.images.run.prepare import FromImage
 
 BUNDLE, FILES, ROOTFS = "bundle", "files", "rootfs"
 
@@ -68,12 +71,6 @@ def own_upper(image: FromImage | None, store: Store) -> Iterator[dict[str, str]]
         ) from None
     finally:
         os.close(fd)
-
-
-def inode_of(fd: int) -> tuple[int, int]:
-    """Return the device (major << 32 | minor) and inode of an open file, in the plan's format."""
-    found = os.fstat(fd)
-    return os.major(found.st_dev) << 32 | os.minor(found.st_dev), found.st_ino
 
 
 class InUse(Exception):

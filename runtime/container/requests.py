@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from runtime.plan.model import ImageRoot, Veth
+    from runtime.images.run.prepare import FromImage
 
 CgroupManager = Literal["cgroupfs", "systemd", "disabled"]
-
-
-@dataclass(frozen=True, slots=True)
-class FromImage:
-    """A container made from an image; its bundle is generated in its state directory.
-
-    config: the whole config.json, except root.path. files: name to content, written beside it as bind sources.
-    store: path of the image store, which keeps the digests in `chain` as long as the container exists.
-    volumes: named volumes, each with the owner, group and mode for creating it if it is missing.
-    """
-
-    config: Mapping[str, Any]
-    root: ImageRoot
-    files: Mapping[str, bytes]
-    store: str
-    chain: tuple[str, ...]
-    network: tuple[Veth, ...] = ()
-    volumes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

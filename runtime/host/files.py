@@ -84,3 +84,9 @@ def _fresh(directory: int, name: str) -> int:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
     return os.open(name, flags, 0o600, dir_fd=directory)
+
+
+def inode_of(fd: int) -> tuple[int, int]:
+    """Return the device (major << 32 | minor) and inode of an open file, in the plan's format."""
+    found = os.fstat(fd)
+    return os.major(found.st_dev) << 32 | os.minor(found.st_dev), found.st_ino

@@ -109,7 +109,7 @@ def helper_by_name(arena: Arena) -> Outcome:
     "the directory of --upper holds links: what the container writes lands on the host",
     Patch("cshim/init/overlay.c", "O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC", "O_DIRECTORY | O_CLOEXEC"),
     Patch(
-        "runtime/cli/from_image.py",
+        "runtime/images/run/prepare.py",
         "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)",
         "os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)",
     ),
@@ -287,7 +287,7 @@ def another_file_system(arena: Arena) -> Outcome:
     "-",
     "an image of junk names another image's diff_id in its config, and runs that image's tree",
     Patch(
-        "runtime/cli/from_image.py",
+        "runtime/images/run/prepare.py",
         "if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):",
         "if not all(map(os.path.isdir, trees)):",
     ),

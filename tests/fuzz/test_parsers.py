@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from runtime.cli import events, execute, update
+from runtime.cli import events, execute
 from runtime.container import lifecycle, state
 from runtime.errors import SteleError
 from runtime.host.cgroups import paths
 from runtime.images import platforms, references
 from runtime.images.registry import http, tokens
 from runtime.images.run import run_options, user
+from runtime.oci import sizes
 from runtime.oci.load import check_config
 from runtime.oci.template import spec_template
 from runtime.plan import compile as planning
@@ -96,7 +97,7 @@ def a_place(given: str) -> None:
 
 
 def a_size(given: str) -> None:
-    assert -1 <= update.size(given, "--memory") < 2**63
+    assert -1 <= sizes.size(given, "--memory") < 2**63
 
 
 def a_duration(given: str) -> None:
@@ -229,7 +230,7 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "own_cgroup": ("runtime.host.cgroups.paths.parent_of_own", lambda text: f"../{text}"),
     "a_reference": ("runtime.images.references.REPOSITORY", re.compile("(?s).+")),
     "a_place": ("runtime.images.references.parse_archive", lambda t: references.ArchiveReference("oci", t)),
-    "a_size": ("runtime.cli.update.size", lambda t, n: int(t) if t.isdecimal() else 0),
+    "a_size": ("runtime.oci.sizes.size", lambda t, n: int(t) if t.isdecimal() else 0),
     "a_duration": ("runtime.cli.events.seconds", lambda t: float(t) if t.isdecimal() else 1.0),
     "a_volume": ("runtime.images.run.run_options.VOLUME_NAME", re.compile("(?s).+")),
     "a_network": ("runtime.images.run.run_options.network", lambda t: ("veth", (model.Veth(t, t),))),

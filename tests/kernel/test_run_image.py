@@ -16,13 +16,13 @@ import pytest
 from runtime.cli import from_image
 from runtime.cli.table import ContainerOptions
 from runtime.container import from_image as container_image
-from runtime.container.requests import FromImage
 from runtime.errors import SteleError
 from runtime.images.archive import load
 from runtime.images.archive.save import export_image
 from runtime.images.progress import Progress
 from runtime.images.references import ArchiveReference
 from runtime.images.run.hold import hold, release
+from runtime.images.run.prepare import FromImage
 from runtime.images.store import volumes
 from runtime.images.store.files import locked
 from runtime.images.store.gc import collect

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.cli import execute, update
+from runtime.cli import execute
 from runtime.container import lifecycle
 from runtime.errors import ConfigError, SteleError
 from runtime.host.cgroups.properties import annotated
+from runtime.oci import sizes
 from runtime.oci.numbers import decimal
 from runtime.plan.process import cpu_mask
 
@@ -42,8 +43,8 @@ def test_what_int_would_stumble_on(text: str) -> None:
         lambda: lifecycle.signal_number(text),
         lambda: lifecycle.signal_number(f"RTMIN+{text}"),
         lambda: cpu_mask(text, "process.execCPUAffinity.initial"),
-        lambda: update.size(text, "memory"),
-        lambda: update.size(f"{text}.5", "memory"),
+        lambda: sizes.size(text, "memory"),
+        lambda: sizes.size(f"{text}.5", "memory"),
     ):
         with pytest.raises(SteleError):
             parse()
@@ -61,7 +62,7 @@ def test_what_int_would_stumble_on(text: str) -> None:
     ],
 )
 def test_sizes_are_exact(text: str, size: int) -> None:
-    assert update.size(text, "memory") == size
+    assert sizes.size(text, "memory") == size
 
 
 def test_seconds_without_end() -> None:

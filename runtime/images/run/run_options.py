@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from runtime.errors import UsageError
 from runtime.images.references import VOLUME_NAME
+from runtime.images.run import defaults
+from runtime.images.run.user import FILE_MAX
 from runtime.oci.constants import CAPABILITIES, MOUNT_ATTRS, PROPAGATION
 from runtime.oci.numbers import ascii_upper
+from runtime.oci.sizes import size
 from runtime.plan.model import Veth
 from runtime.plan.steps import UPPER_DIRECTORY, UPPER_NONE, UPPER_TMPFS
 
@@ -21,6 +26,39 @@ TMPFS_SIZE = re.compile(r"[0-9]+(?:[kmgt]|%)?", re.ASCII | re.IGNORECASE)
 PERIOD = 100_000  # microseconds, what --cpus is a part of
 LINK_LOCAL = {4: "169.254.1.1", 6: "fe80::1"}
 """The host's end of a veth pair whose address has no network of its own to take one from."""
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    @dataclass(frozen=True, match_args=False)  # frozen: options are read, so a read-only attribute fits
+    class Given(Protocol):
+        """The options as strings, as the command line has them (ImageOptions in runtime/cli/table.py)."""
+
+        command: list[str]
+        entrypoint: str | None
+        env: list[str]
+        env_file: list[str]
+        user: str
+        workdir: str
+        hostname: str
+        volume: list[str]
+        mount: list[str]
+        tmpfs: list[str]
+        memory: str
+        cpus: str
+        pids_limit: int | None
+        cap_add: list[str]
+        cap_drop: list[str]
+        allow_new_privileges: bool
+        read_only: bool
+        upper: str
+        net: str
+        dns: list[str]
+        label: list[str]
+        stop_signal: str
+        tty: bool
+        rootfs: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +109,71 @@ class RunOptions:
     stop_signal: str = ""
     terminal: bool = False
     cgroups_path: str = ""
+    single_file: bool = False
+
+
+def parse(given: Given, *, cgroups_path: str = "") -> RunOptions:
+    """Parse the options of the command line.
+
+    Args:
+        cgroups_path: linux.cgroupsPath, or "" for the default.
+
+    Raises:
+        UsageError: an option is malformed.
+    """
+    kind, veth = network(given.net)
+    return RunOptions(
+        command=tuple(given.command),
+        entrypoint=words(given.entrypoint, "--entrypoint") if given.entrypoint is not None else None,
+        env=environment(given.env, [_read(path) for path in given.env_file], os.environ),
+        user=given.user or None,
+        workdir=given.workdir,
+        hostname=given.hostname,
+        volumes=_volumes(given),
+        memory=size(given.memory, "memory") if given.memory else None,
+        cpus=cpus(given.cpus) if given.cpus else None,
+        pids=given.pids_limit,
+        capabilities=capabilities(given.cap_add, given.cap_drop, defaults.CAPABILITIES),
+        new_privileges=given.allow_new_privileges,
+        readonly=given.read_only,
+        upper=upper(given.upper),
+        network=kind,
+        veth=veth,
+        dns=dns(given.dns),
+        labels=labels(given.label),
+        stop_signal=given.stop_signal,
+        terminal=given.tty,
+        cgroups_path=cgroups_path,
+        single_file=given.rootfs == "erofs",
+    )
+
+
+def _volumes(given: Given) -> tuple[Volume, ...]:
+    volumes = (
+        *(volume(text) for text in given.volume),
+        *(mount(text) for text in given.mount),
+        *(tmpfs(text) for text in given.tmpfs),
+    )
+    targets = [each.target for each in volumes]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f'two volumes have the destination "{target}"; remove one')
+    for each in volumes:
+        if each.kind == "bind" and not os.path.exists(each.source):
+            raise UsageError(f'--volume: the host has no "{each.source}"; create it, or correct the source')
+    return volumes
+
+
+def _read(path: str) -> bytes:
+    """Read an --env-file; "-" is stdin."""
+    try:
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            content: bytes = file.read(FILE_MAX + 1)
+    except OSError as e:
+        raise UsageError(f'--env-file "{path}": {os.strerror(e.errno or 0)}') from e
+    if len(content) > FILE_MAX:
+        raise UsageError(f'--env-file "{path}": it is larger than {FILE_MAX >> 20} MiB; split it')
+    return content
 
 
 def absolute(path: str, what: str) -> str:
