@@ -151,7 +151,7 @@ class Tracer:
         begin, end, number = wire.TIMING.unpack_from(report.detail)
         kind = steps.KINDS[number]
         step = self.steps[report.index] if report.index < len(self.steps) else None
-        name = explain.words(step) if type(step) is kind and step else explain.spaced(kind.__name__)
+        name = explain.describe(step) if type(step) is kind and step else explain.spaced(kind.__name__)
         span = Span("init", name.partition(";")[0], begin, end)
         if end:
             self.spans.append(span)

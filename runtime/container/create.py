@@ -340,7 +340,7 @@ def _write_id_maps(pid: int, maps: model.IdMaps) -> None:
         prepare.write_id_maps(pid, maps)
     except OSError as e:
         raise HostError(
-            f"linux.uidMappings: the kernel refuses the id mappings: {failure.words(e.errno or 0)}; "
+            f"linux.uidMappings: the kernel refuses the id mappings: {failure.reason(e.errno or 0)}; "
             "map only ids that the caller may use",
             e.errno or 0,
         ) from e

@@ -22,7 +22,7 @@ HINTS = {
 }
 
 
-def words(number: int) -> str:
+def reason(number: int) -> str:
     """Return errno's text and name, such as "no such file or directory (ENOENT)"."""
     text = os.strerror(number)
     return f"{text[:1].lower()}{text[1:]} ({errno.errorcode.get(number, number)})"
@@ -44,7 +44,7 @@ def not_started(e: OSError) -> HostError:
     number = e.errno or 0
     if number == errno.ECANCELED:
         return HostError(FROZEN, number)
-    why = FULL if number == errno.EAGAIN else HINTS.get(number) if number == errno.EMFILE else words(number)
+    why = FULL if number == errno.EAGAIN else HINTS.get(number) if number == errno.EMFILE else reason(number)
     call = f"{e.filename}: " if e.filename and number not in (errno.EAGAIN, errno.EMFILE) else ""
     return HostError(f"cannot start init: {call}{why}", number)
 
@@ -63,7 +63,7 @@ def time_offsets(e: OSError) -> HostError:
         )
     else:
         advice = "a clock cannot be set to before 0, nor nanosecs to a second or more"
-    return HostError(f"linux.timeOffsets: the kernel refuses them: {words(number)}; {advice}", number)
+    return HostError(f"linux.timeOffsets: the kernel refuses them: {reason(number)}; {advice}", number)
 
 
 def explain(report: Report, plan: model.Plan) -> SteleError:
@@ -98,7 +98,7 @@ def _sentence(kind: type[steps.Step] | None, step: steps.Step | None, index: int
     if kind in (steps.Execute, steps.FindProgram):
         return _program(number, detail)
     why = HINTS.get(number) if kind in (steps.BindMount, steps.NewMount) else None
-    why = why or words(number)
+    why = why or reason(number)
     match step:
         case steps.BindMount():
             return _bind(step, number, detail, why)
@@ -175,16 +175,16 @@ def _hook(step: steps.Hook, index: int, number: int, detail: str) -> str:
         ended = f"{what} did not end within its timeout of {step.timeout} s and was killed"
         return f"{ended}: {said}" if said else ended
     if number != errno.ECHILD:
-        return f"{what}: cannot start it: {words(number)}"
+        return f"{what}: cannot start it: {reason(number)}"
     unable = re.search(r"it could not be executed, errno (\d{1,3})$", said)
     if unable:
-        return f"{what}: cannot execute it: {words(int(unable[1]))}; install it or correct its path"
+        return f"{what}: cannot execute it: {reason(int(unable[1]))}; install it or correct its path"
     return f"{what} failed: {said}"
 
 
 def _program(number: int, detail: str) -> str:
-    path, _, reason = detail.partition("\n")
-    code, name = reason[:1], reason[1:]
+    path, _, diagnosis = detail.partition("\n")
+    code, name = diagnosis[:1], diagnosis[1:]
     what = f'exec: "{path}"'
     if code == "i":
         return f'{what}: its interpreter "{name}" is missing in the container: no such file or directory; install it or correct the #! line'
@@ -213,4 +213,4 @@ def _program(number: int, detail: str) -> str:
         return (
             f"{what}: out of memory: the memory limit is too low for this program; raise linux.resources.memory.limit"
         )
-    return f"{what}: {words(number)}"
+    return f"{what}: {reason(number)}"

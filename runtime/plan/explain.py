@@ -49,7 +49,7 @@ def _id_map(lines: tuple[model.IdMapping, ...]) -> str:
     return ", ".join(f"{m.container_id}->{m.host_id} x{m.size}" for m in lines)
 
 
-def words(step: steps.Step) -> str:
+def describe(step: steps.Step) -> str:
     """Describe a step in one line."""
     match step:
         case steps.Sync():
@@ -184,7 +184,7 @@ def host_lines(plan: model.Plan, cgroup: str) -> Iterator[str]:
         shares = (plan.resctrl.schema + plan.resctrl.schemata).strip().replace("\n", " ")
         yield f"resctrl group /{plan.resctrl.group}" + (f": {shares}" if shares else "")
     for limit in plan.rlimits:
-        yield f"with the host's rights, raise the hard limit for: {words(limit)}"
+        yield f"with the host's rights, raise the hard limit for: {describe(limit)}"
     for hook in plan.hooks:
         yield f"{hook.kind} hook: {' '.join((hook.path, *hook.args[1:]))}"
     for note in plan.notes:
@@ -207,7 +207,7 @@ def render(plan: model.Plan, encoded: bytes, cgroup: str, *, filters: bool = Fal
     ]
     width = len(str(len(decoded)))
     for i, step in enumerate(decoded, 1):
-        lines.append(f"  {i:>{width}}  {words(step)}")
+        lines.append(f"  {i:>{width}}  {describe(step)}")
         if filters and isinstance(step, steps.Seccomp):
             lines += [f"  {'':>{width}}    {line}" for line in disassemble(step.program)]
     return "\n".join(lines) + "\n"

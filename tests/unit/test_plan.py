@@ -809,7 +809,7 @@ def test_a_veth_pair_is_made_when_the_namespace_is_there() -> None:
 
 
 def test_the_words_for_an_images_root() -> None:
-    text = explain.words(steps.LayeredRoot(NO_SLOT, True, steps.UPPER_TMPFS, 4, 0, 0, "/p", "1m", "", ("/a", "/b")))
+    text = explain.describe(steps.LayeredRoot(NO_SLOT, True, steps.UPPER_TMPFS, 4, 0, 0, "/p", "1m", "", ("/a", "/b")))
     assert text == "image root of 2 layers, written to a tmpfs of 1m (nodev); layer /a; layer /b"
-    assert "fd 3, never written" in explain.words(steps.LayeredRoot(3, True, 0, 4, 0, 0, "/p", "", "", ()))
-    assert explain.words(steps.Directory("/w")) == "create the directory /w if it is missing"
+    assert "fd 3, never written" in explain.describe(steps.LayeredRoot(3, True, 0, 4, 0, 0, "/p", "", "", ()))
+    assert explain.describe(steps.Directory("/w")) == "create the directory /w if it is missing"
