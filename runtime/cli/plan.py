@@ -134,7 +134,7 @@ def _lines(context: Globals, options: Plan, name: str) -> list[str]:
     shared = {option.key: getattr(options, option.key) for option in ContainerOptions.options}
     source = {"bundle": name} if is_bundle else {"image": name}
     made, config, cgroup = _planned(context, ContainerOptions(**{**shared, **source, "id": "container"}))
-    steps = [explain.words(step) for step in wire.decode(wire.encode(made.steps))]
+    steps = [explain.describe(step) for step in wire.decode(wire.encode(made.steps))]
     host = [line.strip() for line in explain.host_lines(made, cgroup)]
     env = [f"environment: {entry}" for entry in (config.get("process") or {}).get("env") or ()]
     return [
