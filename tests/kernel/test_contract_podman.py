@@ -103,6 +103,13 @@ def test_no_cgroups(stele: Runtime, bundle: BundleFactory) -> None:
     assert stele.token not in done.stdout
 
 
+def test_ps_without_a_cgroup_shows_init(stele: Runtime, bundle: BundleFactory) -> None:
+    stele.argv += ["--cgroup-manager=disabled"]
+    name = stele.detached(bundle(["sleep", "1000"], edit=lambda config: config["linux"].pop("resources", None)))
+    assert json.loads(stele.ok("ps", "-f", "json", name)) == [stele.state(name)["pid"]]
+    stele.ok("delete", "-f", name)
+
+
 def test_an_exec_of_conmon(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
     """exec --pid-file P --process F --detach ID, and conmon-rs' exec -d --pid-file=P ID cmd... with -t and a console."""
     name = stele.detached(bundle(SLEEP))
