@@ -122,11 +122,12 @@ PROPAGATION: dict[str, tuple[int, bool]] = {
 """mount(2): option -> (MS_* flag, recursive)."""
 
 OTHER_MOUNT_OPTIONS: tuple[str, ...] = (
-    "acl", "async", "bind", "copy-symlink", "defaults", "dest-nofollow", "dirsync", "idmap", "iversion", "lazytime", "loud", "mand", "noacl", "noiversion",
-    "nolazytime", "nomand", "rbind", "remount", "ridmap", "silent", "src-nofollow", "sync", "tmpcopyup",
+    "acl", "async", "bind", "copy-symlink", "defaults", "dest-nofollow", "dirsync", "idmap", "iversion", "lazytime",
+    "loud", "mand", "noacl", "noiversion", "nolazytime", "nomand", "rasync", "rbind", "rdirsync", "remount", "ridmap",
+    "rmand", "rnomand", "rsync", "silent", "src-nofollow", "sync", "tmpcopyup",
 )  # fmt: skip
-"""Options that are neither attribute nor propagation: mount(8), config.md "Linux mount options", crun.1's copy-symlink, dest-nofollow and
-src-nofollow."""
+"""Options that are neither attribute nor propagation: mount(8), config.md "Linux mount options", and crun.1's
+copy-symlink, dest-nofollow, src-nofollow and rsync to rnomand."""
 
 HOOKS: tuple[str, ...] = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 """config.md "POSIX-platform Hooks", in lifecycle order."""

@@ -21,6 +21,8 @@ IGNORED = frozenset({"defaults", "bind", "rbind", "remount", "loud", "silent", "
                      "async", "nomand", "nolazytime", "src-nofollow", "dest-nofollow", "copy-symlink"})  # fmt: skip
 # Obsolete mount(2) flags: the file system itself decides about ACLs and change counters.
 MOOT = frozenset({"acl", "noacl", "iversion", "noiversion"})
+# crun.1 lists them as recursive; they are file system flags, which a mount's tree shares with its sources.
+RECURSIVE_FILE_SYSTEM_FLAGS = frozenset({"rsync", "rasync", "rdirsync", "rmand", "rnomand"})
 # File system flags: a bind mount shares its source's, and the kernel does not change them (mount(2), MS_REMOUNT | MS_BIND).
 SUPERBLOCK = frozenset({"sync", "dirsync", "mand", "lazytime"})
 # Files of a procfs that lxcfs and engines may mount over; anything else there would hide the kernel's information.
@@ -70,7 +72,7 @@ def parse_options(options: Sequence[str]) -> Options:
             o.bind, o.recursive = True, o.recursive or option == "rbind"
         elif option.partition("=")[0] in ("idmap", "ridmap"):
             o.idmap, _, o.idmap_value = option.partition("=")
-        elif option not in IGNORED and option not in MOOT:
+        elif option not in IGNORED | MOOT | RECURSIVE_FILE_SYSTEM_FLAGS:
             o.data.append(option)
         o.copy_up |= option == "tmpcopyup"
         o.nofollow |= option in ("src-nofollow", "copy-symlink")
