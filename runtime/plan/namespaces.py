@@ -139,7 +139,10 @@ def enter(
         or (new_user and bool(joins))
     )
     if not staged:
-        return Entry(clone_flags(at_clone), (*attached, *synced, *root, *joins, *cgroup), fds)
+        # /dev/mqueue belongs to who creates the ipc namespace: that should be the container's root.
+        late = at_clone & {"ipc"} if new_user else frozenset()
+        ipc = (steps.Unshare(clone_flags(late)),) if late else ()
+        return Entry(clone_flags(at_clone - late), (*attached, *synced, *root, *ipc, *joins, *cgroup), fds)
     clocks = offsets(namespaces, time_offsets)
     # The stele process may write the offsets only while our ids are still its own: so before we become root.
     first = at_clone & {"user", "time"} if new_user and clocks else at_clone & {"user"}

@@ -240,6 +240,11 @@ def test_sysfs_in_a_user_namespace_without_a_network_namespace(stele: Runtime, b
     assert "Read-only file system" in done.stderr
 
 
+def test_the_message_queues_of_a_user_namespace_belong_to_its_root(stele: Runtime, bundle: BundleFactory) -> None:
+    folder = bundle(say("stat -c %u:%g /dev/mqueue"), edit=in_user_namespace)
+    assert stele.ok("run", "-b", folder, stele.id()) == "0:0\n"
+
+
 @pytest.mark.parametrize(
     ("device", "words"),
     [
