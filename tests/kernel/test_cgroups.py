@@ -228,6 +228,23 @@ def test_a_removed_mark_hides_nothing(base: Path, sleeper: Callable[[Path], subp
     assert process.wait(5) == -signal.SIGKILL
 
 
+def test_a_cgroup_that_another_removes_meanwhile(base: Path) -> None:
+    """As two deletes at once do: what there was to kill is gone."""
+    manager = new(base / "c")
+    manager.prepare(())
+    write = os.write
+
+    def late(fd: int, data: bytes) -> int:
+        if (base / "c").exists():
+            (base / "c").rmdir()
+        return write(fd, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", late)
+        manager.kill()
+    assert not (base / "c").exists()
+
+
 # --- processes ----------------------------------------------------------------------------------------------------
 
 

@@ -123,7 +123,9 @@ def run(mutants: list[Mutant], jobs: int, timeout: float) -> dict[Mutant, str]:
         SystemExit: a test fails without any mutant, or is too slow, so that it cannot tell.
     """
     needed: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
-    for tests in sorted({part for mutant in mutants for part in concern.parts_of(mutant.file, REPO)}):
+    # Once: the tree may be edited meanwhile.
+    parts = {file: concern.parts_of(file, REPO) for file in {mutant.file for mutant in mutants}}
+    for tests in sorted({part for each in parts.values() for part in each}):
         needed.put(tests)
     todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
     for mutant in mutants:
@@ -147,8 +149,7 @@ def run(mutants: list[Mutant], jobs: int, timeout: float) -> dict[Mutant, str]:
             all_seen.abort()
             raise
         for mutant in _drain(todo) if not unfit else ():
-            parts = concern.parts_of(mutant.file, REPO)
-            results[mutant] = copy.result(mutant, sum(usual[part] for part in parts))
+            results[mutant] = copy.result(mutant, sum(usual[part] for part in parts[mutant.file]))
             print(f"{results[mutant]:8} {mutant.file}:{mutant.number} [{mutant.old} -> {mutant.new}]", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="stele-mutants-", ignore_cleanup_errors=True) as folder:

@@ -55,10 +55,19 @@ def read_if_there(fd: int, name: str) -> str:
 
 
 def write(fd: int, name: str, value: str) -> None:
-    """Write a file in one write(2), because the kernel parses each write on its own. Raises OSError."""
+    """Write a file in one write(2), because the kernel parses each write on its own.
+
+    Raises:
+        FileNotFoundError: the file does not exist, or the cgroup has been removed. OSError: the kernel refused it.
+    """
     file = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
     try:
         os.write(file, value.encode())
+    except OSError as e:
+        # Removed after the open. Of a controller's file, ENODEV may mean a device in the value.
+        if e.errno == errno.ENODEV and name.startswith("cgroup."):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from e
+        raise
     finally:
         os.close(file)
 
