@@ -75,7 +75,11 @@ def text(image: ImageConfig, key: str) -> str:
 
 
 def words(image: ImageConfig, key: str) -> tuple[str, ...]:
+    """A list of words; one text alone is a list of it, as Docker reads it, and null in a list is an empty word."""
     value = image.run.get(key) or []
+    if isinstance(value, str):
+        value = [value]
+    value = ["" if word is None else word for word in value] if isinstance(value, list) else value
     if (
         not isinstance(value, list)
         or len(value) > WORDS_MAX

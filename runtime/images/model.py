@@ -32,6 +32,7 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+CORRUPTED = (None, "", "application/octet-stream", "application/json", "text/html", "text/plain")
 # Those that may not be passed on are layers like others where they are; "urls" of other places are not asked.
 KEPT_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
@@ -158,7 +159,9 @@ def kind_of(told: Mapping[str, Any], media_type: str, where: str) -> str:
     if not isinstance(own, str) or (own and media_type and own != media_type):
         raise ImageError(f"{where}: it calls itself {_shown(own)}, but was given as {_shown(media_type)}")
     kind = own or media_type
-    if told.get("schemaVersion") != 2 or type(told["schemaVersion"]) is not int:
+    # The specification asks for it; what has a media type is read without it by all.
+    version = told.get("schemaVersion", 2 if kind else None)
+    if version != 2 or type(version) is not int:
         raise ImageError(f"{where}.schemaVersion: it must be 2; older manifests have no digests that can be checked")
     if not kind:
         kind = OCI_INDEX if "manifests" in told else OCI_MANIFEST
@@ -184,14 +187,14 @@ def parse_manifest(value: object, media_type: str, where: str) -> Manifest:
     kind = kind_of(told, media_type, where)
     if kind not in MANIFESTS:
         raise ImageError(f"{where}: {kind} is an index, where the manifest of one platform is needed")
-    config = parse_descriptor(told.get("config"), f"{where}: config")
+    config = _config_descriptor(told.get("config"), kind, f"{where}: config")
     if config.media_type not in CONFIGS:
         raise ImageError(
             f"{where}: config.mediaType: {_shown(config.media_type)} is no image's; it is another artifact"
         )
     layers = tuple(
         parse_descriptor(item, f"{where}: layers[{number}]")
-        for number, item in enumerate(_list(told.get("layers"), f"{where}: layers", LAYERS_MAX))
+        for number, item in enumerate(_list(told.get("layers") or [], f"{where}: layers", LAYERS_MAX))
     )
     for number, layer in enumerate(layers):
         if layer.media_type not in LAYERS:
@@ -200,6 +203,14 @@ def parse_manifest(value: object, media_type: str, where: str) -> Manifest:
                 "it must be a tar, plain or packed by gzip or zstd"
             )
     return Manifest(kind, config, layers, _strings(told.get("annotations"), f"{where}: annotations"))
+
+
+def _config_descriptor(value: object, kind: str, where: str) -> Descriptor:
+    """A config's descriptor; what registries once made of the media type in Docker's manifests counts as Docker's."""
+    told = _object(value, where)
+    if kind == DOCKER_MANIFEST and told.get("mediaType") in CORRUPTED:
+        told = {**told, "mediaType": DOCKER_CONFIG}
+    return parse_descriptor(told, where)
 
 
 def parse_index(value: object, media_type: str, where: str) -> Index:
@@ -214,7 +225,7 @@ def parse_index(value: object, media_type: str, where: str) -> Index:
         raise ImageError(f"{where}: {kind} is no index")
     manifests = tuple(
         parse_descriptor(item, f"{where}: manifests[{number}]")
-        for number, item in enumerate(_list(told.get("manifests"), f"{where}: manifests", 1000))
+        for number, item in enumerate(_list(told.get("manifests") or [], f"{where}: manifests", 1000))
     )
     return Index(kind, manifests, _strings(told.get("annotations"), f"{where}: annotations"))
 
@@ -226,15 +237,15 @@ def parse_config(value: object, where: str) -> ImageConfig:
         ImageError: it is none.
     """
     told = _object(value, where)
-    rootfs = _object(told.get("rootfs"), f"{where}: rootfs")
-    if rootfs.get("type") != "layers":
+    rootfs = _object(told.get("rootfs") or {}, f"{where}: rootfs")
+    if rootfs.get("type") not in ("layers", "", None):
         raise ImageError(f'{where}: rootfs.type: {_shown(rootfs.get("type"))}; it must be "layers"')
     diff_ids = tuple(
         check_digest(item, f"{where}: rootfs.diff_ids[{number}]")
-        for number, item in enumerate(_list(rootfs.get("diff_ids"), f"{where}: rootfs.diff_ids", LAYERS_MAX))
+        for number, item in enumerate(_list(rootfs.get("diff_ids") or [], f"{where}: rootfs.diff_ids", LAYERS_MAX))
     )
     history = tuple(
-        _object(item, f"{where}: history[{number}]")
+        _object(item or {}, f"{where}: history[{number}]")
         for number, item in enumerate(_list(told.get("history") or [], f"{where}: history", 10_000))
     )
     return ImageConfig(
@@ -269,13 +280,15 @@ def _list(value: object, where: str, most: int) -> list[Any]:
 
 
 def _text(value: object, where: str) -> str:
+    if value is None:
+        return ""
     if not isinstance(value, str) or len(value) > 4096 or "\0" in value:
         raise ImageError(f"{where}: {_shown(value)} is no text of at most 4096 characters")
     return value
 
 
 def _strings(value: object, where: str) -> dict[str, str]:
-    told = _object(value if value is not None else {}, where)
+    told = {key: "" if text is None else text for key, text in _object(value or {}, where).items()}
     for key, text in told.items():
         if not isinstance(text, str):
             raise ImageError(f"{where}[{_shown(key)}]: {_shown(text)} is no text")

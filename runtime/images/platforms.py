@@ -30,6 +30,12 @@ _MACHINES = {
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 # A variant that is not written means this one.
 _IMPLIED = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
+# A processor of one runs programs of those before it.
+_VARIANTS = {
+    "amd64": ("v1", "v2", "v3", "v4"),
+    "arm64": ("v8", *(f"v8.{n}" for n in range(1, 10)), "v9", *(f"v9.{n}" for n in range(1, 8))),
+    "arm": ("v5", "v6", "v7", "v8"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def parse_platform(text: str) -> Platform:
 def rank(wanted: Platform, offered: Platform) -> int | None:
     """How well an offered platform serves: 0 is exact, more is worse, None is not at all.
 
-    A variant serves later ones of 32-bit ARM, whose processors run the code of earlier ones.
+    A variant serves later ones of the same architecture, whose processors run the code of earlier ones.
     """
     if (wanted.os, wanted.architecture) != (offered.os, offered.architecture):
         return None
@@ -72,8 +78,9 @@ def rank(wanted: Platform, offered: Platform) -> int | None:
     want, have = wanted.variant or implied, offered.variant or implied
     if want == have:
         return 0 if wanted.variant == offered.variant else 1
-    if wanted.architecture == "arm" and have in ("v5", "v6", "v7", "v8") and want in ("v6", "v7", "v8") and have < want:
-        return 1 + int(want[1:]) - int(have[1:])
+    steps = _VARIANTS.get(wanted.architecture, ())
+    if want in steps and have in steps and steps.index(have) < steps.index(want):
+        return 1 + steps.index(want) - steps.index(have)
     return None
 
 

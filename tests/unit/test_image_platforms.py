@@ -25,7 +25,7 @@ WINDOWS, UNKNOWN = Platform("windows", "amd64"), Platform("unknown", "unknown")
         (AMD, [AMD3, AMD], 1),
         (AMD, [AMD3], None),
         (AMD3, [AMD, AMD3], 1),
-        (AMD3, [AMD], None),
+        (AMD3, [AMD], 0),
         (ARM8, [AMD, ARM], 1),
         (ARM8, [ARM, ARM8], 1),
         (ARM, [V7, ARM8], 1),

@@ -100,6 +100,12 @@ def _from_layout(
         docker = source.has("manifest.json")
         advice = f"; it is docker's: docker-archive:{place.path}" if docker else ""
         raise ImageError(f'{source.what}: it has no "oci-layout"; it is no OCI image layout{advice}')
+    layout = parse_document(read(source, "oci-layout", DOCUMENT_MAX).strip() or b"{}", source.what)
+    version = layout.get("imageLayoutVersion", "1.0.0")
+    if not isinstance(version, str) or not version.startswith("1."):
+        raise ImageError(
+            f"{source.what}: oci-layout: its imageLayoutVersion {ascii(version)[:40]} is not known; 1.0.0 is"
+        )
     index = model.parse_index(
         {"mediaType": model.OCI_INDEX, **parse_document(read(source, "index.json", INDEX_MAX), source.what)},
         "",
@@ -232,6 +238,14 @@ def _from_docker(
         raise ImageError(f'{place}: it holds no image "{place.name}"')
 
 
+def _inside(file: object, where: str) -> str:
+    """A file's name as the archive's index has it: "./x" and "/x" are "x". Raises: ImageError: it leads out."""
+    name = posixpath.normpath(file.lstrip("/")) if isinstance(file, str) and file.strip("/") else ".."
+    if name == "." or name.split("/")[0] == "..":
+        raise ImageError(f"{where}: Config and Layers must be names of files in it, not {ascii(file)[:100]}")
+    return name
+
+
 def _docker_image(
     store: ImageStore,
     source: Source,
@@ -242,9 +256,7 @@ def _docker_image(
     policy: Policy | None,
 ) -> tuple[Descriptor, Manifest]:
     """Store an image of docker's archive, under a manifest of our making: such an archive has none."""
-    files = [entry.get("Config"), *(entry.get("Layers") or [])]
-    if not all(isinstance(file, str) and file == posixpath.normpath(file) for file in files):
-        raise ImageError(f"{where}: Config and Layers must be names of files in it")
+    files = [_inside(file, where) for file in (entry.get("Config"), *(entry.get("Layers") or []))]
     config_data = read(source, files[0], DOCUMENT_MAX)
     config = model.parse_config(parse_document(config_data, f"{where}: Config"), f"{where}: Config")
     if len(config.diff_ids) != len(files) - 1:

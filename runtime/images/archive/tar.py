@@ -23,6 +23,8 @@ USTAR_SIZE_MAX = 0o77777777777
 """What a header's 11 octal digits hold; only beyond it may a PAX record differ from them, as in cshim/tar.c."""
 HEADERS = (b"x", b"g", b"L", b"K")
 """Kinds of entries that are about the next one, or (g) about all."""
+DATALESS = (b"1", b"2", b"3", b"4", b"5", b"6")
+"""Links, devices, folders and fifos."""
 OCTAL = re.compile(rb"[0-7]*")
 
 
@@ -56,7 +58,9 @@ def index(fd: int, what: str) -> dict[str, Member]:
         _check(head, what, at)
         size = _number(head[124:136], what)
         kind = head[156:157]
-        if "size" in extended and kind not in HEADERS:
+        if kind in DATALESS:
+            size = 0  # as in cshim/tar.c: what such a header says of a size means nothing
+        elif "size" in extended and kind not in HEADERS:
             told = decimal(extended["size"], SIZE_MAX)
             if told is None:
                 raise ImageError(f"{what}: its PAX record size is {ascii(extended['size'])[:40]}, no number in range")
@@ -72,15 +76,20 @@ def index(fd: int, what: str) -> dict[str, Member]:
             if size > EXTENSION_MAX:
                 raise ImageError(f"{what}: a header of {size} bytes; at most {EXTENSION_MAX} are taken")
             text = os.pread(fd, size, data)
-            if kind != b"g":
-                if kind in about or (about and b"x" in (kind, *about)):
-                    raise ImageError(f"{what}: two headers in it are about one entry")
-                about.add(kind)
+            if kind in about and kind == b"x":
+                raise ImageError(f"{what}: two PAX headers in it are about one entry")
+            told_now: dict[str, str] = {}
             if kind == b"x":
-                extended = _records(text, what)
+                told_now = _records(text, what)
             elif kind in (b"L", b"K"):
-                extended["path" if kind == b"L" else "linkpath"] = _text(text.rstrip(b"\0"), what)
-            elif "size" in _records(text, what):
+                told_now = {"path" if kind == b"L" else "linkpath": _text(text.partition(b"\0")[0], what)}
+            if kind != b"g":
+                about.add(kind)
+            for key, value in told_now.items():
+                if key in extended and extended[key] != value:
+                    raise ImageError(f"{what}: two headers in it give one entry different {key}s")
+                extended[key] = value
+            if kind == b"g" and "size" in _records(text, what):
                 raise ImageError(f"{what}: a global PAX header has the record size, which is one entry's")
             continue
         prefix = head[345:500].split(b"\0")[0] if head[257:263] == b"ustar\0" else b""
@@ -90,17 +99,14 @@ def index(fd: int, what: str) -> dict[str, Member]:
         extended = {}
         about.clear()
         if kind in (b"0", b"\0", b"7"):
-            if name in found or name in links:
-                raise ImageError(f'{what}: it holds "{name[:100]}" twice')
-            found[name] = Member(data, size)
+            member = Member(data, size)
+            if name in links or (name in found and not _alike(fd, found[name], member)):
+                raise ImageError(f'{what}: it holds "{name[:100]}" twice, with different contents')
+            found[name] = member
         elif kind == b"2":
             links[name] = _clean(os.path.normpath(os.path.join(os.path.dirname(name), link)))
         elif kind == b"1":
             links[name] = _clean(link)
-        elif kind != b"5":
-            raise ImageError(
-                f'{what}: "{name[:100]}" is neither file, directory nor link; no image\'s archive has such'
-            )
     if not found:
         raise ImageError(f"{what}: it is no tar archive, or an empty one")
     for name, target in links.items():
@@ -113,8 +119,9 @@ def index(fd: int, what: str) -> dict[str, Member]:
 
 def _check(head: bytes, what: str, at: int) -> None:
     total = sum(head[:148]) + 8 * 32 + sum(head[156:])
+    signed = total - 256 * sum(byte > 127 for byte in head[:148] + head[156:])  # of old tars, whose bytes had a sign
     digits = head[148:156].strip(b" \0")
-    if not digits or not OCTAL.fullmatch(digits) or int(digits, 8) != total:
+    if not digits or not OCTAL.fullmatch(digits) or int(digits, 8) not in (total, signed):
         raise ImageError(f"{what}: it is no tar archive" + (f", or damaged at byte {at}" if at else ""))
 
 
@@ -134,9 +141,8 @@ def _text(raw: bytes, what: str) -> str:
 
 
 def _clean(name: str) -> str:
-    while name.startswith("./"):
-        name = name[2:]
-    return name.rstrip("/")
+    """As members are looked up: "./a//b/", "/a/b" and "../a/b" are "a/b"."""
+    return os.path.normpath(f"/{name}").lstrip("/")
 
 
 def _records(data: bytes, what: str) -> dict[str, str]:
@@ -151,11 +157,14 @@ def _records(data: bytes, what: str) -> dict[str, str]:
         if not space or length <= len(number) + 1 or at + length > len(data) or not equals or record[-1:] != b"\n":
             raise ImageError(f"{what}: a PAX record in it is malformed")
         if key in (b"path", b"linkpath", b"size"):
-            if key.decode() in found:
-                raise ImageError(f"{what}: it has two PAX records for {key.decode()}")
-            found[key.decode()] = _text(value[:-1], what)
+            found[key.decode()] = _text(value[:-1], what)  # the later of two counts, POSIX pax
         at += length
-    return found
+    return {key: value for key, value in found.items() if value}  # an empty one leaves the header's
+
+
+def _alike(fd: int, one: Member, other: Member) -> bool:
+    """Whether two members have the same content."""
+    return one.size == other.size and all(a == b for a, b in zip(pieces(fd, one), pieces(fd, other), strict=True))
 
 
 def header(name: str, size: int) -> bytes:
