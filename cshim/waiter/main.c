@@ -76,10 +76,10 @@ static void set_up(struct waiter *w)
 {
 	w->table = map_table();
 	const struct entry *child = table_find(w->table, ENTRY_CHILD, NULL);
-	const struct entry *memory = table_find(w->table, ENTRY_MEMORY, NULL);
 	int null = fd_of(w, ENTRY_NULL_DEVICE);
 	w->directory = fd_of(w, ENTRY_DIRECTORY);
-	w->memory = memory ? memory->fd : -1;
+	w->memory = fd_of(w, ENTRY_MEMORY);
+	w->memory_above = fd_of(w, ENTRY_ABOVE);
 	if (!child || !child->number || child->number > 0x7fffffff || w->directory < 0 || null < 0)
 		quit(2);
 	w->pid = (int)child->number;
@@ -94,8 +94,10 @@ static void set_up(struct waiter *w)
 	take_signals(w);
 	w->epoll = (int)SYS(__NR_epoll_create1, EPOLL_CLOEXEC_);
 	watch(w, w->signals, EPOLLIN, SOURCE_SIGNALS);
-	if (memory && memory->number)
-		watch(w, w->memory, EPOLLPRI, SOURCE_MEMORY);
+	if (w->memory_above >= 0) {
+		read_memory(w); /* from here on its count is known */
+		watch(w, w->memory_above, EPOLLPRI, SOURCE_MEMORY);
+	}
 	open_log(&w->log, w->table, w->directory);
 	open_output(w);
 	for (int i = 0; i < STREAMS; i++)
@@ -135,10 +137,10 @@ static void read_signals(struct waiter *w)
 	reap(w);
 }
 
-/* memory.events is left alone for a while after a change, and for good once the cgroup is removed. */
+/* memory.events is left alone for a while after a change, and for good once the container's cgroup is removed. */
 static void memory_changed(struct waiter *w)
 {
-	SYS(__NR_epoll_ctl, w->epoll, EPOLL_CTL_DEL, w->memory, NULL);
+	SYS(__NR_epoll_ctl, w->epoll, EPOLL_CTL_DEL, w->memory_above, NULL);
 	if (read_memory(w))
 		w->watch_at = now_ms() + WATCH_PAUSE;
 }
@@ -169,7 +171,7 @@ static void wait_for_event(struct waiter *w)
 	int64_t now = now_ms();
 	if (w->watch_at && now >= w->watch_at) {
 		w->watch_at = 0;
-		watch(w, w->memory, EPOLLPRI, SOURCE_MEMORY);
+		watch(w, w->memory_above, EPOLLPRI, SOURCE_MEMORY);
 	}
 	if (w->leave_at && now >= w->leave_at)
 		quit(0);

@@ -20,12 +20,13 @@
 	X(STARTER, 2, 1, 0)     /* a pipe: one byte tells the command that started us that we are ready */            \
 	X(DIRECTORY, 3, 1, 0)   /* the container's state directory; its lock comes with it and is released */         \
 	X(NULL_DEVICE, 4, 1, 0) /* for our standard streams */                                                        \
-	X(MEMORY, 5, 1, 0)      /* memory.events; number: 1 if the cgroup may vanish as soon as it is empty */        \
+	X(MEMORY, 5, 1, 0)      /* the memory.events of the container's cgroup */                                     \
 	X(OUTPUT, 6, 1, 0) /* what the container writes, a pipe or a terminal's master; number: 1 stdout, 2 stderr */ \
 	X(LOG, 7, 0, 1)    /* text: the file's name in the state directory; number: its largest size, in bytes */     \
 	X(LOG_FILES, 8, 0, 0) /* number: how many files are kept, with the current one */                             \
 	X(JOURNAL, 9, 1, 1)   /* a datagram socket; text: the address of journald's */                                \
-	X(FIELDS, 10, 0, 1)   /* text: the fields of each message in the journal, each with a line feed */
+	X(FIELDS, 10, 0, 1)   /* text: the fields of each message in the journal, each with a line feed */            \
+	X(ABOVE, 11, 1, 0)    /* memory.events of the cgroup above, where the container's own may vanish */
 
 #define X(name, number, fd, text) ENTRY_##name = number,
 enum { ENTRIES(X) ENTRY_COUNT };

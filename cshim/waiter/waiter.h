@@ -32,14 +32,16 @@ struct log {
 struct waiter {
 	const void *table;
 	int epoll, signals;
-	int directory;      /* where the record of the end goes */
-	int memory;         /* memory.events, or -1 */
-	uint64_t oom_kills; /* as last read */
+	int directory;        /* where the record of the end goes */
+	int memory;           /* memory.events, or -1 */
+	int memory_above;     /* that of the cgroup above, or -1 */
+	uint64_t oom_kills;   /* as last read */
+	uint64_t kills_above; /* there, when they were */
 	int pid, ended, status;
 	struct stream streams[STREAMS];
 	struct log log;
 	int64_t leave_at; /* ms of CLOCK_MONOTONIC at which we end although the container runs; 0: not asked to */
-	int64_t watch_at; /* when to watch memory.events again; 0: it is being watched, or is not to be */
+	int64_t watch_at; /* when to watch memory_above again; 0: it is being watched, or is not to be */
 };
 
 __attribute__((noreturn)) static inline void quit(int status)

@@ -24,7 +24,7 @@ from runtime.host.interrupt import SIGNALS
 from runtime.host.launch import sealed_memfd
 from runtime.host.processes import WAITER, signal_name
 from runtime.host.shim import checked, ffi, lib
-from runtime.plan.waiter import CHILD, DIRECTORY, MEMORY, NULL_DEVICE, OUTPUT, STARTER, Entry, encode, fds
+from runtime.plan.waiter import ABOVE, CHILD, DIRECTORY, MEMORY, NULL_DEVICE, OUTPUT, STARTER, Entry, encode, fds
 
 
 def create_beside(store: Store, container_id: str, request: CreateRequest, warn: Callable[[str], None]) -> None:
@@ -124,8 +124,10 @@ def _table(record: Record, starter: int, directory: int) -> list[Entry]:
         cgroup = manager_of(record).open("")
         if cgroup >= 0:
             events = os.open("memory.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=cgroup)
-            # systemd removes a scope's cgroup once it is empty; nobody else but `delete` does.
-            entries.append(Entry(MEMORY, events, number=record.cgroup.get("manager") == "systemd"))
+            entries.append(Entry(MEMORY, events))
+            if record.cgroup.get("manager") == "systemd":  # it removes the cgroup as soon as that is empty
+                above = os.open("../memory.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=cgroup)
+                entries.append(Entry(ABOVE, above))
     return entries
 
 

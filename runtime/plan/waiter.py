@@ -32,6 +32,7 @@ LOG = 7
 LOG_FILES = 8
 JOURNAL = 9
 FIELDS = 10
+ABOVE = 11
 
 
 @dataclass(frozen=True, slots=True)
