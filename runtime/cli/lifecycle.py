@@ -12,7 +12,7 @@ from runtime.cli.streams import listen_fds
 from runtime.cli.table import IMAGE_ONLY, ContainerOptions, Create, Delete, Kill, Pause, Resume, Run, Start
 from runtime.container import lifecycle
 from runtime.container.create import create as create_container
-from runtime.container.requests import CreateRequest, LogRequest
+from runtime.container.requests import CreateRequest, LogRequest, Readiness
 from runtime.container.start import start as start_container
 from runtime.container.state import check_id
 from runtime.errors import UsageError
@@ -33,6 +33,7 @@ def request(
     keep_master: bool = False,
     waiter: bool = False,
     log: LogRequest | None = None,
+    notify: bool | None = None,
 ) -> CreateRequest:
     """Build the request for create and run.
 
@@ -62,7 +63,7 @@ def request(
         rootless=context.rootless,
         keep_master=keep_master,
         environment=(f"LISTEN_FDS={listening}", "LISTEN_PID=1", *names) if listening else (),
-        notify=bool(os.environ.get("NOTIFY_SOCKET")),
+        notify=bool(os.environ.get("NOTIFY_SOCKET")) if notify is None else notify,
         waiter=waiter,
         log=log,
         image=image,
@@ -126,6 +127,30 @@ def _log(options: Run) -> LogRequest | None:
     return LogRequest(options.log_driver, largest, options.log_files)
 
 
+def _readiness(options: Run) -> Readiness:
+    """Return when the container counts as ready.
+
+    Raises:
+        UsageError: --ready is malformed.
+    """
+    host = os.environ.get("NOTIFY_SOCKET", "")
+    if options.ready in ("", "notify"):
+        return Readiness(host)
+    if options.ready == "started":
+        return Readiness(host, "started")
+    kind, _, text = options.ready.partition(":")
+    if kind == "exec":
+        import shlex
+
+        try:
+            command = tuple(shlex.split(text))
+        except ValueError as e:
+            raise UsageError(f"--ready {options.ready[:80]!r}: {e}") from None
+        if command:
+            return Readiness(host, "exec", command)
+    raise UsageError(f"invalid value {options.ready[:80]!r} for --ready; use started, notify, or exec:COMMAND")
+
+
 def _leaves_waiter(options: Run) -> bool:
     """Whether `run` leaves a waiter: if told to, or with --detach, unless systemd started us and so reaps the container.
 
@@ -155,12 +180,14 @@ def run(context: Globals, options: Run) -> int:
     if options.rm and (options.detach or options.keep):
         other = "--detach" if options.detach else "--keep"
         raise UsageError(f"--rm cannot be used with {other}; delete the container with `stele delete {container_id}`")
+    ready = _readiness(options)
     asked = request(
         context,
         options,
         keep_master=not options.detach and not options.console_socket,
         waiter=_leaves_waiter(options),
         log=_log(options),
+        notify=bool(ready.host) and ready.kind == "notify",
     )
     begin = time.monotonic()
     status = foreground.run(
@@ -168,7 +195,7 @@ def run(context: Globals, options: Run) -> int:
         container_id,
         asked,
         context.log.warning,
-        notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
+        ready=ready,
         detach=options.detach,
         keep=options.keep,
         subreaper=not options.no_subreaper,

@@ -138,6 +138,9 @@ class Run(ContainerOptions):
     )
     log_size: str = text("--log-size", help="largest size of a log file, in bytes or as 8m", default="8m")
     log_files: int = number("--log-files", help="number of log files kept", default=2)
+    ready: str = text(
+        "--ready", help="when to report readiness: notify (the container does), started, or exec:COMMAND succeeds in it"
+    )
     no_waiter: bool = flag("--no-waiter", help="leave no such process")
     _callers_too = FOR_CALLERS
     no_subreaper: bool = flag("--no-subreaper", help=NO_SUBREAPER)

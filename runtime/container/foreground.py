@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from runtime.container.create import create
 from runtime.container.lifecycle import delete, manager_of
-from runtime.container.requests import CreateRequest, Started
+from runtime.container.requests import CreateRequest, Readiness, Started
 from runtime.container.start import KILLED_FOR_MEMORY, killed_for_memory, start
 from runtime.container.state import ExitInfo, Record, Store, now
 from runtime.container.terminal import Relay
@@ -42,7 +42,7 @@ def run(
     request: CreateRequest,
     warn: Callable[[str], None],
     *,
-    notify_socket: str,
+    ready: Readiness,
     detach: bool,
     keep: bool,
     subreaper: bool,
@@ -50,14 +50,14 @@ def run(
     """create, start and, unless detached, wait and delete.
 
     Args:
-        warn: called with each warning. notify_socket: as in `start`.
+        warn: called with each warning. ready: when detached, return after that.
     Returns:
         the container's exit status, 128 + n for signal n; 0 when detached.
     """
     if subreaper and not detach:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     if request.waiter:
-        _start_beside_waiter(store, container_id, request, warn, notify_socket)
+        _start_beside_waiter(store, container_id, request, warn, ready)
         return 0
     if request.log:
         request = replace(request, stdio=(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC),) * 3)
@@ -68,11 +68,19 @@ def run(
         for note in created.notes:
             warn(note)
         if detach:
-            start(store, container_id, notify_socket)
+            _start(store, container_id, ready)
             return 0
         with Forwarding(reaping=subreaper) as forwarding:
             forwarding.to(pid, os.pidfd_open(pid))
-            record = start(store, container_id, notify_socket, background=True)
+            record = start(store, container_id, ready.host if ready.kind == "notify" else "", background=True)
+            if ready.host and ready.kind == "exec":
+                from runtime.container.readiness import tell_once
+
+                tell_once(store, record, ready.command, ready.host)
+            elif ready.host and ready.kind == "started":
+                from runtime.container.notify import tell
+
+                tell(ready.host, pid)
             status = follow(Started(pid, forwarding.pidfd, created.master), forwarding)
             # Signals are still blocked: systemd sends us one when the unit's main process, the container's, ends. It
             # must not interrupt the cleanup.
@@ -89,15 +97,28 @@ def run(
         raise
 
 
+def _start(store: Store, container_id: str, ready: Readiness) -> None:
+    """Start a container that we do not wait for; returns when it is ready."""
+    record = start(store, container_id, ready.host if ready.kind == "notify" else "")
+    if ready.kind == "exec":
+        from runtime.container.readiness import wait_for
+
+        wait_for(store, record, ready.command)
+    if ready.host and ready.kind != "notify":
+        from runtime.container.notify import tell
+
+        tell(ready.host, record.pid)
+
+
 def _start_beside_waiter(
-    store: Store, container_id: str, request: CreateRequest, warn: Callable[[str], None], notify_socket: str
+    store: Store, container_id: str, request: CreateRequest, warn: Callable[[str], None], ready: Readiness
 ) -> None:
     from runtime.container import waiter
 
     waiter.create_beside(store, container_id, request, warn)
     try:
         interrupt.check()
-        start(store, container_id, notify_socket)
+        _start(store, container_id, ready)
     except BaseException:
         delete(store, container_id, force=True)
         raise

@@ -22,6 +22,19 @@ class LogRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Readiness:
+    """When `run` reports readiness. host: the service manager's socket, "" for none.
+
+    kind: "notify": when the container does, if it has been given a socket; "started": at once; "exec": when `command`,
+    run in it, succeeds.
+    """
+
+    host: str = ""
+    kind: Literal["notify", "started", "exec"] = "notify"
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRequest:
     """`create` and `run`.
 

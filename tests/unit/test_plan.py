@@ -594,11 +594,6 @@ def test_a_slash_at_the_end_of_a_devices_path_is_ignored(path: str) -> None:
     ]
 
 
-def test_the_environment_of_the_command_line_comes_last() -> None:
-    (execute,) = only(plan(config(process__env=["A=1", "B=2"]), environment=("A=3",)), steps.Execute)
-    assert execute.words[execute.n_args :] == ("B=2", "A=3")
-
-
 def test_the_last_environment_entry_for_a_name_wins() -> None:
     made = plan(config(process__env=["A=1", "PATH=/x", "A=2"]))
     (execute,) = only(made, steps.Execute)
