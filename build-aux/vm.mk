@@ -7,7 +7,7 @@ vm-image:
 
 # stele as an image that systemd-sysext lays over a read-only /usr.
 sysext: build/stele.raw ## build/stele.raw: stele as an extension of a read-only /usr
-build/stele.raw: build/bin/stele build/share/stamp build/THIRD-PARTY build-aux/sysext.sh
+build/stele.raw: build/bin/stele build/share/stamp build/THIRD-PARTY build-aux/sysext.sh $(wildcard build-aux/units/*)
 	build-aux/sysext.sh $< build/share build/THIRD-PARTY $@
 
 # Boots the host and drives it from here: there is no Python in it. The exit code is that of the tests. Where all is

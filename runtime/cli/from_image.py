@@ -26,7 +26,7 @@ def from_image(context: Globals, options: ContainerOptions, container_id: str) -
     parsed = run_options.parse(options, cgroups_path=_cgroups_path(context, options.cgroup_parent, container_id))
     store = ImageStore(context.images)
     try:
-        image = _image(store, options)
+        image = image_of(store, options)
         host = host_platform()
         if not runs_on(host, image.platform):
             context.log.warning(
@@ -63,7 +63,7 @@ def _check_signal(text: str) -> None:
         raise UsageError(f"--stop-signal: {e}") from None
 
 
-def _image(store: ImageStore, options: ContainerOptions) -> Image:
+def image_of(store: ImageStore, options: ContainerOptions) -> Image:
     """Return the image that --image names; a file or folder is imported first, subject to policy.json.
 
     An imported image gets no name in the store: a stranger's folder may call its image docker.io/library/debian:12.

@@ -6,10 +6,15 @@ from typing import Literal
 
 from runtime.cli.declare import Record, Section, Table, flag, many, number, positional, text
 from runtime.cli.image_table import FORMAT, IMAGES, PLATFORM
+from runtime.cli.service_table import SERVICES
 from runtime.container.requests import CgroupManager
 
 COMMANDS = Table()
-GROUPS = {"image": "get, keep and inspect images", "volume": "list and remove named volumes"}
+GROUPS = {
+    "image": "get, keep and inspect images",
+    "volume": "list and remove named volumes",
+    "service": "keep a host's containers as files, in generations",
+}
 """The first word of two-word commands."""
 
 NO_CHECKPOINT = (
@@ -350,6 +355,7 @@ class Completion(Record):
 
 
 COMMANDS.update(IMAGES)
+COMMANDS.update(SERVICES)
 
 
 @COMMANDS.command("unpack", "make a bundle from an image", "unpack:unpack")
