@@ -76,6 +76,9 @@ def _without_image(options: ContainerOptions) -> None:
     Raises:
         UsageError: an image option or a command is given.
     """
+    for option in IMAGE_ONLY:
+        if getattr(options, option.key) != option.absent:
+            raise UsageError(f"{option.names[0]} needs an image: name one with --image, or edit config.json")
     bundle = absolute(options.bundle, "--bundle")
     if options.bundle == "." and not os.path.exists(f"{bundle}/config.json"):
         image = options.command[0] if options.name and options.command else options.id
@@ -83,9 +86,6 @@ def _without_image(options: ContainerOptions) -> None:
             f"no bundle is here (config.json is missing in {bundle}; `stele spec` writes one), and no image is named; "
             f"to run an image: --image {image} ID"
         )
-    for option in IMAGE_ONLY:
-        if getattr(options, option.key) != option.absent:
-            raise UsageError(f"{option.names[0]} needs an image: name one with --image, or edit config.json")
     if options.command:
         raise UsageError(
             f'"{options.command[0]}": the command of a bundle is in its config.json; edit that, or use --image'
