@@ -594,6 +594,29 @@ def test_a_slash_at_the_end_of_a_devices_path_is_ignored(path: str) -> None:
     ]
 
 
+def test_the_default_devices_have_the_kernels_numbers() -> None:
+    """Documentation/admin-guide/devices.txt."""
+    found = {d.path: (d.major, d.minor) for d in only(plan(config()), steps.Device)}
+    assert found == {
+        "/dev/null": (1, 3), "/dev/zero": (1, 5), "/dev/full": (1, 7), "/dev/random": (1, 8), "/dev/urandom": (1, 9),
+        "/dev/tty": (5, 0),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("nice", [-20, 19])
+def test_the_ends_of_nice(nice: int) -> None:
+    scheduler = {"policy": "SCHED_OTHER", "nice": nice}
+    assert [s.nice - 20 for s in only(plan(config(process__scheduler=scheduler)), steps.Scheduler)] == [nice]
+    scheduler["nice"] = nice + (1 if nice > 0 else -1)
+    with pytest.raises(ConfigError, match="out of range"):
+        plan(config(process__scheduler=scheduler))
+
+
+def test_the_environment_of_the_command_line_comes_last() -> None:
+    (execute,) = only(plan(config(process__env=["A=1", "B=2"]), environment=("A=3",)), steps.Execute)
+    assert execute.words[execute.n_args :] == ("B=2", "A=3")
+
+
 def test_the_last_environment_entry_for_a_name_wins() -> None:
     made = plan(config(process__env=["A=1", "PATH=/x", "A=2"]))
     (execute,) = only(made, steps.Execute)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from runtime.errors import ConfigError
 from runtime.host.seccomp import COMPILER
 from runtime.plan.disassembly import disassemble
-from runtime.plan.seccomp import ACTIONS, Condition, Rule, SeccompRules, canonical, plan_seccomp
+from runtime.plan.seccomp import ACTIONS, ARCHITECTURES, Condition, Rule, SeccompRules, canonical, plan_seccomp
 from runtime.plan.seccomp_program import Calls, assemble
 from tests.unit.bpf_interp import Call, run
 
@@ -282,3 +284,20 @@ def test_disassembly_of_what_is_no_program() -> None:
     with pytest.raises(ValueError, match="not a whole number of instructions"):
         disassemble(b"\0" * 7)
     assert disassemble(b"\x87\0\1\2\3\0\0\0") == ["0: code 0x87 jt 1 jf 2 k 0x3"]
+
+
+def test_architectures_have_the_kernels_numbers() -> None:
+    """AUDIT_ARCH_* of linux/audit.h; those that it calls by another name are left out."""
+    headers = "".join(Path(f"/usr/include/linux/{name}.h").read_text() for name in ("elf-em", "audit"))
+    machines = {
+        m[1]: int(m[2], 0) for m in re.finditer(r"^#define (EM_\w+)\s+(\w+)", headers, re.M) if m[2][0].isdigit()
+    }
+    flags = {"__AUDIT_ARCH_64BIT": 1 << 31, "__AUDIT_ARCH_LE": 1 << 30, "__AUDIT_ARCH_CONVENTION_MIPS64_N32": 1 << 29}
+    numbers = {}
+    for name, words in re.findall(r"^#define AUDIT_ARCH_(\w+)\s+\(([\w|\\\s]+)\)", headers, re.M):
+        parts = [word.strip(" \\\t\n") for word in words.split("|")]
+        numbers[name] = sum({**machines, **flags}[part] for part in parts)
+    seen = {name: number for name, number in ARCHITECTURES.items() if name.removeprefix("SCMP_ARCH_") in numbers}
+    assert seen.pop("SCMP_ARCH_SH") == numbers["SHEL"]  # the kernel's SH is libseccomp's SHEB
+    assert len(seen) >= 12, seen
+    assert seen == {name: numbers[name.removeprefix("SCMP_ARCH_")] for name in seen}
