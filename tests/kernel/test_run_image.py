@@ -523,7 +523,11 @@ def test_cgroup_parent(stele: Runtime, images: Images) -> None:
     ("words", "said"),
     [
         (["run", "--hostname", "x", "ID"], "--hostname needs an image: name one with --image"),
-        (["run", "ID", "ls"], '"ls": the command of a bundle is in its config.json; edit that, or use --image'),
+        (["run", "nginx", "ls"], "no image is named; to run an image: --image nginx ID"),
+        (
+            ["run", "-b", "/x", "ID", "ls"],
+            '"ls": the command of a bundle is in its config.json; edit that, or use --image',
+        ),
         (["run", "--image", "no/such", "ID"], 'image "docker.io/no/such:latest" is not in the store'),
         (["run", "--image", "plain", "--memory", "x", "ID"], 'invalid value "x" for --memory'),
         (
