@@ -20,7 +20,7 @@
 #define PIECES 4U
 #define RATIO_FREE (64ULL << 20)
 
-#define WINDOW_MAX (128ULL << 20) /* what zstd takes unless told, and twice that of xz -9 */
+#define WINDOW_MAX (128ULL << 20) /* zstd's default limit, and twice that of xz -9 */
 
 enum kind { PLAIN, GZIP, ZSTD, XZ };
 
@@ -29,8 +29,8 @@ struct stele_stream {
 	int fd;
 	enum kind kind;
 	uint64_t read, given, most, ratio;
-	bool zeros;       /* behind the last gzip member */
-	bool open, begun; /* a gzip member, zstd frame or xz stream has begun and not ended; there was one */
+	bool zeros;       /* after the last gzip member */
+	bool open, begun; /* open: inside a gzip member, zstd frame or xz stream; begun: at least one has begun */
 	size_t in_at, in_held;
 	z_stream inflate;
 	ZSTD_DCtx *zstd;
@@ -38,20 +38,20 @@ struct stele_stream {
 	/* the consumer's */
 	struct stele_sha256 hash;
 	size_t at;   /* of the oldest piece */
-	bool peeked; /* it is hashed */
-	/* both's, under the lock */
+	bool peeked; /* it has been hashed */
+	/* shared, under the lock */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned first, count; /* full pieces */
-	int end;               /* 1: no more will come; -errno: and why */
+	int end;               /* 1: the end was reached; -errno: it failed */
 	bool stop;
 	size_t held[PIECES];
 	uint8_t input[INPUT];
 	uint8_t piece[PIECES][PIECE];
 };
 
-/* More input: 1, 0 at the end, or -errno. */
+/* Read more input: 1, 0 at the end, or -errno. */
 static int refill(struct stele_stream *s)
 {
 	if (s->in_at < s->in_held)
@@ -68,11 +68,12 @@ static int refill(struct stele_stream *s)
 	return 1;
 }
 
-/* Each step takes from the input and gives to the output what it can: bytes given, or -errno if the data is bad. */
+/* Each decoder consumes input and produces output as far as it can: returns the bytes produced, or -errno if the
+ * data is damaged. */
 static int64_t step_gzip(struct stele_stream *s, uint8_t *out, size_t room)
 {
 	if (!s->open && s->begun) {
-		/* Zeros that fill a tape's or disk's block are no member. */
+		/* Zeros that pad a tape's or disk's block are not a member. */
 		for (; s->in_at < s->in_held && s->input[s->in_at] == 0; s->in_at++)
 			s->zeros = true;
 		if (s->in_at == s->in_held)
@@ -138,7 +139,7 @@ static int64_t step_plain(struct stele_stream *s, uint8_t *out, size_t room)
 	return (int64_t)n;
 }
 
-/* Fill a piece: bytes, fewer than PIECE only at the end, or -errno. */
+/* Fill a piece. Returns its bytes, fewer than PIECE only at the end, or -errno. */
 static int64_t fill(struct stele_stream *s, uint8_t *out)
 {
 	size_t held = 0;
@@ -146,7 +147,7 @@ static int64_t fill(struct stele_stream *s, uint8_t *out)
 		int more = refill(s);
 		if (more < 0)
 			return more;
-		/* At the end there may still be output that the unpacker has kept back for lack of room. */
+		/* At the end of input the decoder may still hold output that did not fit. */
 		if (!more && !s->open)
 			break;
 		size_t in_before = s->in_at;
@@ -205,7 +206,7 @@ static int find_kind(struct stele_stream *s, bool xz)
 		s->kind = GZIP;
 		return inflateInit2(&s->inflate, 15 + 16) == Z_OK ? 0 : ENOMEM; /* 16: gzip only */
 	}
-	/* A frame, or one that is to be skipped: zstd's format, RFC 8878, 3.1. */
+	/* A frame or a skippable frame: RFC 8878, 3.1. */
 	if (begins(s, "\x28\xb5\x2f\xfd", 4) ||
 	    (s->in_held >= 4 && (s->input[0] & 0xf0) == 0x50 && memcmp(s->input + 1, "\x2a\x4d\x18", 3) == 0)) {
 		s->kind = ZSTD;

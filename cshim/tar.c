@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USTAR_SIZE_MAX 077777777777LL /* what 11 octal digits hold */
+#define USTAR_SIZE_MAX 077777777777LL /* the largest number of 11 octal digits */
 
 int64_t stele_tar_data(struct stele_tar *t, const uint8_t **ret_at)
 {
@@ -24,7 +24,7 @@ int64_t stele_tar_data(struct stele_tar *t, const uint8_t **ret_at)
 	return (int64_t)t->taken;
 }
 
-/* Go on behind the entry's data. */
+/* Skip the rest of the entry's data. */
 static int skip_data(struct stele_tar *t)
 {
 	const uint8_t *at;
@@ -33,7 +33,7 @@ static int skip_data(struct stele_tar *t)
 		;
 	if (n < 0)
 		return (int)n;
-	/* The last file's padding may be missing, as the end itself may. */
+	/* The last file's padding may be missing, as may the end of the archive. */
 	while (t->padding && (n = stele_stream_peek(t->stream, &at)) > 0) {
 		uint64_t part = (uint64_t)n < t->padding ? (uint64_t)n : t->padding;
 		stele_stream_skip(t->stream, part);
@@ -43,7 +43,7 @@ static int skip_data(struct stele_tar *t)
 	return n < 0 ? (int)n : 0;
 }
 
-/* Reads the data of a header that is about the next one; `*ret_text` is freed first, and gets a NUL behind the data. */
+/* Read the data of a header that describes the next one. Frees `*ret_text` first; the data gets a NUL at its end. */
 static int body(struct stele_tar *t, int64_t size, char **ret_text)
 {
 	if (size < 0 || (uint64_t)size > t->limits.header)
@@ -59,7 +59,7 @@ static int body(struct stele_tar *t, int64_t size, char **ret_text)
 	return got < 0 ? got : 0;
 }
 
-/* GNU's long name or link target: text that ends at a NUL. A PAX header may give the same one. */
+/* GNU's long name or link target: text that ends at a NUL. A PAX header may repeat it. */
 static int long_text(struct stele_tar *t, int64_t size, char to[STELE_PATH_MAX], bool *seen, unsigned pax,
 		     const char *what)
 {
@@ -74,7 +74,7 @@ static bool all_zero(const uint8_t *at, size_t size)
 	return size == 0 || (at[0] == 0 && !memcmp(at, at + 1, size - 1));
 }
 
-/* Whatever is behind the end is part of the digest, and of nothing else. */
+/* Bytes after the end are part of the digest and otherwise ignored. */
 static int drain(struct stele_tar *t, bool zeros)
 {
 	for (;;) {
@@ -105,7 +105,7 @@ static int finish_archive(struct stele_tar *t)
 		stele_stream_skip(t->stream, part);
 		got += part;
 	}
-	/* One without an entry is a file system more likely than an archive that something was appended to. */
+	/* Without any entry, it is more likely a file system image than an archive with something appended. */
 	return drain(t, t->linked > 0 || !t->entries);
 }
 
@@ -160,7 +160,7 @@ static int id_field(struct stele_tar *t, int64_t local, int64_t global, const ui
 	int64_t id = local != UNSET ? local : global;
 	if ((id == UNSET || id == DELETED) && tar_field(t, at, 8, what, &id) < 0)
 		return -EBADMSG;
-	if (id < 0 || id >= UINT32_MAX) /* 2^32-1 means "leave it" to chown(2) */
+	if (id < 0 || id >= UINT32_MAX) /* 2^32-1 means "unchanged" to chown(2) */
 		return tar_bad(t, "its %s %lld is out of range", what, (long long)id);
 	*ret = (uint32_t)id;
 	return 0;
@@ -180,7 +180,7 @@ static int finish(struct stele_tar *t, uint8_t *header, int type, int64_t size)
 		t->linked = type == '1' && t->pax ? (t->seen & SIZE ? t->size : size) : 0;
 		size = 0;
 	} else if (t->seen & SIZE) {
-		/* CVE-2025-62518: readers that believe one or the other go on at different places. */
+		/* CVE-2025-62518: readers that believe one or the other continue at different places. */
 		if (size != t->size && t->size <= USTAR_SIZE_MAX)
 			return tar_bad(t, "its header and its PAX record tell different sizes");
 		size = t->size;
@@ -194,7 +194,7 @@ static int finish(struct stele_tar *t, uint8_t *header, int type, int64_t size)
 		return -EBADMSG;
 	size_t length = strlen(e->path);
 	if ((type == '\0' || type == '0') && e->path[length - 1] == '/' && size == 0)
-		type = '5'; /* before ustar, that told a directory */
+		type = '5'; /* before ustar, this marked a directory */
 	if (type == '\0' || type == '7')
 		type = '0';
 	if ((type == '1' || type == '2') && !(t->seen & LINK) && !t->long_link &&
@@ -230,13 +230,13 @@ static int finish(struct stele_tar *t, uint8_t *header, int type, int64_t size)
 	return result < 0 ? result : 1;
 }
 
-/* A block: 1, or 0 if the archive ends there, as it may without the blocks of zeros. */
+/* Read a block. Returns 1, or 0 if the archive ends there; the blocks of zeros may be missing. */
 static int take_header(struct stele_tar *t, uint8_t header[BLOCK])
 {
 	memset(header, 0, BLOCK);
 	int result = tar_take(t, header, BLOCK);
 	if (result == -EBADMSG && *t->problem && all_zero(header, BLOCK)) {
-		t->problem[0] = '\0'; /* cut in the zeros of its end */
+		t->problem[0] = '\0'; /* truncated in the zeros at its end */
 		return 0;
 	}
 	return result;

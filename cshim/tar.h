@@ -1,7 +1,7 @@
-/* A reader of tar archives: ustar, GNU and PAX, as one strict reader of them all. Where two readers could see two
- * archives (sizes that disagree, bytes behind the end, records for all entries that name one), it refuses.
- * Source: POSIX pax, "ustar Interchange Format" and "pax Header Block"; GNU tar's manual, "Basic Tar Format" and
- * "Storing Sparse Files"; tar(5). Bound by cffi for the tests; used by unpack.c. */
+/* A reader of tar archives: ustar, GNU and PAX, as one strict reader of all three. Where two readers could see
+ * different archives (sizes that disagree, bytes after the end, records for all entries that belong to one), it
+ * refuses. Source: POSIX pax, "ustar Interchange Format" and "pax Header Block"; GNU tar's manual, "Basic Tar
+ * Format" and "Storing Sparse Files"; tar(5). Bound by cffi for the tests; used by unpack.c. */
 #ifndef STELE_TAR_H
 #define STELE_TAR_H
 
@@ -37,29 +37,29 @@ struct stele_entry {
 	char link[STELE_PATH_MAX];
 };
 
-/* What an archive may be at most; beyond it, -EFBIG, or -EOVERFLOW for the ratio. */
+/* The limits of an archive; beyond them: -EFBIG, or -EOVERFLOW for the ratio. */
 struct stele_tar_limits {
 	uint64_t bytes;  /* of the plain archive */
-	uint64_t ratio;  /* plain to packed, once there are 64 MiB */
+	uint64_t ratio;  /* uncompressed to compressed, from 64 MiB on */
 	uint64_t header; /* of one PAX header, long name or sparse map */
 	uint64_t file;   /* size of one file, holes included */
 };
 
 struct stele_tar;
 
-/* Read an archive, packed or not, from a file; the fd stays the caller's. NULL with errno. */
+/* Open an archive, compressed or not. The caller keeps the fd. NULL with errno. */
 struct stele_tar *stele_tar_open(int fd, const struct stele_tar_limits *limits);
 
-/* The next entry: 1, 0 at the end, or -errno. -EBADMSG: not a tar, see stele_tar_problem. */
+/* Read the next entry: 1, 0 at the end, or -errno. -EBADMSG: not a tar archive, see stele_tar_problem. */
 int stele_tar_next(struct stele_tar *t, const struct stele_entry **ret_entry);
 
-/* The entry's next stored bytes: 0 after the last, or -errno. They are good until the next call. */
+/* The next stored bytes of the entry: 0 after the last, or -errno. They are valid until the next call. */
 int64_t stele_tar_data(struct stele_tar *t, const uint8_t **ret_at);
 
-/* What was wrong, in words; "" if the errno says it all. */
+/* A description of the error; "" if errno is enough. */
 const char *stele_tar_problem(const struct stele_tar *t);
 
-/* SHA-256 of the plain archive, after its end. */
+/* SHA-256 of the uncompressed archive, after its end. */
 void stele_tar_digest(const struct stele_tar *t, uint8_t ret_digest[32]);
 
 void stele_tar_close(struct stele_tar *t);

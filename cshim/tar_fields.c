@@ -1,4 +1,4 @@
-/* The archive's bytes, fields and faults: what every other part of the tar reader uses. */
+/* The archive's bytes, fields and errors: used by all other parts of the tar reader. */
 #include "stream.h"
 #include "tar_parts.h"
 
@@ -56,7 +56,7 @@ int tar_field(struct stele_tar *t, const uint8_t *at, size_t size, const char *w
 		*ret_value = value;
 		return 0;
 	}
-	/* Other writers put NULs or blanks before the digits, or leave old bytes behind the NUL that ends them. */
+	/* Other writers put NULs or blanks before the digits, or leave stale bytes after the NUL that ends them. */
 	size_t i = 0;
 	while (i < size && (at[i] == ' ' || at[i] == '\0'))
 		i++;

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* Seconds, "-1.25" too; what is finer than nanoseconds is dropped, towards the past. */
+/* Seconds, such as "-1.25". Digits beyond nanoseconds are dropped, rounding towards the past. */
 static int timestamp(struct stele_tar *t, const char *at, size_t size, struct numbers *n)
 {
 	bool negative = size && at[0] == '-';
@@ -44,7 +44,7 @@ static int map_01(struct stele_tar *t, const char *at, size_t size)
 	return 0;
 }
 
-/* Sparse format 0.0 has a pair of records for each region. */
+/* Sparse format 0.0: a pair of records for each region. */
 static int half_00(struct stele_tar *t, bool offset, const char *at, size_t size)
 {
 	uint64_t value;
@@ -86,7 +86,7 @@ static int id_record(struct stele_tar *t, const char *at, size_t size, const cha
 	return 0;
 }
 
-/* A record without a value: the field is the header's again, whatever came before. */
+/* A record without a value: the header's own field applies again, whatever came before. */
 static int delete (struct stele_tar *t, struct numbers *n, unsigned bit, bool global)
 {
 	int64_t none = global ? UNSET : DELETED;
@@ -128,7 +128,7 @@ static int record(struct stele_tar *t, bool global, char *key, size_t key_size, 
 	if (bit && !(bit & SPARSE) && size == 0)
 		return delete (t, n, bit, global);
 	if (!global)
-		t->seen |= bit; /* of two records for one field the later one counts, POSIX pax */
+		t->seen |= bit; /* of two records for one field the later one applies, POSIX pax */
 	uint64_t unsigned_size;
 	int result;
 	switch (bit) {
@@ -163,7 +163,7 @@ static int record(struct stele_tar *t, bool global, char *key, size_t key_size, 
 			return half_00(t, offset, value, size);
 		if (!strcmp(key, "SCHILY.realsize"))
 			return tar_bad(t, "it is a sparse file in star's format, which is not known here");
-		return 0; /* atime, ctime, uname, comment, ...: nothing that an image keeps */
+		return 0; /* atime, ctime, uname, comment, ...: images do not keep them */
 	}
 }
 

@@ -50,7 +50,7 @@ int tar_old_sparse(struct stele_tar *t, uint8_t *block)
 	}
 }
 
-/* A line of the map of sparse format 1.0, which precedes the file's data. */
+/* A line of the map in sparse format 1.0, which precedes the file's data. */
 static int map_line(struct stele_tar *t, uint64_t *used, uint64_t *ret_value)
 {
 	char line[24];

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define TRIES 100
-#define LINKS_MAX 40 /* as path_resolution(7) has it */
+#define LINKS_MAX 40 /* as in path_resolution(7) */
 #define IMPLIED_MAX (64U << 20)
 
 #define DEFAULT_ACL "system.posix_acl_default"
@@ -35,7 +35,7 @@ struct late {
 	int64_t mtime;
 	uint32_t mtime_ns;
 	mode_t mode;
-	uint32_t path_size; /* with its NUL; the path follows, and the ACL */
+	uint32_t path_size; /* including its NUL; the path follows, then the ACL */
 	uint32_t acl_size;
 };
 
@@ -95,7 +95,7 @@ static int open_in_root(const struct work *w, const char *path, uint64_t flags)
 		.flags = flags | O_CLOEXEC | O_DIRECTORY,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
-	int fd = -EAGAIN; /* the kernel cannot be sure while something is renamed elsewhere, openat2(2) */
+	int fd = -EAGAIN; /* openat2(2) returns EAGAIN while something is renamed elsewhere */
 	for (int i = 0; i < TRIES && fd == -EAGAIN; i++) {
 		fd = (int)syscall(SYS_openat2, w->u->directory, *path ? path : ".", &how, sizeof(how));
 		fd = fd < 0 ? -errno : fd;
@@ -128,7 +128,7 @@ static int set_xattr(int directory, const char *name, const char *attribute, con
 	return fchdir(directory) < 0 || lsetxattr(*name ? name : ".", attribute, value, size, 0) < 0 ? -errno : 0;
 }
 
-/* CVE-2021-3493 and the kin of redirect, metacopy and origin: a layer must not steer overlayfs. */
+/* CVE-2021-3493, and also redirect, metacopy and origin: a layer must not control overlayfs. */
 static bool steers_overlayfs(const struct stele_xattr *x)
 {
 	return !strncmp(x->name, "trusted.overlay.", 16) || !strncmp(x->name, "user.overlay.", 13);
@@ -156,7 +156,7 @@ static int set_xattrs(struct work *w, int parent, const char *name)
 {
 	for (uint32_t i = 0; i < w->e->n_xattrs; i++) {
 		const struct stele_xattr *x = &w->e->xattrs[i];
-		/* Labels and ACLs of another host's policy and protocol mean nothing here. */
+		/* Security labels and NFS ACLs of another host mean nothing here. */
 		if (!strcmp(x->name, "security.selinux") || !strcmp(x->name, "system.nfs4_acl"))
 			continue;
 		if (!*name && !strcmp(x->name, DEFAULT_ACL))
@@ -221,7 +221,7 @@ static int write_all(int fd, const uint8_t *at, size_t size)
 static int finish_directory(struct work *w, const struct late *late, const char *path, const char *acl)
 {
 	int fd = open_in_root(w, path, O_RDONLY | O_NOFOLLOW);
-	/* One that was replaced meanwhile has a record of its own. */
+	/* A directory that was replaced meanwhile has its own record. */
 	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
 		return 0;
 	if (fd < 0)
@@ -334,10 +334,10 @@ static int empty(int top)
 	}
 }
 
-/* Make room for a name: what an earlier entry made there goes. */
+/* Remove what an earlier entry created under this name. */
 static int clear(struct work *w, int parent, const char *name)
 {
-	forget_parent(w); /* it may lead through what goes; the caller has a copy of the fd */
+	forget_parent(w); /* it may be below what is removed; the caller has a copy of the fd */
 	if (unlinkat(parent, name, 0) == 0)
 		return 0;
 	if (errno != EISDIR || unlinkat(parent, name, AT_REMOVEDIR) == 0)
@@ -387,7 +387,7 @@ static int imply_target(struct work *w, const char *before, const char *target, 
 	return result < 0 ? result : 0;
 }
 
-/* A directory that no entry describes: root's, 0755, of the epoch; unless a lower layer has it. */
+/* A directory that no entry describes: root:root, 0755, mtime 0; unless a lower layer has it. */
 static int imply_directory(struct work *w, const char *path, unsigned links_left)
 {
 	char before[STELE_PATH_MAX];
@@ -418,7 +418,7 @@ static int imply_directory(struct work *w, const char *path, unsigned links_left
 	return result < 0 ? result : set_late(w, kind, path, found.st_ino, 0755, 0, 0, NULL);
 }
 
-/* The directory of a path, with all that lead to it; an O_PATH fd, the caller's. */
+/* Open the directory of a path, creating all directories that lead to it. An O_PATH fd, owned by the caller. */
 static int open_directory(struct work *w, const char *path, unsigned links_left)
 {
 	int fd = open_in_root(w, path, O_PATH);
@@ -441,7 +441,7 @@ static int open_directory(struct work *w, const char *path, unsigned links_left)
 	}
 }
 
-/* The directory of the entry's path and its name there; the fd stays `w`'s. */
+/* Open the directory of the entry's path, and find its name there. `w` keeps the fd. */
 static int open_parent(struct work *w, const char **ret_name)
 {
 	char *slash = strrchr(w->path, '/');
@@ -470,7 +470,7 @@ static int write_data(struct work *w, int fd)
 	while ((n = stele_tar_data(w->tar, &at)) > 0) {
 		while (n) {
 			while (!left) {
-				region++; /* the regions' sum is what is stored */
+				region++; /* the regions' sum is the stored size */
 				left = region->size;
 				if (left && lseek(fd, (off_t)region->offset, SEEK_SET) < 0)
 					return -errno;
@@ -489,7 +489,7 @@ static int write_data(struct work *w, int fd)
 	return (int)n;
 }
 
-/* A file's owner before its attributes and mode: chown(2) takes capabilities and set-user-ID away. */
+/* Set a file's owner before its attributes and mode: chown(2) clears capabilities and set-user-ID. */
 static int make_file(struct work *w, int parent, const char *name)
 {
 	const struct stele_entry *e = w->e;
@@ -533,7 +533,7 @@ static int make_link(struct work *w, int parent, const char *name)
 	return result;
 }
 
-/* Anything but a directory, new; -EEXIST if the name is taken. */
+/* Create anything but a directory; -EEXIST if the name is taken. */
 static int make_other(struct work *w, int parent, const char *name)
 {
 	const struct stele_entry *e = w->e;
@@ -559,7 +559,7 @@ static int make_other(struct work *w, int parent, const char *name)
 	}
 	if (result < 0 || fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	/* A link has no mode of its own: fchmodat would change what it leads to. */
+	/* A symbolic link has no mode of its own: fchmodat would change its target. */
 	if (e->type != '2' && fchmodat(parent, name, e->mode, 0) < 0)
 		return -errno;
 	struct timespec times[2] = { { e->mtime, e->mtime_ns }, { e->mtime, e->mtime_ns } };
@@ -619,13 +619,13 @@ static int apply(struct work *w)
 	int result = clean(w, w->e->path, w->path, "name");
 	if (result < 0)
 		return result;
-	if (!*w->path) /* CVE-2021-29136: the root itself becoming a link */
+	if (!*w->path) /* CVE-2021-29136: the root itself would become a link */
 		return w->e->type == '5' ? apply_directory(w, w->u->directory, "")
 					 : bad(w, "the root must be a directory");
 	const char *name = strrchr(w->path, '/') ? strrchr(w->path, '/') + 1 : w->path;
 	bool opaque = !strcmp(name, ".wh..wh..opq");
 	if (!opaque && (!strncmp(w->path, ".wh..wh.", 8) || strstr(w->path, "/.wh..wh.")))
-		return 0; /* what aufs kept for itself */
+		return 0; /* aufs's own files */
 	result = count(w);
 	if (result < 0)
 		return result;
@@ -651,7 +651,7 @@ static int apply(struct work *w)
 	return result;
 }
 
-/* ACLs that the directory has of the one it was made in, for what is made in it to inherit. */
+/* Default ACLs that the directory inherited, for its entries to inherit. */
 static int forget_acls(int directory)
 {
 	static const char *const acls[] = { DEFAULT_ACL, "system.posix_acl_access" };
@@ -661,7 +661,7 @@ static int forget_acls(int directory)
 	return 0;
 }
 
-/* In the child. */
+/* Runs in the child. */
 static int unpack(void *context)
 {
 	struct stele_unpack *u = context;
@@ -696,14 +696,15 @@ static int unpack(void *context)
 
 /* ---- the caller's side ---- */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over .stop and .child */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects .stop and .child */
 
-/* For owners, modes, attributes and nodes. trusted.* wants CAP_SYS_ADMIN, of which the child's filter leaves no more. */
+/* For owners, modes, attributes and nodes. trusted.* needs CAP_SYS_ADMIN; the child's filter allows no other use of
+ * it. */
 #define CAPABILITIES                                                                                                  \
 	(1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER | 1ULL << CAP_FSETID | 1ULL << CAP_MKNOD | \
 	 1ULL << CAP_SETFCAP | 1ULL << CAP_SYS_ADMIN)
 
-/* What the child has written is not trusted: its strings get their NUL. */
+/* The child's output is not trusted: terminate its strings. */
 static void take_results(struct stele_unpack *u, const struct stele_unpack *from)
 {
 	u->entries = from->entries;
@@ -750,7 +751,7 @@ int stele_unpack(struct stele_unpack *u)
 		char problem[sizeof(u->problem)] = "";
 		result = confined_reap(result, problem, sizeof(problem));
 		take_results(u, shared);
-		if (*problem) { /* it died, and what it says is worth nothing */
+		if (*problem) { /* it died, so its description cannot be trusted */
 			u->path[0] = '\0';
 			memcpy(u->problem, problem, sizeof(problem));
 		}

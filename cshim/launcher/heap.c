@@ -38,12 +38,12 @@ struct region {
 	void *free[LISTS];
 };
 
-/* Part n holds what COMMANDS_MAX - n commands write, so that what they need is close together; no command writes what is
- * in READ. GONE is not in the snapshot: blocks freed before the dump, which no lesson knows. */
+/* Part n holds what COMMANDS_MAX - n commands write, so that what they need is close together; no command writes what
+ * is in READ. GONE is not in the snapshot: blocks freed before the dump, which no lesson knows. */
 enum part { READ = COMMANDS_MAX, REST, ADDED, GONE, PARTS };
 
-/* A small block in GONE has an address that depends on its number alone, so that it is the same in each recording, whatever
- * the sizes of earlier blocks: CPython's cache of attributes keeps names by their addresses. */
+/* A small block in GONE has an address that depends on its number alone, so that it is the same in each recording,
+ * whatever the sizes of earlier blocks: CPython's cache of attributes keeps names by their addresses. */
 struct passing {
 	uint32_t size; /* as requested */
 	uint32_t live; /* 0: freed or never allocated */
@@ -286,9 +286,9 @@ void heap_mark(void)
 	number = (number / MARK + 1) * MARK;
 }
 
-/* Closes the arena: no block comes from it any more. Returns how many blocks are still allocated although the lessons said
- * they would be freed, and corrects the lessons. The first recording has no lessons, so it returns many; a later one may
- * return some, because in another layout objects hashed by address are visited in another order. */
+/* Closes the arena: no block comes from it any more. Returns how many blocks are still allocated although the lessons
+ * said they would be freed, and corrects the lessons. The first recording has no lessons, so it returns many; a later
+ * one may return some, because in another layout objects hashed by address are visited in another order. */
 uint64_t heap_close(void)
 {
 	uint64_t surprises = 0;

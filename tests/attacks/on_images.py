@@ -288,8 +288,8 @@ def another_file_system(arena: Arena) -> Outcome:
     "an image of junk names another image's diff_id in its config, and runs that image's tree",
     Patch(
         "runtime/images/run/prepare.py",
-        "if not all(map(os.path.isdir, store.proven(image.manifest, image.config))):",
-        "if not all(map(os.path.isdir, trees)):",
+        "if found is None or not all(map(os.path.isdir, store.proven(image.manifest, image.config))):",
+        "if found is None:",
     ),
 )
 @with_images

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import resource
+import select
 import shlex
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from runtime.cli.table import COMMANDS, GLOBALS, Ps
 from runtime.errors import UsageError
 from runtime.images.store.store import ImageStore
 from runtime.oci import OCI_VERSION
+from tests.harness.patience import seconds
 from tests.harness.runtime import REPO
 
 STELE = [sys.executable, "-m", "runtime"]
@@ -453,6 +456,39 @@ def test_paths_of_images_are_completed(tmp_path: Path) -> None:
     assert answer("stele", "run", "--image", "oci", ":", there) == [f"part,{there}more/", f"plain,{there}redis"]
     assert answer("stele", "run", "--image", "=", "oci", ":", f"{there}r") == [f"plain,{there}redis"]
     assert answer("stele", "image", "import", "oci", ":", f"{there}r") == [f"plain,{there}redis"]
+
+
+def test_tab_in_a_terminal(on_path: dict[str, str], tmp_path: Path) -> None:
+    """An interactive bash: TAB completes words, and paths behind oci:, without a space where more may follow."""
+    (tmp_path / "images/redis").mkdir(parents=True)
+    (tmp_path / "images/redis/oci-layout").touch()
+    master, slave = pty.openpty()
+    env = {**on_path, "PS1": "", "TERM": "dumb", "INPUTRC": "/dev/null", "HISTFILE": ""}
+    shell = subprocess.Popen(
+        ["bash", "--noprofile", "--norc", "-i"],
+        stdin=slave, stdout=slave, stderr=slave, env=env, cwd=tmp_path, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = ""
+
+    def wait_for(text: str) -> None:
+        nonlocal shown
+        while text not in shown:
+            assert select.select([master], [], [], seconds(60))[0], shown
+            shown += os.read(master, 65536).decode()
+        shown = shown.partition(text)[2]
+
+    try:
+        os.write(master, b'bind "set enable-bracketed-paste off"; eval "$(stele completion bash)"; echo rea""dy\n')
+        wait_for("ready")
+        os.write(master, b"stele validat\t")
+        wait_for("stele validate ")
+        os.write(master, b"\x15stele run --image oci:images/re\t")
+        wait_for("oci:images/redis ")
+    finally:
+        os.close(master)
+        shell.kill()
+        shell.wait()
 
 
 @pytest.mark.parametrize(
