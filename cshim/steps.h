@@ -18,6 +18,7 @@
 #define SYNC_HOOKS 3u
 #define SYNC_NET_DEVICES 4u
 #define SYNC_RESCTRL 5u
+#define SYNC_TERMINAL 6u
 #define UPPER_NONE 0u
 #define UPPER_TMPFS 1u
 #define UPPER_DIRECTORY 2u

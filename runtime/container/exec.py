@@ -169,7 +169,7 @@ def _talk(
                 from runtime.host import resctrl
 
                 resctrl.join(record.resctrl, child.pid)
-            else:
+            elif report.detail[0] == steps.SYNC_MAPPED:
                 raise_limits(child.pid, plan.rlimits)
             child.answer()
         elif kind is steps.Fork:

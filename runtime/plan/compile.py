@@ -202,7 +202,8 @@ def compile_exec(
         steps.Fork(),
         *((steps.Sync(steps.SYNC_MAPPED),) if limits else ()),
         steps.Session(new_keyring),
-        *(_console(process, mount=False) if process.get("terminal") else ()),
+        # Nothing else waits for the stele process before the program runs, and it changes the terminal's modes.
+        *((*_console(process, mount=False), steps.Sync(steps.SYNC_TERMINAL)) if process.get("terminal") else ()),
         *planned.early,
         steps.Ready(False),
         *planned.late,

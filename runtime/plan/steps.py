@@ -75,8 +75,15 @@ class Sync(Step):
     what: int
 
 
-SYNC_ATTACHED, SYNC_MAPPED, SYNC_HOOKS, SYNC_NET_DEVICES, SYNC_RESCTRL = 1, 2, 3, 4, 5
-SYNC_NAMES = {1: "cgroup", 2: "id maps and limits", 3: "createRuntime hooks", 4: "network devices", 5: "resctrl group"}
+SYNC_ATTACHED, SYNC_MAPPED, SYNC_HOOKS, SYNC_NET_DEVICES, SYNC_RESCTRL, SYNC_TERMINAL = 1, 2, 3, 4, 5, 6
+SYNC_NAMES = {
+    1: "cgroup",
+    2: "id maps and limits",
+    3: "createRuntime hooks",
+    4: "network devices",
+    5: "resctrl group",
+    6: "terminal",
+}
 
 
 @step(2)

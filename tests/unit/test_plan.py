@@ -617,6 +617,15 @@ def test_the_environment_of_the_command_line_comes_last() -> None:
     assert execute.words[execute.n_args :] == ("B=2", "A=3")
 
 
+def test_an_exec_waits_until_its_terminal_is_set_up() -> None:
+    process = {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "terminal": True}
+    linux = {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
+    made = planning.compile_exec(process, linux, FACTS, lambda rules: b"", container_id="c", rootless=False, keep_fds=0)
+    kinds = [type(step) for step in made.steps]
+    console = kinds.index(steps.Console)
+    assert made.steps[console + 1] == steps.Sync(steps.SYNC_TERMINAL)
+
+
 def test_the_last_environment_entry_for_a_name_wins() -> None:
     made = plan(config(process__env=["A=1", "PATH=/x", "A=2"]))
     (execute,) = only(made, steps.Execute)
