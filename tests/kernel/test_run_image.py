@@ -102,7 +102,7 @@ def test_folders_that_call_their_images_the_same(
     monkeypatch.setattr(load, "import_images", and_another)
     wanted = ContainerOptions(image=f"oci:{tmp_path}/one/app")
     store = ImageStore(str(images.path))
-    found = from_image._image(store, wanted)
+    found = from_image.image_of(store, wanted)
     assert found.digest == store.resolve("of-one")["digest"] != store.resolve("localhost/app:latest")["digest"]
     assert found.name == f"oci:{tmp_path}/one/app" not in store.names()
 
