@@ -86,6 +86,7 @@ static void set_up(struct waiter *w)
 	SYS(__NR_close_range, FD_LIMIT, ~0u, 0);
 	SYS(__NR_prctl, PR_SET_NAME, "stele-waiter");
 	SYS(__NR_prctl, PR_SET_DUMPABLE, 0);
+	SYS(__NR_prctl, PR_SET_PDEATHSIG, 0);
 	SYS(__NR_chdir, "/");
 	SYS(__NR_umask, 077);
 	for (int fd = 0; fd < 3; fd++)

@@ -22,8 +22,8 @@ from runtime.errors import Become, HostError, SteleError
 from runtime.host import interrupt
 from runtime.host.interrupt import SIGNALS
 from runtime.host.launch import sealed_memfd
-from runtime.host.processes import WAITER, signal_name
-from runtime.host.shim import checked, ffi, lib
+from runtime.host.processes import PR_SET_PDEATHSIG, WAITER, signal_name
+from runtime.host.shim import checked, ffi, lib, prctl
 from runtime.plan.waiter import ABOVE, CHILD, DIRECTORY, MEMORY, NULL_DEVICE, OUTPUT, STARTER, Entry, encode, fds
 
 
@@ -36,12 +36,16 @@ def create_beside(store: Store, container_id: str, request: CreateRequest, warn:
         Become: in the new process, at its end. SteleError: there, for it to report.
     """
     ready, starter = os.pipe()
+    caller = os.getpid()
     pid = os.fork()
     if pid:
         os.close(starter)
         _await(ready, pid)
         return
     os.close(ready)
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # if the caller's process is killed, undo all; the waiter resets this
+    if os.getppid() != caller:
+        os._exit(1)
     os.setsid()  # the terminal's signals go to the caller's process, and none of them to the waiter
     if request.log is None:
         created = create(store, container_id, request)

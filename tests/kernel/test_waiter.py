@@ -14,6 +14,7 @@ import pytest
 
 from runtime.container.state import process_stat
 from runtime.host.processes import WAITER
+from tests.harness import leaks
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
@@ -217,3 +218,20 @@ def test_its_options_exclude_each_other(stele: Runtime, bundle: BundleFactory) -
     ):
         done = stele("run", *flags, "--bundle", folder, stele.id())
         assert done.returncode == 1 and said in done.stderr
+
+
+def test_a_killed_run_leaves_nothing(stele: Runtime, bundle: BundleFactory) -> None:
+    """A hook kills the process that the caller knows; the one that creates undoes all, as after TERM."""
+    folder = bundle(["/bin/sleep", "1000"])
+    config = json.loads((folder / "config.json").read_text())
+    script = "kill -KILL $(awk '{ print $4 }' /proc/$PPID/stat); sleep 0.2"
+    config["hooks"] = {
+        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    before, name = leaks.children(), stele.id()
+    null = subprocess.DEVNULL
+    assert stele("run", "--detach", "--bundle", folder, name, stdout=null, stderr=null).returncode == -signal.SIGKILL
+    for pid in leaks.children() - before:  # it is ours now: this process adopts orphans
+        os.waitpid(pid, 0)
+    assert not (stele.root / name).exists()
