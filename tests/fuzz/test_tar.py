@@ -59,7 +59,14 @@ def seeds(place: Path) -> Path:
     beyond = layer(entry("x", b"x", b"600 path=a\n"), entry("y"))
     maps = [pax({"GNU.sparse.size": "9000", "GNU.sparse.map": text}) for text in ("0,5", "0,5,3,5")]
     wrong = [layer(each, entry("s", data=b"helloworld")) for each in maps]
-    for number, data in enumerate((plain, long, told, map_01, map_10, longest, nobody, beyond, *wrong)):
+    # Sizes where there is no data, or may be; two headers for one entry; fields deleted; an end that is not there.
+    sizes = layer(
+        folder("a", size=512), entry("b", data=b"x"), pax({"uid": ""}), hardlink("c", "b", size=1500), b"y" * 1536
+    )
+    both = layer(entry("././@LongLink", b"L", b"l\0"), pax({"path": "l", "mtime": ""}), entry("x"))[:-600]
+    prefix = layer(entry("a", magic=b"ustar  \0", prefix=b"old/go"), entry("b", b"\0", magic=b"\0" * 8)) + b"junk"
+    more = (sizes, both, prefix)
+    for number, data in enumerate((plain, long, told, map_01, map_10, longest, nobody, beyond, *wrong, *more)):
         (place / f"plain{number}").write_bytes(data)
         (place / f"gzip{number}").write_bytes(gzip.compress(data, mtime=0))
     return place
