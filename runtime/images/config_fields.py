@@ -75,9 +75,9 @@ def text(image: ImageConfig, key: str) -> str:
 
 
 def words(image: ImageConfig, key: str) -> tuple[str, ...]:
-    """A list of words; one text alone is a list of it, as Docker reads it, and null in a list is an empty word."""
+    """Return a list of words; null in it is an empty word. As in Docker, a command may also be one text."""
     value = image.run.get(key) or []
-    if isinstance(value, str):
+    if isinstance(value, str) and key in ("Cmd", "Entrypoint"):
         value = [value]
     value = ["" if word is None else word for word in value] if isinstance(value, list) else value
     if (

@@ -8,6 +8,7 @@ where it is meant, WRITE_IMPORTS=1 in the environment has the list written anew,
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,30 +22,13 @@ from tests.harness.runtime import REPO, Runtime
 LISTED = REPO / "tests/imports.txt"
 PYTHON = REPO / "build/venv/bin/python"
 HOT = ("create", "start", "state", "exec", "kill", "delete", "run")
-COLD = (
-    "runtime.images",
-    "runtime.cli.help",
-    "runtime.cli.complete",
-    "runtime.cli.copy",
-    "runtime.cli.examples",
-    "runtime.cli.login",
-    "runtime.cli.logs",
-    "runtime.container.logs",
-    "runtime.container.readiness",
-    "runtime.images.registry.login",
-    "runtime.cli.people",
-    "runtime.cli.plan",
-    "runtime.oci.warnings",
-    "runtime.plan.review",
-    "runtime.cli.stats",
-    "runtime.container.copy",
-    "runtime.container.inside",
-    "runtime.container.stopping",
-    "runtime.container.summary",
-    "runtime.cli.images",
-    "runtime.cli.volumes",
+START = ast.parse((REPO / "cshim/launcher/stele_start.py").read_text()).body
+COLD: tuple[str, ...] = next(
+    ast.literal_eval(line.value)
+    for line in START
+    if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "COLD"
 )
-"""Loaded when wanted, see stele_start.py."""
+"""Loaded when wanted."""
 
 # What main loads, beyond what a bare interpreter has; the names go to the file named first.
 MAIN = """
