@@ -313,7 +313,7 @@ def link_to_the_root(arena: Arena) -> Outcome:
     (volume / "own").write_text("x")
     mount = {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]}
     script = "[ -e /data/own ] && echo mounted; echo >/data/new && echo written; ls /data/bin; echo payload ran"
-    edits: dict[str, Callable[[dict[str, Any]], object]] = {
+    edits: dict[str, Callable[[dict[str, Any]], None]] = {
         "volume": lambda c: c["mounts"].append(mount),
         "mask": lambda c: c["linux"]["maskedPaths"].append("/data"),
         "read-only path": lambda c: c["linux"]["readonlyPaths"].append("/data"),
