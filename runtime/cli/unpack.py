@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from typing import Any
 
+from runtime.cli.archive_image import TRANSPORTS, image_at
 from runtime.cli.context import Globals
 from runtime.cli.table import Unpack
 from runtime.errors import HostError
+from runtime.host.interrupt import check as check_signals
 from runtime.host.paths import absolute
+from runtime.host.trees import remove_tree
+from runtime.images.config_fields import volume_paths
+from runtime.images.platforms import parse_platform
+from runtime.images.run import runtime_config
+from runtime.images.run.run_options import RunOptions
+from runtime.images.run.user import FILE_MAX, identity
+from runtime.images.store.find import Image, find
+from runtime.images.store.layers import unpack_to
+from runtime.images.store.overlay_view import OverlayView
+from runtime.images.store.store import ImageStore
+from runtime.oci.load import check_config
 
 
 def unpack(context: Globals, options: Unpack) -> int:
     """Create BUNDLE: the image's files in `rootfs`, and a config.json that runs it as `run --image` would."""
-    from runtime.cli.archive_image import TRANSPORTS, image_at
-    from runtime.images.platforms import parse_platform
-    from runtime.images.store.find import find
-    from runtime.images.store.store import ImageStore
-
     store = ImageStore(context.images)
     platform = parse_platform(options.platform) if options.platform else None
     if options.image.startswith(TRANSPORTS):
@@ -54,16 +61,7 @@ def _make_directory(bundle: str) -> bool:
     return True
 
 
-def _fill(store: Any, image: Any, bundle: str, warn: Callable[[str], None]) -> None:
-    from runtime.host.interrupt import check as check_signals
-    from runtime.images.config_fields import volume_paths
-    from runtime.images.run import runtime_config
-    from runtime.images.run.run_options import RunOptions
-    from runtime.images.run.user import FILE_MAX, identity
-    from runtime.images.store.layers import unpack_to
-    from runtime.images.store.overlay_view import OverlayView
-    from runtime.oci.load import check_config
-
+def _fill(store: ImageStore, image: Image, bundle: str, warn: Callable[[str], None]) -> None:
     rootfs = f"{bundle}/rootfs"
     os.mkdir(rootfs, 0o755)
     fd = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -91,8 +89,6 @@ def _fill(store: Any, image: Any, bundle: str, warn: Callable[[str], None]) -> N
 
 
 def _take_back(bundle: str, *, itself: bool) -> None:
-    from runtime.host.trees import remove_tree
-
     fd = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in os.listdir(fd):

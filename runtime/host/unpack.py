@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import HostError
+from runtime.host.facts import in_user_namespace
 from runtime.host.shim import ffi, lib
 
 OVERLAY: int = lib.STELE_FORM_OVERLAY
@@ -66,7 +67,7 @@ class Unpacking:
         self._budget = budget
         self._work: Any = ffi.new("struct stele_unpack *")
         self._work.blob, self._work.directory, self._work.form = blob, directory, form
-        self._work.skip_devices = not initial_user_namespace()
+        self._work.skip_devices = in_user_namespace()
         self._work.durable = durable
         self._work.limits = budget.limits()
         self._work.most_entries = budget.entries
@@ -145,10 +146,9 @@ def told(error: int, problem: str, budget: Budget) -> str:
     }.get(error, f"cannot make it: {os.strerror(error)} ({errno.errorcode.get(error, error)})")
 
 
-def initial_user_namespace() -> bool:
-    """Whether this process is in the initial user namespace, where all ids map to themselves (user_namespaces(7))."""
-    with open("/proc/self/uid_map", "rb") as file:
-        return file.read().split() == [b"0", b"0", b"4294967295"]
+def overlay_form() -> int:
+    """Return the form of layers for overlayfs: OVERLAY, or in a user namespace OVERLAY_USER, with user.* attributes."""
+    return OVERLAY_USER if in_user_namespace() else OVERLAY
 
 
 _PIECE = 1 << 20

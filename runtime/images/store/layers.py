@@ -26,13 +26,11 @@ from runtime.host.shim import RESOLVE_IN_ROOT, openat2
 from runtime.host.trees import open_dir, remove_tree
 from runtime.host.unpack import (
     LOWEST,
-    OVERLAY,
-    OVERLAY_USER,
     Budget,
     LayerError,
     Unpacked,
     Unpacking,
-    initial_user_namespace,
+    overlay_form,
 )
 from runtime.host.unpack import unpacked as plain_pieces
 from runtime.images.model import Descriptor, ImageError, Manifest
@@ -83,7 +81,7 @@ def unpack_image(
         _prove_shipped(store, pairs, budget, cache)
         return store.stack(config) or store.trees(config)
     missing = {pair: layer for pair, layer in pairs.items() if not _wanted(store, *pair)}
-    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    form = overlay_form()
     left_out: list[str] = []
     all_at_once(
         [
@@ -108,7 +106,7 @@ def _prove_shipped(store: ImageStore, pairs: dict[tuple[str, str], Descriptor], 
             errno.EROFS,
         )
     unproven = {
-        f"{cache}/layer-{_hex(diff_id)}-{_hex(layer.digest)}": (diff_id, layer)
+        f"{cache}/layer-{diff_id.removeprefix('sha256:')}-{layer.digest.removeprefix('sha256:')}": (diff_id, layer)
         for (diff_id, _), layer in pairs.items()
         if not os.path.isdir(store.proof(diff_id, layer.digest))
     }
@@ -141,7 +139,7 @@ def unpack_to(
     if os.listdir(directory):
         raise HostError(f'"{os.readlink(f"/proc/self/fd/{directory}")}" is not empty; unpack into a new directory')
     diff_ids = store.config(manifest).diff_ids
-    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    form = overlay_form()
     budget = budget or load(store.path)
     # Beside what the lowest layer makes there, under a name that no layer can know.
     aside = f".stele-{os.urandom(16).hex()}"
@@ -185,10 +183,6 @@ def unpack_to(
         for name in os.listdir(directory):
             remove_tree(directory, name)
         raise
-
-
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")
 
 
 def real_paths(tree: int, paths: Iterable[str]) -> set[str]:
@@ -421,7 +415,7 @@ def beside(store: ImageStore, layer: Descriptor, diff_id: str, work: Work) -> It
     Raises:
         ImageError, HostError: as `unpack_image`.
     """
-    form = OVERLAY if initial_user_namespace() else OVERLAY_USER
+    form = overlay_form()
     with _locked(store, diff_id) as lock, contextlib.ExitStack() as undo:
         _remove_new(lock)
         os.mkdir(NEW, 0o700, dir_fd=lock)
@@ -473,7 +467,7 @@ def _ensure(
 
 def _record_pair(lock: int, layer: Descriptor) -> None:
     with contextlib.suppress(FileExistsError):  # of one who was killed before the tree had its name
-        os.symlink(TREE, _hex(layer.digest), dir_fd=lock)
+        os.symlink(TREE, layer.digest.removeprefix("sha256:"), dir_fd=lock)
 
 
 def prove(store: ImageStore, layer: Descriptor, diff_id: str, budget: Budget, work: Work) -> None:
