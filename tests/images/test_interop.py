@@ -340,7 +340,11 @@ CONFIG = json.dumps(
         ("docker-archive", archive_of({"oci-layout": b"{}"}), "it is an OCI layout: oci-archive:"),
         ("docker-archive", archive_of({"manifest.json": b"{}"}), "manifest.json must be a list of images"),
         ("docker-archive", archive_of({"manifest.json": b"["}), "manifest.json is no JSON"),
-        ("docker-archive", archive_of({"manifest.json": b'[{"Config": "../c", "Layers": []}]'}), 'it has no "../c"'),
+        (
+            "docker-archive",
+            archive_of({"manifest.json": b'[{"Config": "../c", "Layers": []}]'}),
+            "must be names of files in it, not '../c'",
+        ),
         (
             "docker-archive",
             archive_of({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]', "c": CONFIG, "l": b"x"}),

@@ -117,7 +117,7 @@ def test_each_change_is_found(
     assert any(words in fault.problem for fault in faults), faults
     assert {fault.digest for fault in faults} == {f"sha256:{tree.parent.name}"}
     record = tree.parent.name  # of its blob, which is not packed
-    assert set(os.listdir(tree.parent)) - {"outside"} == {"tree", record}
+    assert set(os.listdir(tree.parent)) - {"outside"} == {"tree", "implied", record}
 
 
 def test_many_changes_are_told_shortly(unpacked: tuple[ImageStore, str, Path]) -> None:
