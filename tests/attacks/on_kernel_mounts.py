@@ -105,8 +105,9 @@ def _exchanged(arena: Arena, place: str, kind: str) -> Outcome:
                 return f"a device was made in the root file system: {nodes[0]}"
         return ""
 
-    # A file at /dev ends whatever comes next, unless that is the masks: so it is there for a while, or not.
-    pause = 400 if (place, kind) == ("dev", "file") else 0
+    # A file at /dev ends whatever comes next, unless that is the masks: so it is there for a while, or not. So does what is
+    # no directory where the root is, which has several looks at it.
+    pause = 400 if (place, kind) == ("dev", "file") else 5000 if not place and kind != "directory" else 0
     return _race(arena, bundle, root / place if place else root, other, judge, pause_us=pause)
 
 
