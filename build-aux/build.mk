@@ -34,16 +34,29 @@ build/lib/_stele_shim.stamp: build/lib/init build/lib/waiter cshim/build_shim.py
 
 build: build/venv/stele-installed shim build/bin/stele ## build/bin/stele and all it needs
 
-build/sources/stamp: build-aux/fetch-sources.sh | build/venv/bin/python
+# The CPython in the executable: 3.11 is Debian 12's, 3.13 is Debian 13's (on Debian 12 as well).
+PYTHON ?= 3.11
+export STELE_PYTHON = $(PYTHON)
+# So that another choice builds anew.
+build/launcher/python-$(PYTHON): $(if $(filter 3.13,$(PYTHON)),build/sysroot/stamp)
+	@mkdir -p $(@D)
+	@rm -f $(@D)/python-*
+	@touch $@
+
+build/sysroot/stamp: build-aux/sysroot.py build-aux/sysroot.lock
+	/usr/bin/python3 build-aux/sysroot.py
+	@touch $@
+
+build/sources/stamp: build-aux/fetch-sources.sh build/launcher/python-$(PYTHON) | build/venv/bin/python
 	build-aux/fetch-sources.sh
 	@touch $@
 
 APPLICATION = $(shell find runtime -type f -not -path '*/__pycache__/*')
-build/launcher/embedded.S: build-aux/bundle.py build-aux/components.py build-aux/compile_schema.py build-aux/requirements-run.txt cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
+build/launcher/embedded.S: build/launcher/python-$(PYTHON) build-aux/cpython.py build-aux/bundle.py build-aux/components.py build-aux/compile_schema.py build-aux/requirements-run.txt cshim/launcher/stele_start.py $(APPLICATION) | build/venv/bin/python
 	build/venv/bin/python build-aux/compile_schema.py --check
 	build/venv/bin/python build-aux/bundle.py build/launcher
 
-build/launcher/stele.bare: build-aux/link.py build/launcher/embedded.S build/sources/stamp build/lib/_stele_shim.stamp \
+build/launcher/stele.bare: build-aux/link.py build-aux/cpython.py build/launcher/embedded.S build/sources/stamp build/lib/_stele_shim.stamp \
 		$(wildcard cshim/launcher/*.c cshim/launcher/*.h cshim/launcher/*.ld)
 	build/venv/bin/python build-aux/link.py build/launcher $@
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import components
+import cpython
 
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICATION = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else PROJECT
@@ -166,18 +167,20 @@ def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:
         text += [f".global stele_{name}_start, stele_{name}_end", f"stele_{name}_start:"]
         text += [f'.incbin "{out / name}.bin"', f"stele_{name}_end:", ".byte 0"]
     table = ['.section .data.rel.ro, "aw"', ".balign 8", "stele_frozen:"]
+    end = [".quad 0"] if sys.version_info < (3, 12) else []  # get_code
     for number, (name, (code, is_package)) in enumerate(frozen.items()):
         file = out / f"frozen{number}.bin"
         file.write_bytes(code)
         text += [f'name{number}: .asciz "{name}"', ".balign 16", f'code{number}: .incbin "{file}"']
-        table += [f".quad name{number}, code{number}", f".int {len(code)}, {int(is_package)}", ".quad 0"]
-    table += [".quad 0, 0", ".int 0, 0", ".quad 0", '.section .note.GNU-stack, "", @progbits']
+        table += [f".quad name{number}, code{number}", f".int {len(code)}, {int(is_package)}", *end]
+    table += [".quad 0, 0", ".int 0, 0", *end, '.section .note.GNU-stack, "", @progbits']
     return "\n".join(text + table) + "\n"
 
 
 def main(argv: list[str]) -> int:
     if "no_debug_ranges" not in sys._xoptions:  # columns for tracebacks that never show a line of source
-        os.execv(sys.executable, [sys.executable, "-X", "no_debug_ranges", *argv])
+        command, environment = cpython.interpreter()
+        os.execve(command[0], [*command, "-X", "no_debug_ranges", *argv], environment)
     out = Path(argv[1]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     roots = [*application(), *DYNAMIC, "encodings", "encodings.aliases", "encodings.utf_8"]

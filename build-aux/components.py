@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import cpython
+
 PROJECT = Path(__file__).resolve().parent.parent
 BUILT_FROM = ("runtime", "cshim", "build-aux")
 """The folders of which the executable is made."""
@@ -39,9 +41,9 @@ class Component:
 
 # Debian's package -> our name for it, and the licence of the part that is linked. link.py lists the archives.
 LINKED = {
-    "libpython3.11-dev": ("python", "PSF-2.0"),
+    cpython.PACKAGE: ("python", "PSF-2.0"),
     "libc6-dev": ("glibc", "LGPL-2.1-or-later"),
-    "libgcc-12-dev": ("libgcc", "GPL-3.0-or-later WITH GCC-exception-3.1"),
+    f"libgcc-{cpython.gcc_version()}-dev": ("libgcc", "GPL-3.0-or-later WITH GCC-exception-3.1"),
     "libseccomp-dev": ("libseccomp", "LGPL-2.1-only"),
     "libssl-dev": ("openssl", "Apache-2.0"),
     "zlib1g-dev": ("zlib", "Zlib"),
@@ -65,14 +67,12 @@ def linked() -> list[Component]:
 
 
 def _library(package: str, name: str, licence: str) -> Component:
-    command = ["dpkg-query", "-W", "-f", "${Version}", package]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not done.stdout:
-        raise SystemExit(f"components: the Debian package {package} is not installed: run build-aux/install-deps.sh")
-    notice = Path("/usr/share/doc", package, "copyright").resolve()
-    version = done.stdout.partition(":")[2] or done.stdout  # without Debian's epoch
-    purl = f"pkg:deb/debian/{package}@{done.stdout.replace('+', '%2B')}"
-    return Component(name, version, licence, purl, (notice,), linked=True)
+    debian = cpython.package_field(package, "Version")
+    if not debian:
+        raise SystemExit(f"components: the Debian package {package} is not there: run build-aux/install-deps.sh")
+    version = debian.partition(":")[2] or debian  # without Debian's epoch
+    purl = f"pkg:deb/debian/{package}@{debian.replace('+', '%2B')}"
+    return Component(name, version, licence, purl, (cpython.notice(package),), linked=True)
 
 
 def embedded(modules: Iterable[str]) -> list[Component]:

@@ -11,8 +11,13 @@ cd "$(dirname "$0")/.."
 out=build/sources
 venv=build/venv
 cffi=$($venv/bin/python -c 'import cffi; print(cffi.__version__)')
-python=$($venv/bin/python -c 'import platform; print(platform.python_version())')
-if [ -d "$out/Python-$python" ] && [ -d "$out/cffi-$cffi" ]; then
+# CPython 3.13's sources come with build-aux/sysroot.py.
+if [ "${STELE_PYTHON:-3.11}" = 3.11 ]; then
+	python=Python-$($venv/bin/python -c 'import platform; print(platform.python_version())')
+else
+	python=.
+fi
+if [ -d "$out/$python" ] && [ -d "$out/cffi-$cffi" ]; then
 	exit 0
 fi
 mkdir -p $out/apt/lists/partial $out/apt/cache/archives/partial
@@ -30,7 +35,7 @@ if ! [ -s "$work/sources.list" ]; then
 fi
 private="-q -o Dir::Etc::sourcelist=$work/sources.list -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$work/lists
 	-o Dir::Cache=$work/cache -o Debug::NoLocking=1 -o APT::Sandbox::User="
-if ! [ -d "$out/Python-$python" ]; then
+if ! [ -d "$out/$python" ]; then
 	# shellcheck disable=SC2086  # a list of words
 	apt-get $private update
 	# apt checks both archives against Debian's signed index. Upstream's is used as it is, so Debian's changes must not
@@ -41,7 +46,7 @@ if ! [ -d "$out/Python-$python" ]; then
 	if (cd "$work" && apt-get $private source --download-only --diff-only python3.11); then
 		mkdir "$work/debian"
 		tar -xf "$work"/python3.11_*.debian.tar.* -C "$work/debian" debian/patches
-		modules=$($venv/bin/python -c 'import sys; sys.path.insert(0, "build-aux"); import link; print(*link.EXTENSIONS, sep="|")')
+		modules=$($venv/bin/python -c 'import sys; sys.path.insert(0, "build-aux"); import cpython; print(*cpython.EXTENSIONS, sep="|")')
 		patches=$work/debian/debian/patches
 		sed '/^#/d; s/[ 	].*//' "$patches/series" | while read -r patch; do
 			! grep -qsE "^\+\+\+ [^/]+/Modules/(clinic/)?($modules)\\.[ch]" "$patches/$patch" || echo "  $patch"

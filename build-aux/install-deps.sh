@@ -20,14 +20,14 @@ esac
 
 # What building and running need. The -dev packages hold the static
 # libraries (lib*.a) that the executable is linked from: it is static and needs nothing on its host but the kernel.
-packages="gcc libc6-dev make binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
+packages="gcc libc6-dev make patch binutils pkg-config python3 python3-venv python3.11-dev libpython3.11-dev
 	libseccomp-dev libffi-dev libssl-dev zlib1g-dev libzstd-dev zstd libexpat1-dev libbz2-dev liblzma-dev
-	busybox-static ca-certificates"
+	busybox-static ca-certificates xz-utils"
 # What the tests add: the peers to compare with, the monitor that Podman runs, the sanitizers' and tools' packages; and
 # what makes and boots the virtual machine of tests/vm.
 if [ "$goal" != run ]; then
 	packages="$packages runc crun conmon procps util-linux iproute2 uidmap strace valgrind umoci podman skopeo buildah docker-registry
-		shellcheck libcap-dev mandoc patchelf apache2-utils openssl xz-utils bzip2
+		shellcheck libcap-dev mandoc patchelf apache2-utils openssl bzip2
 		qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs erofs-utils cpio kmod checkpolicy clang clang-format libclang-rt-14-dev"
 fi
 if [ "$goal" = vagrant ]; then

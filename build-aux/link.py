@@ -2,8 +2,8 @@
 
 Usage: link.py OUTDIR OUTPUT
     OUTDIR holds what bundle.py wrote, and receives objects and archives. OUTPUT is the executable for seal.py.
-The distribution's static libpython has the interpreter and some C modules; the other C modules come from the source
-package of the same version (build-aux/fetch-sources.sh), _cffi_backend from cffi's source on the package index.
+Debian's static libpython has the interpreter and some C modules; the other C modules come from the source package of
+the same version (cpython.py), _cffi_backend from cffi's source on the package index.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import cpython
+from cpython import INCLUDE, LIBRARIES
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "cshim"))
@@ -22,10 +24,6 @@ from build_shim import HARDENED  # noqa: E402
 
 LAUNCHER = PROJECT / "cshim" / "launcher"
 LIB = PROJECT / "build" / "lib"
-INCLUDE = "/usr/include/python3.11"
-MULTIARCH = sysconfig.get_config_var("MULTIARCH")
-LIBRARIES = Path("/usr/lib") / MULTIARCH
-PYTHON_ARCHIVE = Path(f"/usr/lib/python3.11/config-3.11-{MULTIARCH}/libpython3.11.a")
 
 # Calls that give memory which the snapshot may hold go to cshim/launcher/heap.c, look-ups of names to names.c.
 RENAMED = (
@@ -34,17 +32,20 @@ RENAMED = (
     "getprotobyname", "getpwnam_r", "getpwuid_r", "setpwent", "getpwent", "getgrnam_r", "getgrgid_r", "setgrent",
     "getgrent", "getgrouplist", "initgroups",
 )  # fmt: skip
-# No exception and no cancelled thread is unwound through these.
-RENAMING = ("--strip-debug", "--remove-section=.eh_frame", *(f"--redefine-sym={n}=stele_{n}" for n in RENAMED))
-# C modules of the standard library that libpython does not have.
-EXTENSIONS = (
-    "_json", "_contextvarsmodule", "mmapmodule", "resource", "termios", "_queuemodule", "_typingmodule", "_ssl",
-    "_hashopenssl",
-)  # fmt: skip
+# No exception and no cancelled thread is unwound through these, and nothing of the snapshot runs before main (CPython has
+# a second allocator, which is not used, but would start itself).
+RENAMING = (
+    "--strip-debug",
+    "--remove-section=.eh_frame",
+    "--remove-section=.init_array",
+    *(f"--redefine-sym={n}=stele_{n}" for n in RENAMED),
+)
 COLD_ARCHIVES = ("libssl", "libcrypto")
 # Sections that do not change once linked, as nothing is relocated when the executable starts.
 CONSTANT = (".data.rel.ro", ".data.rel.ro.local")
-ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "liblzma", "libexpat")
+ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "libexpat")
+# Asks the processor what it can do before main, and keeps the answer: not in the snapshot.
+PROCESS_ARCHIVES = ("liblzma",)
 IMAGE_BASE = 0x4000_0000
 """Above the counters that Python keeps (a dict's version, for one), which seal.py would take for pointers."""
 CFLAGS = ("-O2", "-fno-pie", "-std=gnu11", "-D_GNU_SOURCE", "-fno-common", "-g0")
@@ -99,22 +100,22 @@ def quick_start(out: Path) -> list[Path]:
 def main(argv: list[str]) -> int:
     out, output = Path(argv[1]).resolve(), Path(argv[2]).resolve()
     sources = Path(os.environ.get("STELE_SOURCES", PROJECT / "build" / "sources"))
-    python, cffi = next(sources.glob("Python-3.11*")), next(sources.glob("cffi-*"))
+    python, cffi = cpython.modules(), next(sources.glob("cffi-*"))
     objects = out / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     include = [f"-I{INCLUDE}", f"-I{INCLUDE}/internal"]
 
     # Where this is built is not told: the same sources give the same bytes in any folder.
-    flags = [*CFLAGS, *(f"-ffile-prefix-map={folder}/=" for folder in (PROJECT, sources, out))]
+    flags = [*CFLAGS, *cpython.COMPILE, *(f"-ffile-prefix-map={folder}/=" for folder in (PROJECT, sources, out))]
     jobs: list[tuple[str, list[str | Path]]] = []
     # pyconfig.h says that the builder had bluetooth's headers; _ssl needs only to know a socket's first fields.
     plain = out / "plain.h"
     plain.write_text("#include <pyconfig.h>\n#undef HAVE_BLUETOOTH_BLUETOOTH_H\n#undef HAVE_BLUETOOTH_H\n")
-    for name in EXTENSIONS:
-        own = ["-include", plain, f"-I{python / 'Modules'}"] if name in ("_ssl", "_hashopenssl") else []
-        jobs.append(
-            (f"ext-{name}", [python / "Modules" / f"{name}.c", *include, *own, "-DPy_BUILD_CORE_BUILTIN", "-w"])
-        )
+    for name in cpython.EXTENSIONS:
+        own = ["-include", plain, f"-I{python}"] if name in ("_ssl", "_hashopenssl") else []
+        own += [f"-I{python / '_hacl/include'}"] if name.startswith("_hacl") else []
+        source = python / f"{name}.c"
+        jobs.append((f"ext-{source.stem}", [source, *include, *own, "-DPy_BUILD_CORE_BUILTIN", "-w"]))
     backend = [cffi / "src" / "c" / "_cffi_backend.c", *include, "-DFFI_BUILDING=1", "-DUSE__THREAD", "-w"]
     jobs.append(("ext-cffi", [*backend, "-DHAVE_SYNC_SYNCHRONIZE"]))
     run(sys.executable, PROJECT / "cshim" / "build_shim.py", out, "--c-only", out / "_stele_shim.c")
@@ -139,21 +140,22 @@ def main(argv: list[str]) -> int:
     extensions = out / "ext.a"
     extensions.unlink(missing_ok=True)
     run("ar", "rcsD", extensions, *[o for o in compiled if o.name.startswith("ext-")])
-    archives = [renamed(a, out) for a in [extensions, PYTHON_ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
+    archives = [renamed(a, out) for a in [extensions, cpython.ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
     archives += [cold(LIBRARIES / f"{a}.a", out) for a in COLD_ARCHIVES]
     own = [*(o for o in compiled if o.name.startswith("own-")), *quick_start(out)]
     command = [
-        "gcc", "-static", "-no-pie", "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
+        "gcc", "-static", "-no-pie", *cpython.LINK, "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",
         "-Wl,--no-warnings",  # libc's, that names are looked up by plug-ins of the host: see names.c
         "-Wl,-e,launcher_entry", f"-Wl,-T,{LAUNCHER / 'snapshot.ld'}", f"-Wl,-Ttext-segment={IMAGE_BASE:#x}",
-        *own, "-Wl,--start-group", *archives, "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
+        *own, "-Wl,--start-group", *archives, *(LIBRARIES / f"{a}.a" for a in PROCESS_ARCHIVES), "-Wl,--end-group", "-lm", "-lpthread", "-ldl", "-lutil", "-o", output,
     ]  # fmt: skip
     run(*command)
     (out / "link.txt").write_text("".join(f"{word}\n" for word in command))  # for relink_kit.py
     listing = subprocess.run(["nm", output], check=True, capture_output=True, text=True).stdout
-    missing = [line.split()[-1] for line in listing.splitlines() if re.match(r" +[wU] stele_", line)]
-    if missing:  # libc's weak names make weak ones of ours, which the linker leaves at 0
-        raise SystemExit(f"link: the launcher has no {', '.join(missing)}")
+    # libc's weak names make weak ones of ours, which the linker leaves at 0; so does --no-warnings with all undefined ones.
+    missing = [line.split()[-1] for line in listing.splitlines() if re.match(r" +(U|w stele_)", line)]
+    if missing:
+        raise SystemExit(f"link: undefined: {', '.join(missing)}")
     return 0
 
 

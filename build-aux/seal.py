@@ -27,7 +27,7 @@ from pathlib import Path
 from recording import recorded
 
 PAGE = 4096  # as in launcher.h; segments are aligned for the largest page of the architecture
-ARENA_BASE = 0x10000000000
+ARENA_BASE = 0x2F500000000
 PRISTINE_BASE = 0x50000000
 PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
 PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552

@@ -15,17 +15,25 @@
 extern const unsigned char stele_modules_start[], stele_modules_end[];
 extern const struct _frozen stele_frozen[];
 
+/* Modules that one of the two versions of CPython has. */
+#if PY_VERSION_HEX < 0x030C0000
+#define VERSION_MODULES(X) X(_sha256) X(_sha512)
+#else
+#define VERSION_MODULES(X) X(_sha2) X(_suggestions) X(_sysconfig) X(_tokenize)
+#endif
+
 /* All C modules there are. This table stands for the one in libpython, which has more than is needed. */
 #define MODULES(X)                                                                                                     \
 	X(_abc) X(_ast) X(_bisect) X(_blake2) X(_cffi_backend) X(_codecs) X(_collections) X(_contextvars) X(_datetime)     \
 	X(_functools) X(_heapq) X(_imp) X(_io) X(_json) X(_locale) X(_md5) X(_opcode) X(_operator) X(_posixsubprocess)     \
-	X(_queue) X(_random) X(_sha1) X(_sha256) X(_sha3) X(_sha512) X(_signal) X(_socket) X(_sre) X(_stat)                \
+	X(_queue) X(_random) X(_sha1) X(_sha3) X(_signal) X(_socket) X(_sre) X(_stat)                \
 	X(_stele_modules) X(_stele_shim) X(_string) X(_struct) X(_thread) X(_typing) X(_weakref) X(array) X(atexit)        \
 	X(binascii) X(errno) X(faulthandler) X(fcntl) X(gc) X(grp) X(itertools) X(math) X(mmap) X(posix) X(pwd)            \
 	X(resource) X(select) X(syslog) X(termios) X(time) X(zlib)
 
 #define DECLARE(name) PyMODINIT_FUNC PyInit_##name(void);
 MODULES(DECLARE)
+VERSION_MODULES(DECLARE)
 PyMODINIT_FUNC PyMarshal_Init(void);
 PyMODINIT_FUNC _PyWarnings_Init(void);
 
@@ -33,6 +41,7 @@ PyMODINIT_FUNC _PyWarnings_Init(void);
 extern struct _inittab _PyImport_Inittab[];
 struct _inittab _PyImport_Inittab[] = {
 	MODULES(LIST)
+	VERSION_MODULES(LIST)
 	/* These two by their own names; builtins and sys were made before any import. */
 	{"marshal", PyMarshal_Init},
 	{"_warnings", _PyWarnings_Init},
@@ -165,9 +174,13 @@ static int status_of_exception(void)
 		PyErr_Print();
 		return 1;
 	}
+#if PY_VERSION_HEX < 0x030C0000
 	PyObject *type, *value, *trace;
 	PyErr_Fetch(&type, &value, &trace);
 	PyErr_NormalizeException(&type, &value, &trace);
+#else
+	PyObject *value = PyErr_GetRaisedException();
+#endif
 	PyObject *code = value ? PyObject_GetAttrString(value, "code") : NULL;
 	if (!code)
 		return 1;

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 /* Far from the executable, brk, mmap and stack on x86-64, and on arm64 where addresses have 42 bits or more. Lower, too much
- * text and too many numbers look like it: see check_pointers of seal.py. */
-#define ARENA_BASE 0x10000000000UL
+ * text and too many numbers look like it: see check_pointers of seal.py. Nor does code: 0xf5 is no opcode of CPython's that is used. */
+#define ARENA_BASE 0x2f500000000UL
 #define ARENA_MAX (4UL << 30)  /* address space only */
 #define LEARN_MAX (64UL << 30) /* the same, where blocks are on pages of their own */
 #define PAGE 4096UL
@@ -101,6 +101,13 @@ void *arguments(int argc, char *const *argv);
 int interpreter_start(int argc, char **argv, const unsigned long *hash_seed);
 int interpreter_renew(int argc, char **argv);
 int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
+
+/* internals.c: main_thread is a PyThreadState */
+void internals_clean(void *main_thread);
+int internals_revive(void *main_thread);
+
+/* immortal.c, from CPython 3.12 on */
+void make_immortal(void *frozen);
 
 /* snapshot.c */
 int snapshot_learn(const char *path, const char *seed, const char *commands, const char *lessons);

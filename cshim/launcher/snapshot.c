@@ -14,15 +14,7 @@
 #include <zlib.h>
 
 #define PY_SSIZE_T_CLEAN
-#define Py_BUILD_CORE
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
 #include <Python.h>
-#include <internal/pycore_interp.h>
-#include <internal/pycore_pystate.h>
-#include <internal/pycore_runtime.h>
-#pragma GCC diagnostic pop
 
 #define FRESH (16 * PAGE) /* that every command allocates */
 #ifndef MADV_POPULATE_WRITE
@@ -115,35 +107,6 @@ static int exercise(const struct commands *commands)
 	return 0;
 }
 
-#define WIPE(list, used) memset(&(list)[used], 0, sizeof(list) - (size_t)(used) * sizeof(*(list)))
-
-/* CPython's cache of attributes keeps names that nobody else has any more, so nobody can ask for them again. Which ones
-   they are depends on addresses, and so would the layout, which depends on what is kept. */
-static void drop_names(PyInterpreterState *python)
-{
-	for (size_t i = 0; i < sizeof(python->type_cache.hashtable) / sizeof(*python->type_cache.hashtable); i++) {
-		struct type_cache_entry *entry = &python->type_cache.hashtable[i];
-		if (!entry->name || Py_REFCNT(entry->name) != 1)
-			continue;
-		entry->version = 0;
-		entry->value = NULL;
-		Py_SETREF(entry->name, Py_NewRef(Py_None));
-	}
-}
-
-/* What was there before in places that are free now: behind the ends of Python's lists of free objects and on its stack
-   of frames. Nobody would read it, but it differs each time. */
-static void wipe_rests(PyThreadState *thread)
-{
-	PyInterpreterState *python = thread->interp;
-	WIPE(python->list.free_list, python->list.numfree);
-	WIPE(python->dict_state.free_list, python->dict_state.numfree);
-	WIPE(python->dict_state.keys_free_list, python->dict_state.keys_numfree);
-	WIPE(python->async_gen.value_freelist, python->async_gen.value_numfree);
-	WIPE(python->async_gen.asend_freelist, python->async_gen.asend_numfree);
-	memset(thread->datastack_top, 0, (size_t)((char *)thread->datastack_limit - (char *)thread->datastack_top));
-}
-
 /* Starts Python and warms the application, while the heap records. Leaves in ARENA what a later process needs. */
 static int prepare(const char *seed, const struct commands *commands)
 {
@@ -173,10 +136,8 @@ static int prepare(const char *seed, const struct commands *commands)
 	struct sigaction old;
 	sigaction(SIGINT, NULL, &old);
 	ARENA->interrupt = old.sa_handler;
-	PyThreadState *thread = ARENA->thread = PyThreadState_Get();
-	_PyRuntime.main_thread = thread->thread_id = thread->native_thread_id = 0; /* snapshot_revive sets them */
-	drop_names(thread->interp);
-	wipe_rests(thread);
+	ARENA->thread = PyThreadState_Get();
+	internals_clean(ARENA->thread);
 	return 0;
 }
 
@@ -189,9 +150,7 @@ static int one_command(int argc, char **argv)
 {
 	if (silence() < 0)
 		return -1;
-	PyThreadState *thread = ARENA->thread;
-	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident(); /* as snapshot_revive does */
-	return interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
+	return internals_revive(ARENA->thread) < 0 || interpreter_renew(argc, argv) < 0 ? -1 : interpreter_run(ARENA->main, ARENA->start, argc, argv);
 }
 
 /* The file of lessons, which grows as numbers are used; NULL if it cannot be. */
@@ -320,14 +279,9 @@ static void populate_hot(void)
    arguments and environment. False if it does not belong to this executable or libc counts differently. */
 bool snapshot_revive(int argc, char **argv)
 {
-	if (memcmp(ARENA->id, (const uint8_t *)stele_seal.id, ID_SIZE) || heap_restore_keys() < 0)
+	if (memcmp(ARENA->id, (const uint8_t *)stele_seal.id, ID_SIZE) || heap_restore_keys() < 0 ||
+	    internals_revive(ARENA->thread) < 0)
 		return false;
-	PyThreadState *thread = ARENA->thread;
-	Py_tss_t *current = &_PyRuntime.gilstate.autoTSSkey;
-	if (pthread_setspecific((pthread_key_t)current->_key, thread))
-		return false;
-	_PyRuntime.main_thread = thread->thread_id = PyThread_get_thread_ident();
-	thread->native_thread_id = PyThread_get_thread_native_id();
 	ignore_signals();
 	populate_hot();
 	heap_revive();

@@ -138,7 +138,9 @@ def warm():
     from importlib import import_module
 
     inspect = sys.modules["inspect"] = Late("inspect")
-    inspect.signature = lambda cls: ""  # all that dataclasses want of it, for docstrings that nobody reads
+    # All that dataclasses want of it: the one for docstrings that nobody reads, the other from CPython 3.13 on.
+    inspect.signature = lambda cls: ""
+    inspect.get_annotations = lambda cls: dict(vars(cls).get("__annotations__", {}))
     for name in OPENSSL:
         sys.modules[name] = None  # hashlib then takes CPython's own, which are in the snapshot
     for name in sorted(_index):
@@ -192,7 +194,8 @@ class Late:
 
 def forget():
     """Drop what stood in while the application was loaded: who uses inspect later gets the real one."""
-    del sys.modules.pop("inspect").signature
+    inspect = sys.modules.pop("inspect")
+    del inspect.signature, inspect.get_annotations
 
 
 def settle():

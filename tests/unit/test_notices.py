@@ -43,8 +43,8 @@ def test_the_bill_of_materials_has_what_is_linked(tmp_path: Path) -> None:
     packages = {package["name"] for package in document["packages"]}
     linked = {Path(word).stem for word in (BUILT / "link.txt").read_text().split() if word.endswith(".a")}
     names = {
-        "stele-ext": "cffi", "stele-libpython3.11": "python", "stele-libffi": "libffi", "stele-libz": "zlib",
-        "stele-libseccomp": "libseccomp", "stele-libzstd": "zstd", "stele-liblzma": "liblzma",
+        "stele-ext": "cffi", "stele-libpython3.11": "python", "stele-libpython3.13": "python", "stele-libffi": "libffi", "stele-libz": "zlib",
+        "stele-libseccomp": "libseccomp", "stele-libzstd": "zstd", "liblzma": "liblzma",
         "stele-libexpat": "expat", "cold-libssl": "openssl", "cold-libcrypto": "openssl",
     }  # fmt: skip
     assert {names[archive] for archive in linked} | {"glibc", "libgcc", "click", "pyroute2", "urllib3"} <= packages
