@@ -141,9 +141,10 @@ class Host:
         raise SteleError("no other good generation is kept; `stele service history` lists them")
 
     def _check_names(self, draft: Draft) -> None:
-        for name in draft.services:
-            if taken := self.systemd.existing(f"{name}.service"):
-                raise SteleError(f"{name}.container: the host has a unit {name}.service already ({taken}); rename one")
+        for name, entry in draft.services.items():
+            for unit in (f"{name}.service", *(link for link in entry["links"] if "/" not in link)):
+                if taken := self.systemd.existing(unit):
+                    raise SteleError(f"{name}.container: the host has a unit {unit} already ({taken}); rename one")
 
     def _change(self, draft: Draft, current: Generation | None, seconds: float | None) -> Outcome:
         new = self._write(draft)

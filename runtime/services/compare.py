@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,11 +51,10 @@ def _options(entry: Mapping[str, Any]) -> list[str]:
 
 def _without(words: list[str], others: list[str]) -> list[str]:
     """Return the words that are not among the others, counting repetitions."""
-    left = list(others)
+    left = Counter(others)
     found = []
     for word in words:
-        if word in left:
-            left.remove(word)
-        else:
+        left[word] -= 1
+        if left[word] < 0:
             found.append(word)
     return found

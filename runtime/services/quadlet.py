@@ -60,8 +60,10 @@ class Sections:
         """Return the values of a repeatable key; an empty assignment drops those before it."""
         found: list[Entry] = []
         for entry in self.of(section):
-            if entry.key == key:
-                found = [*found, entry] if entry.value else []
+            if entry.key == key and entry.value:
+                found.append(entry)
+            elif entry.key == key:
+                found.clear()
         return found
 
     def last(self, section: str, key: str) -> Entry | None:
@@ -91,12 +93,14 @@ def parse(text: str, file: str, into: Sections, faults: list[Fault]) -> None:
 
 
 def decode(data: bytes, file: str, faults: list[Fault]) -> str:
-    """Return a file's text; "" with a fault if it is too large, not UTF-8, or has NUL bytes."""
+    """Return a file's text; "" with a fault if it is too large, not UTF-8, or two readers could see different lines."""
     problem = ""
     if len(data) > SIZE_MAX:
         problem = f"is larger than {SIZE_MAX >> 20} MiB; split it"
     elif b"\0" in data:
         problem = "contains a NUL byte; remove it"
+    elif b"\r" in data.replace(b"\r\n", b"\n"):
+        problem = "contains a carriage return inside a line, which ends the line for systemd; remove it"
     else:
         try:
             return data.decode("utf-8")

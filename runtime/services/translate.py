@@ -13,6 +13,8 @@ from runtime.services.service import STOP_TIMEOUT, Service
 from runtime.services.sources import Source
 
 TRUE, FALSE = ("1", "yes", "true", "on", "y", "t"), ("0", "no", "false", "off", "n", "f")
+UNIT = re.compile(r"[A-Za-z0-9:_.@%\\-]+", re.ASCII)
+"""The characters of a unit's name (systemd.unit(5)), and % of specifiers."""
 CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]*", re.ASCII)
 TYPES = ("forking", "notify", "oneshot")
 LINKS = {"WantedBy": "wants", "RequiredBy": "requires", "UpheldBy": "upholds"}
@@ -56,6 +58,8 @@ class _Translation:
             self._fault("has no Image= in [Container]; name the image")
         elif made.image.endswith((".image", ".build")):
             self._fault(f"Image={made.image}: stele has no such units; name the image itself")
+        if not UNIT.fullmatch(made.name):
+            self._fault("is no name of a unit; use letters, digits and : _ . @ -")
         made.container_id = self._value("ContainerName") or made.name
         if not CONTAINER_ID.fullmatch(SPECIFIER.sub("x", made.container_id)):
             self._fault(f"ContainerName={made.container_id} is not a container ID; use letters, digits and _ . + @ -")
@@ -233,6 +237,6 @@ class _Translation:
         for entry in self.sections.all("Install", "Alias"):
             links += map(unit_name, self._words(entry))
         for link in links:
-            if ".." in link or link.count("/") > 1 or link.startswith("/"):
+            if ".." in link or link.count("/") > 1 or not all(map(UNIT.fullmatch, link.split("/"))):
                 self._fault(f'[Install] names "{link}", which is not a unit; correct it')
         self.made.links = tuple(dict.fromkeys(links))

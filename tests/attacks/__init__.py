@@ -15,6 +15,7 @@ def load() -> None:
         on_names,
         on_owners,
         on_privileges,
+        on_services,
         on_the_host,
         on_the_runtime,
         on_words,

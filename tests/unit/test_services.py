@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from runtime.errors import SteleError
 from runtime.services import build, keys
+from runtime.services.apply import Host
 from runtime.services.build import Draft, Resolved
 from runtime.services.compare import compare
 from runtime.services.extract import extract
@@ -109,12 +111,25 @@ def test_the_root_is_writable_as_with_podman_unless_the_file_says_otherwise(tmp_
         ("[Pod]", "web.container: has a section [Pod]"),
         ("nonsense", 'web.container:4: "nonsense" is not an assignment'),
         ("[Install]\nWantedBy=../x", 'web.container: [Install] names "../x.wants/web.service"'),
+        ("[Install]\nAlias=a\\nb", 'web.container: [Install] names "a\nb"'),
     ],
 )
 def test_faults_name_file_line_and_key(tmp_path: Path, text: str, said: str) -> None:
     found = faults(tmp_path, {"web.container": f"[Container]\nImage=nginx\nNetwork=none\n{text}"})
     assert len(found) == 1
     assert found[0].startswith(said)
+
+
+@pytest.mark.parametrize("stem", ["a b", "a\n[Service]", "\x1b[2J", "\N{CYRILLIC SMALL LETTER A}"])
+def test_a_file_is_named_as_its_unit_may_be(tmp_path: Path, stem: str) -> None:
+    found = faults(tmp_path, {f"{stem}.container": "[Container]\nImage=a\nNetwork=none\nContainerName=a\n"})
+    assert "is no name of a unit" in found[0]
+
+
+def test_a_line_ends_where_systemd_sees_its_end(tmp_path: Path) -> None:
+    assert one(tmp_path / "dos", "Exec=a\r\nUser=1\r\n").command == ["a"]
+    hidden = "[Container]\nImage=a\nNetwork=none\n[Service]\nNice=1\rUser=0\n"
+    assert "contains a carriage return inside a line" in faults(tmp_path / "mac", {"web.container": hidden})[0]
 
 
 def test_all_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
@@ -351,3 +366,47 @@ def test_a_layer_whose_folder_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     with pytest.raises(SteleError, match="holds no services"):
         extract([str(tree)], str(tmp_path / "target"))
+
+
+def test_an_image_shows_its_services_as_a_container_would_see_them(tmp_path: Path) -> None:
+    service = "[Container]\nImage=a\n"
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    write(lower, {f"services/{name}.container": service for name in "abc"})
+    write(lower, {"services/b.container.d/low.conf": "[Unit]\n", "services/c.container.d/low.conf": "[Unit]\n"})
+    write(lower, {"services/b.container.d/low.txt": "no drop-in", "services/README": "of nobody's interest"})
+    write(upper, {"services/b.container.d/high.conf": "[Unit]\n", "services/c.container.d": "-> b.container.d"})
+    os.mknod(upper / "services/a.container", stat.S_IFCHR, 0)  # a whiteout; any user may make one
+    os.setxattr(upper / "services/b.container.d", "user.overlay.opaque", b"y")
+    (tmp_path / "target").mkdir()
+    extract([str(upper), str(lower)], str(tmp_path / "target"))
+    found = sorted(str(path.relative_to(tmp_path / "target")) for path in (tmp_path / "target").rglob("*"))
+    assert found == ["b.container", "b.container.d", "b.container.d/high.conf", "c.container", "c.container.d"]
+
+
+@pytest.mark.parametrize(("number", "size"), [(5000, 1), (17, 1 << 20), (1, (1 << 20) + 1)])
+def test_an_image_with_too_much_beside_its_services_is_refused(tmp_path: Path, number: int, size: int) -> None:
+    folder = tmp_path / "tree/services"
+    folder.mkdir(parents=True)
+    for n in range(number):
+        with open(folder / f"{n}.container", "wb") as file:
+            file.truncate(size)
+    (tmp_path / "target").mkdir()
+    with pytest.raises(SteleError, match=r"larger than|more than 4096 files or 16 MiB"):
+        extract([str(tmp_path / "tree")], str(tmp_path / "target"))
+
+
+class FakeSystemd:
+    """Has one unit of the host."""
+
+    def existing(self, name: str) -> str:
+        return "/usr/lib/systemd/system/sshd.service" if name == "sshd.service" else ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("sshd.container", ""), ("web.container", "[Install]\nAlias=sshd.service\n")]
+)
+def test_no_unit_of_the_host_is_hidden(tmp_path: Path, name: str, text: str) -> None:
+    folder = write(tmp_path / "in", {name: f"[Container]\nImage=a\nNetwork=none\n{text}"})
+    host = Host(Generations(str(tmp_path)), FakeSystemd(), FakeImages(), lambda *_: None, print)  # type: ignore[arg-type]
+    with pytest.raises(SteleError, match="the host has a unit sshd"):
+        host.apply(build.wanted((folder,)), origin="")

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 
 from runtime.host.shim import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from runtime.host.trees import remove_tree
-
-OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+from runtime.images.store.overlay_view import OPAQUE, is_opaque
 
 
 def merge(upper: int, target: int, *, whiteouts: bool, implied: Collection[str] = (), aside: str = "") -> None:
@@ -101,11 +100,6 @@ def directory(root: int, path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def is_opaque(fd: int) -> bool:
-    """Whether a directory of a tree in overlayfs form hides what is below it."""
-    return any(attribute in OPAQUE for attribute in os.listxattr(fd))
 
 
 def _opaque_below(parent: int, name: str) -> bool:

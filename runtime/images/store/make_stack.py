@@ -21,7 +21,8 @@ from runtime.host.shim import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_X
 from runtime.host.trees import open_dir, remove_tree
 from runtime.images.model import LAYERS_MAX, ImageConfig, ImageError
 from runtime.images.store.contents import RECORD, STACKS, TREE, Contents, stack_id
-from runtime.images.store.flatten import copy_attributes, is_opaque
+from runtime.images.store.flatten import copy_attributes
+from runtime.images.store.overlay_view import is_opaque
 
 
 def make(store: Contents, config: ImageConfig, implied: Sequence[Iterable[str]]) -> list[str]:

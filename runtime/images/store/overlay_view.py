@@ -13,12 +13,11 @@ import posixpath
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from runtime.images.model import ImageError
 
 LINKS_MAX = 40
-OPAQUE = "trusted.overlay.opaque"
+OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -63,6 +62,22 @@ class OverlayView:
         """
         return self._walk(path)[0]
 
+    def listed(self, path: str) -> list[Found]:
+        """What is in the directory at an absolute path, in order of names, links as such; nothing if it is none.
+
+        Raises:
+            ImageError: too many links.
+        """
+        there, _, directories = self._walk(path)
+        if there is None or not there.is_directory:
+            return []
+        found: dict[str, Found] = {}
+        for directory in directories:
+            for name in os.listdir(directory):
+                if name not in found:
+                    found[name] = Found(directory, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
+        return [each for _, each in sorted(found.items()) if not _is_whiteout(each.stat)]
+
     def canonical(self, path: str) -> str:
         """An absolute path without links, as far as it leads; the rest of what is missing is taken as it is written.
 
@@ -71,7 +86,8 @@ class OverlayView:
         """
         return "/" + "/".join(self._walk(path)[1])
 
-    def _walk(self, path: str) -> tuple[Found | None, list[str]]:
+    def _walk(self, path: str) -> tuple[Found | None, list[str], list[int]]:
+        """What is there; its path without links; and if it is a directory, what that is merged of."""
         above: list[list[int]] = [self._root]
         led: list[str] = []
         names = _names(path)
@@ -88,7 +104,8 @@ class OverlayView:
                 continue
             found, below = self._step(above[-1], name)
             if found is None:
-                return None, posixpath.normpath("/".join(["", *led, name, *reversed(names)])).split("/")[1:]
+                rest = posixpath.normpath("/".join(["", *led, name, *reversed(names)])).split("/")[1:]
+                return None, rest, []
             if stat.S_ISLNK(found.stat.st_mode):
                 links += 1
                 if links > LINKS_MAX:
@@ -101,11 +118,11 @@ class OverlayView:
             if below:
                 above.append(below)
             elif names:
-                return None, [*led, *reversed(names)]
+                return None, [*led, *reversed(names)], []
         if found is None or stat.S_ISLNK(found.stat.st_mode):
             top = above[-1][0]
-            return Found(top, ".", os.fstat(top)), led
-        return found, led
+            return Found(top, ".", os.fstat(top)), led, above[-1]
+        return found, led, above[-1]
 
     def read(self, path: str, limit: int) -> bytes:
         """A regular file; b"" if there is none.
@@ -142,17 +159,21 @@ class OverlayView:
                 if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
                     raise
                 continue  # it is not there; what a link calls may be longer than any name
-            if stat.S_ISCHR(told.st_mode) and told.st_rdev == 0:
-                break  # a whiteout
+            if _is_whiteout(told):
+                break
             if not stat.S_ISDIR(told.st_mode):
                 first = first or Found(directory, name, told)
                 break
             first = first or Found(directory, name, told)
             below = self._kept(os.open(name, DIRECTORY, dir_fd=directory))
             merged.append(below)
-            if _is_opaque(below):
+            if is_opaque(below):
                 break
         return first, merged
+
+
+def _is_whiteout(told: os.stat_result) -> bool:
+    return stat.S_ISCHR(told.st_mode) and told.st_rdev == 0
 
 
 def _names(path: str) -> list[str]:
@@ -160,8 +181,6 @@ def _names(path: str) -> list[str]:
     return [name for name in reversed(f"{path}.".split("/") if path.endswith("/") else path.split("/")) if name]
 
 
-def _is_opaque(directory: Any) -> bool:
-    try:
-        return os.getxattr(directory, OPAQUE) == b"y"
-    except OSError:
-        return False
+def is_opaque(fd: int) -> bool:
+    """Whether a directory of a tree in overlayfs form hides what is below it."""
+    return any(attribute in OPAQUE for attribute in os.listxattr(fd))
