@@ -21,10 +21,11 @@ void open_output(struct waiter *w)
 	}
 }
 
-static void log_lines(struct waiter *w, struct stream *s)
+/* fresh: where what was read last begins. Before it is no end of a line: who writes byte by byte costs no more than that. */
+static void log_lines(struct waiter *w, struct stream *s, uint32_t fresh)
 {
 	uint32_t begin = 0;
-	for (uint32_t at = 0; at < s->used; at++)
+	for (uint32_t at = fresh; at < s->used; at++)
 		if (s->line[at] == '\n') {
 			log_line(&w->log, s->number, s->line + begin, at - begin, 1);
 			begin = at + 1;
@@ -52,8 +53,9 @@ static int read_once(struct waiter *w, struct stream *s)
 {
 	long n = SYS(__NR_read, s->fd, s->line + s->used, LINE_MAX - s->used);
 	if (n > 0) {
+		uint32_t fresh = s->used;
 		s->used += (uint32_t)n;
-		log_lines(w, s);
+		log_lines(w, s, fresh);
 		return 1;
 	}
 	if (n != -EAGAIN && n != -EINTR)

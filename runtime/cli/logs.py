@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import NoReturn
 
 from runtime.cli.context import Globals
 from runtime.cli.events import DURATION, seconds
@@ -16,8 +16,10 @@ from runtime.container import logs as kept
 from runtime.container.logs import Line, Reader
 from runtime.container.state import Record, check_id, waiter_pidfd
 from runtime.errors import HostError, UsageError
+from runtime.printable import visible
 
 JOURNALCTL = "/usr/bin/journalctl"
+COMMANDS_OF_COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")
 LOOK = 100
 """Milliseconds between two looks for new lines."""
 
@@ -27,7 +29,7 @@ def logs(context: Globals, options: Logs) -> int:
     record = store.read(container_id)
     since = _since(options.since)
     if kept.driver(record) == "journald":
-        _journalctl(record, context.root, options, since)
+        return _journalctl(record, context.root, options, since)
     directory = os.open(store.path(container_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     reader = Reader(directory)
     try:
@@ -85,9 +87,17 @@ def _last(lines: Iterable[Line], count: int) -> list[Line]:
 def _print(lines: Iterable[Line], *, times: bool) -> None:
     for line in lines:
         out = sys.stderr.buffer if line.error else sys.stdout.buffer
-        out.write((line.time.encode() + b" " if times else b"") + line.text + (b"\n" if line.whole else b""))
+        text = for_terminal(line.text) if out.isatty() else line.text
+        out.write((line.time.encode() + b" " if times else b"") + text + (b"\n" if line.whole else b""))
     sys.stdout.buffer.flush()
     sys.stderr.buffer.flush()
+
+
+def for_terminal(text: bytes) -> bytes:
+    """A line as a terminal may have it: with tabs and colours, but no other command that the container wrote."""
+    parts = COMMANDS_OF_COLOUR.split(text.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
+    parts[::2] = ["\t".join(map(visible, part.split("\t"))) for part in parts[::2]]
+    return "".join(parts).encode()
 
 
 def _follow(record: Record, reader: Reader, *, times: bool) -> None:
@@ -106,7 +116,7 @@ def _follow(record: Record, reader: Reader, *, times: bool) -> None:
         ended = bool(poller.poll(LOOK))
 
 
-def _journalctl(record: Record, root: str, options: Logs, since: str) -> NoReturn:
+def _journalctl(record: Record, root: str, options: Logs, since: str) -> int:
     """Execute the host's journalctl, which can read the journal and follow it."""
     words = [JOURNALCTL, "--quiet", "--no-pager", "--output", "short-iso-precise" if options.timestamps else "cat"]
     words += ["--follow"] if options.follow else []
@@ -114,8 +124,24 @@ def _journalctl(record: Record, root: str, options: Logs, since: str) -> NoRetur
     words += [f"--since={since[:10]} {since[11:19]} UTC"] if since else []
     words += [f"CONTAINER_ID_FULL={record.id}", f"STELE_ROOT={root}"]
     try:
+        if sys.stdout.isatty():
+            return _shown(words)
         os.execv(JOURNALCTL, words)
     except OSError as e:
         raise HostError(
             f"{JOURNALCTL}: cannot run it: {os.strerror(e.errno or 0)}; it reads the journal", e.errno or 0
         ) from e
+
+
+def _shown(words: list[str]) -> int:
+    """Run a program and print what it prints as a terminal may have it; returns its exit code."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as lines:
+        try:
+            child = os.posix_spawn(words[0], words, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
+        finally:
+            os.close(writer)
+        for line in lines:
+            sys.stdout.buffer.write(for_terminal(line.removesuffix(b"\n")) + b"\n")
+            sys.stdout.buffer.flush()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

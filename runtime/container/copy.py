@@ -105,12 +105,16 @@ def _entry(source: int, parent: int, name: str, path: str, copying: Copying, dep
     elif stat.S_ISLNK(found.st_mode):
         _link(os.readlink("", dir_fd=source), parent, name, copying)
     elif stat.S_ISDIR(found.st_mode):
-        with contextlib.suppress(FileExistsError):
+        new = True
+        try:
             os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            new = False  # whose owner and permissions are not the copy's to give
         made = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, resolve=BELOW)
         try:
             _contents(source, made, path, copying, depth)
-            _settle(made, found, copying)
+            if new:
+                _settle(made, found, copying)
         finally:
             os.close(made)
     else:
@@ -151,9 +155,7 @@ def _file(source: int, found: os.stat_result, parent: int, name: str, copying: C
     try:
         writer = openat2(parent, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode=0o600, resolve=BELOW)
         try:
-            left = found.st_size  # no more, even if it grows meanwhile
-            while left > 0 and (sent := os.sendfile(writer, reader, None, min(left, 1 << 24))):
-                left -= sent
+            _data(reader, writer, found.st_size)
             _settle(writer, found, copying)
             os.rename(new, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
@@ -164,6 +166,25 @@ def _file(source: int, found: os.stat_result, parent: int, name: str, copying: C
             os.close(writer)
     finally:
         os.close(reader)
+
+
+def _data(reader: int, writer: int, size: int) -> None:
+    """Copy a file's first `size` bytes, no more even if it grows meanwhile. Holes stay holes: they cost no disk."""
+    at, sent = 0, 1
+    while at < size and sent:
+        stop = size
+        try:
+            at = os.lseek(reader, at, os.SEEK_DATA)
+            stop = min(size, os.lseek(reader, at, os.SEEK_HOLE))
+        except OSError as e:
+            if e.errno == errno.ENXIO:  # nothing but a hole is left
+                os.ftruncate(writer, size)
+                return
+            if e.errno != errno.EINVAL:  # from file systems that do not tell where data is
+                raise
+        os.lseek(writer, at, os.SEEK_SET)
+        while at < stop and (sent := os.sendfile(writer, reader, at, min(stop - at, 1 << 24))):
+            at += sent
 
 
 def _link(target: str, parent: int, name: str, copying: Copying) -> None:

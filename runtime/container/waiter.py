@@ -20,6 +20,7 @@ from runtime.container.requests import CreateRequest
 from runtime.container.state import Record, Store, waiter_pidfd
 from runtime.errors import Become, HostError, SteleError
 from runtime.host import interrupt
+from runtime.host.cgroups import tree
 from runtime.host.interrupt import SIGNALS
 from runtime.host.launch import sealed_memfd
 from runtime.host.processes import PR_SET_PDEATHSIG, WAITER, signal_name
@@ -127,10 +128,10 @@ def _table(record: Record, starter: int, directory: int) -> list[Entry]:
     with contextlib.suppress(SteleError, FileNotFoundError):  # it has ended already, or has no cgroup or no controller
         cgroup = manager_of(record).open("")
         if cgroup >= 0:
-            events = os.open("memory.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=cgroup)
+            events = tree.open_file(cgroup, "memory.events")
             entries.append(Entry(MEMORY, events))
             if record.cgroup.get("manager") == "systemd":  # it removes the cgroup as soon as that is empty
-                above = os.open("../memory.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=cgroup)
+                above = tree.open_file(cgroup, "../memory.events")
                 entries.append(Entry(ABOVE, above))
     return entries
 

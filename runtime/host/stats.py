@@ -184,9 +184,11 @@ def _block_io(fd: int) -> dict[str, Any]:
 
 def _hugetlb(fd: int) -> dict[str, Any]:
     try:
-        names = [name.split(".") for name in os.listdir(fd) if name.startswith("hugetlb.")]
+        with os.scandir(fd) as entries:
+            files = [e.name for e in entries if e.name.startswith("hugetlb.") and e.is_file(follow_symlinks=False)]
     except FileNotFoundError:  # removed meanwhile
-        names = []
+        files = []
+    names = [name.split(".") for name in files]
     return {
         size: {
             "usage": number(_text(fd, f"hugetlb.{size}.current")),
@@ -224,7 +226,7 @@ def oom_events(manager: HasCgroup, *, interval: float | None = None) -> Iterator
             return  # removed meanwhile
         poller.register(events, select.POLLPRI)
         try:
-            memory = os.open("memory.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+            memory = tree.open_file(fd, "memory.events")
             poller.register(memory, select.POLLPRI)
         except FileNotFoundError:
             pass  # the memory controller is not enabled

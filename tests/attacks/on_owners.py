@@ -92,6 +92,32 @@ def frozen_at_birth(arena: Arena) -> Outcome:
     return Outcome(BROKEN, "exec hangs, and hears no SIGTERM")
 
 
+NAMES = "memory.events memory.current pids.current cpu.stat io.stat cpuset.cpus.effective hugetlb.64KB.current rdma.max misc.max"
+NAME = f"cd /sys/fs/cgroup; for each in {NAMES}; do mkdir $each; done; mkdir named; exec sleep 1000"
+
+
+@attack(
+    "G11n",
+    "-",
+    "a container names cgroups like files of controllers that it does not have: commands on it fail",
+    Patch("runtime/host/cgroups/tree.py", "if stat.S_ISDIR(os.fstat(file).st_mode):", "if False:"),
+    Patch("runtime/host/stats.py", " and e.is_file(follow_symlinks=False)", ""),
+)
+def cgroups_named_like_files(arena: Arena) -> Outcome:
+    name = arena.detached(arena.bundle(["sh", "-c", NAME], edit=_own_cgroup))
+    found = cgroup2.named(name)
+    while not (found[0] / "named").exists():
+        if arena.runtime.state(name)["status"] != "running":
+            return Outcome(UNKNOWN, "it could not make a cgroup")
+    if not any((found[0] / each).is_dir() for each in NAMES.split()):
+        return Outcome(UNKNOWN, "it has all controllers")
+    for words in (["events", "--stats", name], ["update", "--pids-limit", "7", name], ["delete", "--force", name]):
+        done = arena.runtime(*words)
+        if "Is a directory" in done.stderr or "64KB" in done.stdout or (done.returncode and words[0] != "update"):
+            return Outcome(BROKEN, f"{words[0]}: exit code {done.returncode}: {done.stdout[-99:]} {done.stderr}")
+    return Outcome(HELD)
+
+
 @attack(
     "G14",
     "-",

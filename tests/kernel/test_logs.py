@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.cli.logs import _shown
 from runtime.container.logs import JOURNAL_SOCKET
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
@@ -215,3 +216,9 @@ def test_its_options_are_checked(stele: Runtime, bundle: BundleFactory) -> None:
     ):
         done = stele("run", *flags, "--bundle", folder, stele.id())
         assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_what_journalctl_prints_commands_no_terminal(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert _shown(["/usr/bin/printf", r"\033[2Jone\ntwo"]) == 0
+    assert capfdbinary.readouterr().out == b"\\x1b[2Jone\ntwo\n"
+    assert _shown(["/bin/false"]) == 1

@@ -183,6 +183,18 @@ def test_copies_in_and_out(stele: Runtime, bundle: BundleFactory, tmp_path: Path
         assert not (tmp_path / "back/sub/fifo").exists()
         stele.ok("cp", f"{name}:/tmp/tree/.", tmp_path / "back/sub")
         assert (tmp_path / "back/sub/sub/file").exists()
+        (tmp_path / "back/sub").chmod(0o700)
+        stele.ok("exec", name, "sh", "-c", "chmod 777 /tmp/tree/sub; chown 7 /tmp/tree; chmod 711 /tmp/tree")
+        stele.ok("cp", f"{name}:/tmp/tree", tmp_path / "back/..")
+        assert (tmp_path / "tree/sub").stat().st_mode & 0o777 == 0o755, "what was there keeps its permissions"
+        stele.ok("cp", tree, f"{name}:/tmp")
+        assert stele.ok("exec", name, "stat", "-c", "%a %u", "/tmp/tree") == "711 7\n", "and its owner"
+        holes = "for at in 5 700; do echo x | dd of=/tmp/holes bs=1M seek=$at; done; truncate -s 1G /tmp/holes"
+        stele.ok("exec", name, "sh", "-c", holes)
+        stele.ok("cp", f"{name}:/tmp/holes", tmp_path)
+        with open(tmp_path / "holes", "rb") as file:
+            assert (file.seek(0, 2), os.fstat(file.fileno()).st_blocks < 100) == (1 << 30, True)
+            assert (file.seek(700 << 20), file.read(3)) == (700 << 20, b"x\n\0")
         assert "No such file" in stele("cp", f"{name}:/none", tmp_path).stderr
         assert "write ID:PATH" in stele("cp", tmp_path, tmp_path).stderr
         assert not list(tmp_path.rglob(".stele-cp*"))
@@ -218,3 +230,19 @@ def test_the_id_by_name(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -
     done = stele("run", "--rm", "--detach", "-b", bundle(SLEEP), name)
     assert (done.returncode, name in stele.ok("list", "-q").split()) == (1, False)
     assert "--rm cannot be used with --detach" in done.stderr
+
+
+def test_logs_on_a_terminal(stele: Runtime, bundle: BundleFactory) -> None:
+    """What a container wrote is shown, colours too, and commands nothing; into a pipe it goes as it was written."""
+    hostile = r"\033]0;title\007\033[2J\033[1;31mred\033[0m\ta\rX\302\233A\342\200\256 \377 naïve\r\n"
+    name = stele.id()
+    words = ["sh", "-c", f"printf '{hostile}'"]
+    stele.ok("run", "--detach", "--log-driver", "file", "--bundle", bundle(words), name)
+    stele.ok("wait", name)
+    try:
+        shown = "\\x1b]0;title\\x07\\x1b[2J\x1b[1;31mred\x1b[0m\ta\\rX\\x9bA\\u202e \\udcff naïve\n"
+        assert on_a_terminal(stele.command("logs", name)) == shown
+        written = b"\x1b]0;title\x07\x1b[2J\x1b[1;31mred\x1b[0m\ta\rX\xc2\x9bA\xe2\x80\xae \xff na\xc3\xafve\r\n"
+        assert subprocess.run(stele.command("logs", name), capture_output=True, check=True).stdout == written
+    finally:
+        stele("delete", "-f", name)

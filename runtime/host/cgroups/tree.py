@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Iterator
 
@@ -26,13 +27,27 @@ PIDFDS = 128
 # --- files --------------------------------------------------------------------------------------------------------
 
 
+def open_file(fd: int, name: str) -> int:
+    """Open a file for reading; the caller owns the fd.
+
+    Raises:
+        FileNotFoundError: the file does not exist, or the cgroup has been removed. That is so also where a container has
+            named a cgroup of its own like a file of a controller that is not enabled.
+    """
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+    if stat.S_ISDIR(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return file
+
+
 def read(fd: int, name: str) -> str:
     """Read a whole file.
 
     Raises:
-        FileNotFoundError: the file does not exist, or the cgroup has been removed.
+        FileNotFoundError: as of `open_file`.
     """
-    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+    file = open_file(fd, name)
     try:
         chunks = []
         while chunk := os.read(file, 65536):  # each read returns at most a page
@@ -58,9 +73,12 @@ def write(fd: int, name: str, value: str) -> None:
     """Write a file in one write(2), because the kernel parses each write on its own.
 
     Raises:
-        FileNotFoundError: the file does not exist, or the cgroup has been removed. OSError: the kernel refused it.
+        FileNotFoundError: as of `open_file`. OSError: the kernel refused it.
     """
-    file = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+    try:
+        file = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+    except IsADirectoryError as e:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from e
     try:
         os.write(file, value.encode())
     except OSError as e:
