@@ -6,8 +6,10 @@ import contextlib
 import gzip
 import json
 import os
+import select
 import signal
 import subprocess
+import tarfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -506,3 +508,21 @@ def test_export_goes_through_no_link_of_others(store: ImageStore, tmp_path: Path
         export_image(store, told, "name", ArchiveReference("oci", str(out)), Progress(None))
     assert os.listdir(elsewhere) == ["index.json"]
     assert not (out / "oci-layout").exists()
+
+
+@pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
+def test_an_archive_replaces_a_link_that_leads_to_a_device(store: ImageStore, tmp_path: Path, kind: Transport) -> None:
+    """A FIFO stands for the disk. One that is named itself gets the archive, and so does one behind /dev/fd."""
+    told = add_image(store, b"\0" * 1024)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "image.tar").symlink_to("fifo")
+    fd = os.open(tmp_path / "fifo", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        for path, written in ((f"{tmp_path}/image.tar", False), (f"{tmp_path}/fifo", True), (f"/dev/fd/{fd}", True)):
+            export_image(store, told, "name", ArchiveReference(kind, path), Progress(None))
+            assert bool(select.select([fd], [], [], 0)[0]) == written
+            while written and select.select([fd], [], [], 0)[0]:
+                os.read(fd, 1 << 16)
+    finally:
+        os.close(fd)
+    assert tarfile.is_tarfile(tmp_path / "image.tar") and not (tmp_path / "image.tar").is_symlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -23,6 +24,7 @@ from runtime.images.store.store import NAME_ANNOTATION, ImageStore
 
 PIECE = 1 << 20
 INDEX_MAX = 16 << 20
+KERNEL = ("/dev/", "/proc/")
 
 
 def export_image(
@@ -163,18 +165,25 @@ def _blob_to(directory: int, store: ImageStore, blob: Descriptor, progress: Prog
 
 @contextlib.contextmanager
 def _file(path: str) -> Iterator[int]:
-    """A file to be written whole or not at all; a pipe or terminal is written as it is."""
+    """A file to be written whole or not at all; a pipe or terminal is written as it is.
+
+    Only the kernel's own links lead to one, such as /dev/stdout: another is replaced, as it may be of whoever owns the
+    folder and lead to a disk.
+    """
+    follow = path.startswith(KERNEL)
     try:
-        special = not stat.S_ISREG(os.stat(path).st_mode)
+        special = not stat.S_ISREG(mode := os.stat(path, follow_symlinks=follow).st_mode) and not stat.S_ISLNK(mode)
     except FileNotFoundError:
         special = False
     fresh = path if special else os.path.join(os.path.dirname(path), temporary(os.path.basename(path)))
     if not special:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh)
-    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_EXCL)
+    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_EXCL) | (0 if follow else os.O_NOFOLLOW)
     fd = os.open(fresh, flags, 0o644)
     try:
+        if special and stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.ESTALE, "it was exchanged for a file", path)
         yield fd
         if not special:
             os.fsync(fd)
