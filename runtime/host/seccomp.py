@@ -192,21 +192,19 @@ def _by_name(rules: SeccompRules) -> dict[str, list[Alternative]]:
 
     As in libseccomp, an unconditional rule overrides conditional ones, and the first unconditional rule wins.
     """
-    found: dict[str, list[Alternative]] = {}
+    found: dict[str, dict[Alternative, None]] = {}  # ordered sets
     for rule in rules.rules:
         alternative = (rule.action, rule.conditions)
         for name in rule.names:
-            own = found.setdefault(name, [])
-            if own and not own[0][1]:
+            own = found.setdefault(name, {})
+            if own and not next(iter(own))[1]:
                 continue
             if not rule.conditions:
                 if rule.action != rules.default:
-                    own[:] = [alternative]
-            elif alternative not in own:
-                own.append(alternative)
-    for own in found.values():
-        own.sort(key=lambda alternative: restrictive(alternative[0]))
-    return found
+                    found[name] = {alternative: None}
+            else:
+                own[alternative] = None
+    return {name: sorted(own, key=lambda alternative: restrictive(alternative[0])) for name, own in found.items()}
 
 
 def _calls(arch: int, by_name: Mapping[str, list[Alternative]], default: int) -> Calls:

@@ -12,7 +12,7 @@ from runtime.oci.constants import NAMESPACES, PROPAGATION
 from runtime.plan import device_rules, model, namespaces, steps
 from runtime.plan.devices import plan_devices
 from runtime.plan.hooks import HOST_KINDS, container_hooks, host_hooks
-from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, plan_mounts
+from runtime.plan.mounts import MOUNT_ATTR_NODEV, MS_REC, MS_SLAVE, is_below, plan_mounts
 from runtime.plan.process import plan_key_label, plan_process
 from runtime.plan.resctrl import plan_resctrl
 from runtime.plan.resources import plan_resources
@@ -295,7 +295,8 @@ def _root(
     make = _working_directory(process, mounts.targets)
     base: steps.Step = steps.Rootfs(slot, True, path)
     if request.image:
-        make = tuple(d for d in request.image.make if d not in mounts.targets)
+        taken = set(mounts.targets)
+        make = tuple(d for d in request.image.make if d not in taken)
         base = _image_root(request.image, path, facts, fds)
     own_dev = not any(isinstance(s, steps.BindMount) and posixpath.normpath(s.target) == "/dev" for s in mounts.steps)
     devices = (
@@ -307,9 +308,10 @@ def _root(
         if own_dev
         else ()
     )
-    dev_mounted = any(posixpath.normpath(t) == "/dev" for t in mounts.targets)
+    mounted = {posixpath.normpath(t) for t in mounts.targets}
+    dev_mounted = "/dev" in mounted
     in_root = () if dev_mounted else tuple(s.path for s in devices if isinstance(s, steps.Device))
-    below = tuple(d for d in make if not any(d.startswith(f"{posixpath.normpath(t)}/") for t in mounts.targets))
+    below = tuple(d for d in make if not is_below(d, mounted))
     targets = (*mounts.targets, *in_root, *below)
     # Missing mount points are created in the upper layer; without one, in a private layer.
     private = not request.image or request.image.upper == steps.UPPER_NONE

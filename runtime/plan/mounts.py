@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,12 +121,15 @@ def plan_mounts(
     late: list[Step] = []
     fds: list[model.FdSource] = []
     targets: list[str] = []
+    clean: set[str] = set()
     for i, mount in enumerate(mounts):
         target = destination(mount["destination"], i)
         options = parse_options(mount.get("options") or ())
         kind = mount.get("type") or ("bind" if options.bind else "none")
-        if not any(_below(target, t) for t in targets):
+        plain = posixpath.normpath(target)
+        if not is_below(plain, clean):
             targets.append(target)
+            clean.add(plain)
         _check_proc(target, kind, options, i)
         if kind == "cgroup" and not namespaces.has("cgroup"):
             # A new mount would show the same hierarchy, and cost an RCU grace period.
@@ -156,8 +159,14 @@ def destination(path: str, index: int) -> str:
     return absolute
 
 
-def _below(path: str, parent: str) -> bool:
-    return posixpath.normpath(path).startswith(posixpath.normpath(parent) + "/")
+def is_below(path: str, parents: Set[str]) -> bool:
+    """Whether a path is below one of others; all normal. It takes as long as the path is deep, however many they are."""
+    end = path.rfind("/")
+    while end > 0:
+        if path[:end] in parents:
+            return True
+        end = path.rfind("/", 0, end)
+    return False
 
 
 def _check_proc(target: str, kind: str, options: Options, index: int) -> None:

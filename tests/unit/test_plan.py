@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from runtime.plan import explain, model, steps, wire
 from runtime.plan.identity import capability_mask
 from runtime.plan.mounts import parse_options
 from runtime.plan.process import cpu_mask
+from tests.harness.counting import calls
 
 FACTS = model.Facts()
 NO_SLOT = steps.NO_SLOT
@@ -845,3 +847,23 @@ def test_the_words_for_an_images_root() -> None:
     assert text == "image root of 2 layers, written to a tmpfs of 1m (nodev); layer /a; layer /b"
     assert "fd 3, never written" in explain.describe(steps.LayeredRoot(3, True, 0, 4, 0, 0, "/p", "", "", ()))
     assert explain.describe(steps.Directory("/w")) == "create the directory /w if it is missing"
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        lambda n: {"mounts": [mount(destination=f"/m{i}", type="tmpfs") for i in range(n)]},
+        lambda n: {"linux__maskedPaths": [f"/proc/m{i}" for i in range(n)]},
+        lambda n: {"linux__devices": [{"path": f"/x{i}", "type": "c", "major": 1, "minor": 3} for i in range(n)]},
+        lambda n: {
+            "linux__resources__devices": [
+                {"allow": bool(i % 2), "type": "c", "major": i, "minor": i, "access": "rwm"} for i in range(n)
+            ]
+        },
+    ],
+    ids=["mounts", "masked", "devices", "rules"],
+)
+def test_work_grows_with_a_list_and_not_with_its_square(many: Callable[[int], dict[str, Any]]) -> None:
+    """In calls of functions, which a slow machine does not change."""
+    few, more = (calls(plan, config(**many(n))) for n in (200, 1600))
+    assert more < 8 * few * 1.5

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from runtime.errors import ConfigError
-from runtime.host.seccomp import COMPILER
+from runtime.host.seccomp import COMPILER, program
 from runtime.plan.disassembly import disassemble
 from runtime.plan.seccomp import ACTIONS, ARCHITECTURES, Condition, Rule, SeccompRules, canonical, plan_seccomp
 from runtime.plan.seccomp_program import Calls, assemble
+from tests.harness.counting import calls
 from tests.unit.bpf_interp import Call, run
 
 ALLOW, ERRNO, NOTIFY, TRACE = (ACTIONS[f"SCMP_ACT_{name}"] for name in ("ALLOW", "ERRNO", "NOTIFY", "TRACE"))
 READ = {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
+EQUAL = {"index": 0, "op": "SCMP_CMP_EQ"}
 
 
 def planned(**fields: Any) -> SeccompRules:
@@ -301,3 +303,17 @@ def test_architectures_have_the_kernels_numbers() -> None:
     assert seen.pop("SCMP_ARCH_SH") == numbers["SHEL"]  # the kernel's SH is libseccomp's SHEB
     assert len(seen) >= 12, seen
     assert seen == {name: numbers[name.removeprefix("SCMP_ARCH_")] for name in seen}
+
+
+def test_work_grows_with_the_rules_and_not_with_their_square() -> None:
+    """In calls of functions, which a slow machine does not change."""
+    few, more = (
+        calls(_too_many, planned(syscalls=[{**READ, "args": [{**EQUAL, "value": i}]} for i in range(n)]))
+        for n in (1000, 8000)
+    )
+    assert more < 8 * few * 1.5
+
+
+def _too_many(rules: SeccompRules) -> None:
+    with pytest.raises(ConfigError, match="the kernel allows 4096"):
+        program(rules, None)
