@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 COMPACT = (",", ":")
 """json.dumps's separators for what programs read: no spaces, as from runc."""
 HIDDEN = "..."
+SECRET = ("--creds", "-creds", "--password", "-password")
+"""Options whose values are."""
 
 
 def visible(text: str) -> str:
@@ -20,25 +22,28 @@ def visible(text: str) -> str:
 def without_secrets(words: Sequence[str]) -> Iterator[str]:
     """A command line without passwords, the values of environment variables, and users in URLs."""
     before = ""
+    short = "-p" if "login" in words else ""  # of other commands it is no password
     for word in words:
         name, equals, value = word.partition("=")
-        if before == "creds":
+        if before == "secret":
             yield HIDDEN
-        elif name in ("--creds", "-creds") and equals:
+        elif name in SECRET and equals:
             yield f"{name}={HIDDEN}"
+        elif short and word.startswith(short) and word not in (short, *SECRET):
+            yield f"{short}{HIDDEN}"
         elif name in ("--env", "-env") and equals:
             yield f"{name}={_variable(value)}"
         elif before == "env" or (equals and word.startswith("-e")):
             yield _variable(word)
         else:
             yield without_user(word)
-        before = _takes(word) if not before else ""
+        before = _takes(word, short) if not before else ""
 
 
-def _takes(word: str) -> str:
+def _takes(word: str, password: str) -> str:
     """The secret that the next word is."""
-    if word in ("--creds", "-creds"):
-        return "creds"
+    if word in SECRET or (password and word == password):
+        return "secret"
     short = word.startswith("-") and not word.startswith("--") and word.endswith("e") and "=" not in word
     return "env" if word in ("--env", "-env") or short else ""
 

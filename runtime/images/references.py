@@ -15,6 +15,7 @@ from typing import Literal
 
 from runtime.errors import UsageError
 from runtime.images.model import DIGEST
+from runtime.printable import without_user
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
@@ -123,7 +124,7 @@ def parse_archive(text: str) -> ArchiveReference | None:
             if rest.startswith("//")
             else f"copy it with skopeo to {', '.join(TRANSPORTS[:2])} or {TRANSPORTS[2]}"
         )
-        raise UsageError(f'image "{_cut(text)}": {transport}: is not read by stele; {advice}')
+        raise UsageError(f'image "{_cut(without_user(text))}": {transport}: is not read by stele; {advice}')
     for known in TRANSPORTS:
         if colon and transport == known:
             path, _, name = rest.partition(":")

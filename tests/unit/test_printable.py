@@ -9,11 +9,23 @@ from pathlib import Path
 import pytest
 
 from runtime.cli.log import Log
+from runtime.errors import UsageError
+from runtime.images.references import parse_archive
 from runtime.images.store.describe import table
 from runtime.printable import visible, without_secrets
 from tests.harness.runtime import REPO, command
 
 EVIL = "\x1b]0;x\x07 \x9b31m \x7f \u202e \u2066 \u2028 \r"
+PASSWORDS = (
+    ("-p hunter2", "-p ..."),
+    ("-phunter2", "-p..."),
+    ("-p=hunter2", "-p..."),
+    ("--password hunter2", "--password ..."),
+    ("--password=hunter2", "--password=..."),
+    ("-password hunter2", "-password ..."),
+    ("-password=hunter2", "-password=..."),
+    ("--password-stdin", "--password-stdin"),
+)
 HARMLESS = r"\x1b]0;x\x07 \x9b31m \x7f \u202e \u2066 \u2028 \r"
 
 
@@ -48,6 +60,8 @@ def test_the_table_of_an_image() -> None:
         ("image pull --creds user:hunter2 x", "image pull --creds ... x"),
         ("image pull --creds=user:hunter2 x", "image pull --creds=... x"),
         ("image pull -creds user:hunter2 -q x", "image pull -creds ... -q x"),
+        *((f"login -u me {given} host", f"login -u me {shown} host") for given, shown in PASSWORDS),
+        ("exec -p process.json c", "exec -p process.json c"),
         ("exec --env A=hunter2 c sh", "exec --env A=... c sh"),
         ("exec --env=A=hunter2 c sh", "exec --env=A=... c sh"),
         ("exec -te A=hunter2 -e B c sh", "exec -te A=... -e B c sh"),
@@ -84,3 +98,8 @@ def test_secrets_of_the_command_line_are_written_nowhere(tmp_path: Path) -> None
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or "hunter2" not in path.read_text(), path
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("trace", "log")} == {0o600}
+
+
+def test_a_name_that_is_refused_is_told_without_its_password() -> None:
+    with pytest.raises(UsageError, match=r'image "http://\.\.\.@host/x": http: is not read by stele'):
+        parse_archive("http://me:hunter2@host/x")
