@@ -11,6 +11,7 @@ packages; nothing is looked for on the host at run time.
 from __future__ import annotations
 
 import ast
+import importlib
 import marshal
 import os
 import subprocess
@@ -41,6 +42,14 @@ ROOT = "/proc/self/exe"
 DICTIONARY_SIZE = 256 << 10
 # Frozen, because they run before stele_start can import anything.
 FROZEN = ("encodings", "encodings.aliases", "encodings.utf_8", "stele_start")
+# From CPython 3.12 on, these too: its own tables of frozen modules, with docstrings and much of the standard library, are
+# left out. (Before, they are tied to objects that are linked in any case.)
+FROZEN_START = {
+    "_frozen_importlib": "importlib._bootstrap",
+    "_frozen_importlib_external": "importlib._bootstrap_external",
+}
+if sys.version_info >= (3, 12):
+    FROZEN += ("abc", "codecs", "io")
 # Imported by a name that is made at run time.
 DYNAMIC = (
     "encodings.ascii", "encodings.latin_1", "encodings.idna", "encodings.utf_8_sig", "encodings.hex_codec",
@@ -50,15 +59,15 @@ DYNAMIC = (
 )  # fmt: skip
 # Reached by import statements that never run here: other systems, developers' tools, accelerators that are absent.
 EXCLUDED = (
-    "_aix_support", "_bootlocale", "_py_abc", "_pydecimal", "_pyrepl", "antigravity", "argparse", "asyncio.proactor_events",
+    "_aix_support", "_bootlocale", "_ios_support", "_py_abc", "_pydatetime", "_pydecimal", "_pyrepl", "antigravity", "argparse", "asyncio.proactor_events",
     "asyncio.windows_events", "asyncio.windows_utils", "cffi", "click._winconsole", "concurrent.futures.process",
-    "curses", "decimal", "difflib", "distutils", "doctest", "email._header_value_parser",
+    "ctypes._aix", "ctypes.util", "curses", "decimal", "difflib", "distutils", "doctest", "email._header_value_parser",
     "email.contentmanager", "email.generator", "email.headerregistry", "email.policy", "encodings.mbcs", "ensurepip",
     "fractions", "getopt", "idlelib", "importlib._bootstrap", "importlib._bootstrap_external", "jsonschema", "lib2to3", "msilib", "numpy", "pdb", "pip",
     "plistlib", "py_compile", "pydoc", "pydoc_data", "pygments", "pyroute2.bsd", "pyroute2.iproute.bsd",
     "pyroute2.iproute.darwin", "pyroute2.iproute.windows", "pytest", "readline", "rlcompleter", "rpds", "setuptools",
     "smtplib", "sqlite3", "statistics", "stringprep", "tarfile", "test", "this", "tkinter", "tracemalloc", "turtle",
-    "typing_extensions", "unicodedata", "urllib3.contrib", "urllib3.http2.connection",
+    "typing_extensions", "unicodedata", "unittest.mock", "unittest.util", "urllib3.contrib", "urllib3.http2.connection",
     "venv", "webbrowser", "wsgiref", "xmlrpc", "zipfile", "zipimport",
 )  # fmt: skip
 
@@ -141,8 +150,21 @@ def built(modules: Iterable[str], out: Path) -> Path:
 def code_of(name: str, file: Path, is_package: bool) -> bytes:
     """A module's code, marshalled, without docstrings and, in the application, without annotations of functions."""
     place = f"{ROOT}/{name.replace('.', '/')}" + ("/__init__.py" if is_package else ".py")
-    tree = Stripped(ours=name.split(".")[0] == "runtime").visit(ast.parse(file.read_bytes(), place))
+    return code_at(place, file, ours=name.split(".")[0] == "runtime")
+
+
+def code_at(place: str, file: Path, *, ours: bool) -> bytes:
+    tree = Stripped(ours=ours).visit(ast.parse(file.read_bytes(), place))
     return marshal.dumps(compile(tree, place, "exec", dont_inherit=True, optimize=0))
+
+
+def starting() -> dict[str, tuple[bytes, bool]]:
+    """The two modules that importing itself is made of."""
+    found = {}
+    for name, module in FROZEN_START.items():
+        source = Path(importlib.__file__).with_name(module.rpartition(".")[2] + ".py")
+        found[name] = (code_at(f"<frozen {module}>", source, ours=False), False)
+    return found
 
 
 def pack(contents: list[bytes]) -> tuple[bytes, list[bytes]]:
@@ -160,21 +182,36 @@ def pack(contents: list[bytes]) -> tuple[bytes, list[bytes]]:
         return Path(f"{dictionary}.zst").read_bytes(), [Path(f"{file}.zst").read_bytes() for file in files]
 
 
-def assembler(frozen: dict[str, tuple[bytes, bool]], out: Path) -> str:
-    """The bundle and the table of frozen modules (struct _frozen of Include/cpython/import.h) as sections."""
-    text = [".section .rodata", ".global stele_frozen", ".balign 4096"]
+def assembler(frozen: dict[str, tuple[bytes, bool]], starting: dict[str, tuple[bytes, bool]], out: Path) -> str:
+    """The bundle and the tables of frozen modules (struct _frozen of Include/cpython/import.h) as sections.
+
+    Args:
+        starting: what the interpreter is started with. If there is any, the tables are all it has.
+    """
+    text = [".section .rodata", ".balign 4096"]
     for name in ("modules", "dictionary"):
         text += [f".global stele_{name}_start, stele_{name}_end", f"stele_{name}_start:"]
         text += [f'.incbin "{out / name}.bin"', f"stele_{name}_end:", ".byte 0"]
-    table = ['.section .data.rel.ro, "aw"', ".balign 8", "stele_frozen:"]
+    table = ['.section .data.rel.ro, "aw"', ".balign 8", ".global stele_frozen"]
     end = [".quad 0"] if sys.version_info < (3, 12) else []  # get_code
-    for number, (name, (code, is_package)) in enumerate(frozen.items()):
-        file = out / f"frozen{number}.bin"
-        file.write_bytes(code)
-        text += [f'name{number}: .asciz "{name}"', ".balign 16", f'code{number}: .incbin "{file}"']
-        table += [f".quad name{number}, code{number}", f".int {len(code)}, {int(is_package)}", *end]
-    table += [".quad 0, 0", ".int 0, 0", *end, '.section .note.GNU-stack, "", @progbits']
-    return "\n".join(text + table) + "\n"
+    number = 0
+    for label, modules in (("stele_frozen", frozen), ("starting", starting)):
+        table.append(f"{label}:")
+        for name, (code, is_package) in modules.items():
+            file = out / f"frozen{number}.bin"
+            file.write_bytes(code)
+            text += [f'name{number}: .asciz "{name}"', ".balign 16", f'code{number}: .incbin "{file}"']
+            table += [f".quad name{number}, code{number}", f".int {len(code)}, {int(is_package)}", *end]
+            number += 1
+        table += [".quad 0, 0", ".int 0, 0", *end]
+    if starting:
+        nothing = f"starting + {len(starting) * 24}"
+        tables = {"Bootstrap": "starting", "Stdlib": nothing, "Test": nothing, "Aliases": nothing}
+        table.append(".data")
+        for name, label in tables.items():
+            table += [f".global _PyImport_Frozen{name}", f"_PyImport_Frozen{name}: .quad {label}"]
+        table += [".global PyImport_FrozenModules", "PyImport_FrozenModules: .quad stele_frozen"]
+    return "\n".join([*text, *table, '.section .note.GNU-stack, "", @progbits']) + "\n"
 
 
 def main(argv: list[str]) -> int:
@@ -201,7 +238,8 @@ def main(argv: list[str]) -> int:
     head = marshal.dumps(index)
     (out / "dictionary.bin").write_bytes(dictionary)
     (out / "modules.bin").write_bytes(len(head).to_bytes(4, "little") + head + body)
-    (out / "embedded.S").write_text(assembler({name: codes[name] for name in FROZEN}, out))
+    frozen = {name: codes[name] for name in FROZEN}
+    (out / "embedded.S").write_text(assembler(frozen, starting() if sys.version_info >= (3, 12) else {}, out))
     (out / "modules.txt").write_text("".join(f"{index[n][1]:8} {n}\n" for n in sorted(index)))
     size = len(body) + len(dictionary)
     print(f"{len(index)} modules and resources, {size >> 10} KiB packed")

@@ -41,6 +41,7 @@ RENAMING = (
     *(f"--redefine-sym={n}=stele_{n}" for n in RENAMED),
 )
 COLD_ARCHIVES = ("libssl", "libcrypto")
+COLD_EXTENSIONS = ("_ssl", "_hashopenssl")
 # Sections that do not change once linked, as nothing is relocated when the executable starts.
 CONSTANT = (".data.rel.ro", ".data.rel.ro.local")
 ARCHIVES = ("libffi", "libseccomp", "libz", "libzstd", "libexpat")
@@ -65,8 +66,14 @@ def renamed(source: Path, out: Path) -> Path:
     return target
 
 
+def archive(target: Path, objects: list[Path]) -> Path:
+    target.unlink(missing_ok=True)
+    run("ar", "rcsD", target, *objects)
+    return target
+
+
 def cold(source: Path, out: Path) -> Path:
-    """A copy of an archive of OpenSSL, for cshim/launcher/cold.c: its constants read-only, and no code of it runs at
+    """A copy of an archive of OpenSSL or of its Python modules, for cshim/launcher/cold.c: its constants read-only, and no code of it runs at
     the start (libcrypto has a call in .init or .init_array that asks the processor what it can do)."""
     target = out / f"cold-{source.name}"
     constant = [f"--set-section-flags={name}=alloc,load,readonly,data" for name in CONSTANT]
@@ -87,8 +94,9 @@ def quick_start(out: Path) -> list[Path]:
         return []  # elsewhere there is no CPUID
     target = out / "objects" / "libc-start.o"
     start = subprocess.run(["ar", "p", LIBRARIES / "libc.a", "libc-start.o"], check=True, capture_output=True).stdout
-    # xor eax,eax; three stores to the stack; cpuid; mov [max_leaf],eax
-    question = list(re.finditer(rb"\x31\xc0(?:\xc7\x84\x24.{8}){3}(\x0f\xa2)\x89\x05", start, re.DOTALL))
+    # xor eax,eax; stores to the stack and variables; cpuid; mov [max_leaf],eax
+    stores = rb"(?:(?:\xc7\x84\x24.{8}){3}|\x81\x0d.{8}(?:\xc7\x44\x24.{5}){2}\x48\xc7\x05.{8})"
+    question = list(re.finditer(rb"\x31\xc0" + stores + rb"(\x0f\xa2)\x89\x05", start, re.DOTALL))
     if len(question) != 1:
         print("link: libc's start is not the one known here; left as it is")
         return []
@@ -112,10 +120,11 @@ def main(argv: list[str]) -> int:
     plain = out / "plain.h"
     plain.write_text("#include <pyconfig.h>\n#undef HAVE_BLUETOOTH_BLUETOOTH_H\n#undef HAVE_BLUETOOTH_H\n")
     for name in cpython.EXTENSIONS:
-        own = ["-include", plain, f"-I{python}"] if name in ("_ssl", "_hashopenssl") else []
+        own = ["-include", plain, f"-I{python}"] if name in COLD_EXTENSIONS else []
         own += [f"-I{python / '_hacl/include'}"] if name.startswith("_hacl") else []
         source = python / f"{name}.c"
-        jobs.append((f"ext-{source.stem}", [source, *include, *own, "-DPy_BUILD_CORE_BUILTIN", "-w"]))
+        kind = "cold" if name in COLD_EXTENSIONS else "ext"
+        jobs.append((f"{kind}-{source.stem}", [source, *include, *own, "-DPy_BUILD_CORE_BUILTIN", "-w"]))
     backend = [cffi / "src" / "c" / "_cffi_backend.c", *include, "-DFFI_BUILDING=1", "-DUSE__THREAD", "-w"]
     jobs.append(("ext-cffi", [*backend, "-DHAVE_SYNC_SYNCHRONIZE"]))
     run(sys.executable, PROJECT / "cshim" / "build_shim.py", out, "--c-only", out / "_stele_shim.c")
@@ -137,11 +146,10 @@ def main(argv: list[str]) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         compiled = list(pool.map(compile_one, jobs))
 
-    extensions = out / "ext.a"
-    extensions.unlink(missing_ok=True)
-    run("ar", "rcsD", extensions, *[o for o in compiled if o.name.startswith("ext-")])
+    extensions = archive(out / "ext.a", [o for o in compiled if o.name.startswith("ext-")])
+    cold_extensions = archive(out / "ssl.a", [o for o in compiled if o.name.startswith("cold-")])
     archives = [renamed(a, out) for a in [extensions, cpython.ARCHIVE, *(LIBRARIES / f"{a}.a" for a in ARCHIVES)]]
-    archives += [cold(LIBRARIES / f"{a}.a", out) for a in COLD_ARCHIVES]
+    archives += [cold(a, out) for a in [cold_extensions, *(LIBRARIES / f"{a}.a" for a in COLD_ARCHIVES)]]
     own = [*(o for o in compiled if o.name.startswith("own-")), *quick_start(out)]
     command = [
         "gcc", "-static", "-no-pie", *cpython.LINK, "-Wl,--build-id=sha1", "-Wl,-z,relro,-z,now",

@@ -5,7 +5,7 @@ Usage: seal.py BARE OUTPUT
 The kernel maps the snapshot with the rest of the executable: it needs no file, no /proc and no system call of its own,
 and cannot belong to another executable. Loadable segments of OUTPUT:
     as in BARE   headers, code, constants
-    data         libc's and the launcher's .data as linked, pydata and pybss as dumped; no part is left to be zeroed
+    data         libc's and the launcher's .data as linked, pydata and pybss as dumped; then libc's and the launcher's .bss
     pristine     pydata as linked, deflated, for the cold start; behind it OpenSSL, packed
     arena        what was allocated until the dump, at ARENA_BASE
 No section headers: the symbols are of use only in BARE.
@@ -32,6 +32,7 @@ PRISTINE_BASE = 0x50000000
 PT_NULL, PT_LOAD, PT_NOTE, PT_TLS = 0, 1, 4, 7
 PT_GNU_PROPERTY, PT_GNU_STACK, PT_GNU_RELRO = 0x6474E553, 0x6474E551, 0x6474E552
 PF_W, PF_R = 2, 4
+EM_X86_64, EM_AARCH64 = 62, 183
 ID_SIZE = 32
 HOT_MAX = 40
 # Objects of libc's that the snapshot may point to: they are at the same place in every process of this executable.
@@ -81,10 +82,13 @@ def symbols(elf: Path) -> dict[str, int]:
     }
 
 
-def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], room: int, maps: str, names: dict[str, int]) -> None:
+def check_pointers(
+    snapshot: bytes, linked: bytes, kept: list[tuple[int, int]], room: int, maps: str, names: dict[str, int]
+) -> None:
     """Stop if the snapshot points to memory that a later process does not have, or has with other contents.
 
     Args:
+        linked: the snapshot's beginning as the linker made it. What it points to is there in every process.
         kept: the address ranges whose contents are the snapshot, in its order.
         room: bytes behind the last of them that are a later process's own.
         maps: /proc/PID/maps of the process that was dumped.
@@ -117,8 +121,9 @@ def check_pointers(snapshot: bytes, kept: list[tuple[int, int]], room: int, maps
     words = array.array("Q", snapshot)
     places = [start + i for start, end in kept for i in range(0, end - start, 8)]
     low_limit, high_limit = starts[0], foreign[-1][1]
-    for place, word in zip(places, words, strict=True):
-        if low_limit <= word < high_limit:
+    constant = array.array("Q", linked)
+    for number, (place, word) in enumerate(zip(places, words, strict=True)):
+        if low_limit <= word < high_limit and not (number < len(constant) and constant[number] == word):
             at = bisect.bisect_right(starts, word) - 1
             if word < foreign[at][1] and word not in allowed:
                 near = by_address[max(0, bisect.bisect_right(by_address, (place, "~")) - 1)][1]
@@ -178,11 +183,12 @@ def main(argv: list[str]) -> int:
     if not data.flags & PF_W or data.offset + data.file_size > len(elf):
         raise SystemExit("seal: the last loadable segment but OpenSSL's is not the data")
     ranges = [(at[f"stele_cold{part}_start"], at[f"stele_cold{part}_end"]) for part in ("text", "const", "data")]
-    packer = ["zstd", "--quiet", "--ultra", "-22", "--stdout"]
+    branches = {EM_X86_64: "--x86", EM_AARCH64: "--arm64"}[struct.unpack_from("<H", elf, 18)[0]]
+    packer = ["xz", "--format=xz", "--check=crc32", branches, "--lzma2=preset=9e", "--stdout"]
     openssl = b"".join(cut(elf, segments, *part) for part in ranges)
     cold = subprocess.run(packer, input=openssl, check=True, capture_output=True).stdout
     memory = bytearray(elf[data.offset : data.offset + data.file_size])
-    memory.extend(bytes(up(data.address + data.memory_size, data.align) - data.address - len(memory)))
+    memory.extend(bytes(at["stele_pybss_end"] - data.address - len(memory)))
 
     def place(start: str, end: str, content: bytes) -> bytes:
         """Put content into the data segment; return what was there."""
@@ -198,7 +204,7 @@ def main(argv: list[str]) -> int:
     arena = bytearray(snapshot[known:])
     (room,) = struct.unpack_from("<Q", arena, ID_SIZE)
     kept = [*ranges, (ARENA_BASE, ARENA_BASE + len(arena))]
-    check_pointers(snapshot, kept, room, recording.maps, at)
+    check_pointers(snapshot, cut(elf, segments, *ranges[0]), kept, room, recording.maps, at)
 
     data_size = at["stele_pydata_end"] - at["stele_pydata_start"]
     bss_size = at["stele_pybss_end"] - at["stele_pybss_start"]
@@ -213,7 +219,7 @@ def main(argv: list[str]) -> int:
     memory[struct_at : struct_at + len(seal)] = seal
 
     out = elf[: data.offset] + memory
-    data.file_size = data.memory_size = len(memory)
+    data.file_size = len(memory)  # behind it, the variables of the process that begin as zero
 
     def append(content: bytes, address: int, flags: int, room: int = 0) -> Segment:
         out.extend(bytes(up(len(out), data.align) - len(out)))

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <zstd.h>
+#include <lzma.h>
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -35,12 +35,15 @@ static int unpacked(size_t size)
 	if (ftruncate(fd, (off_t)size) == 0)
 		room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (room != MAP_FAILED) {
-		size_t got = ZSTD_decompress(room, size, stele_seal.cold, stele_seal.cold_size);
+		uint64_t limit = UINT64_MAX;
+		size_t from = 0, got = 0;
+		lzma_ret done = lzma_stream_buffer_decode(&limit, 0, NULL, stele_seal.cold, &from, stele_seal.cold_size,
+							  room, &got, size);
 		munmap(room, size);
-		if (got == size &&
-		    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+		bool whole = done == LZMA_OK && got == size;
+		if (whole && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
 			return fd;
-		if (got != size)
+		if (!whole)
 			errno = EBADMSG;
 	}
 	int saved = errno;

@@ -28,7 +28,6 @@ int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 #define SMALL 512UL
 #define LISTS (SMALL / 16 + 2)
 #define CHUNK (1UL << 20)
-#define MARK (1UL << 14) /* numbers between two marks; a command uses some thousands */
 #define NUMBERED 112UL
 #define ROOM (1UL << 20) /* after the arena, for the first blocks of a later process */
 
@@ -280,10 +279,11 @@ int heap_learn(struct lesson *all, int fd, void *(*take)(uint64_t number, size_t
 	return 0;
 }
 
-/* The next allocation's number no longer depends on how many allocations were made before. */
-void heap_mark(void)
+/* The next allocation's number no longer depends on how many allocations were made since the last mark, if these were
+ * fewer than `most`. */
+void heap_mark(uint64_t most)
 {
-	number = (number / MARK + 1) * MARK;
+	number = (number / most + 1) * most;
 }
 
 /* Closes the arena: no block comes from it any more. Returns how many blocks are still allocated although the lessons
@@ -306,7 +306,7 @@ uint64_t heap_close(void)
 		}
 	}
 	if (mode == RECORDING) {
-		ARENA->top = (char *)(((uintptr_t)parts[ADDED].end + PAGE - 1) & ~(PAGE - 1));
+		ARENA->top = (char *)(((uintptr_t)parts[ADDED].at + PAGE - 1) & ~(PAGE - 1));
 		ARENA->room = ROOM;
 		arena_size = (size_t)(ARENA->top - (char *)ARENA_BASE);
 	}

@@ -62,7 +62,23 @@ static void wipe_rests(PyThreadState *thread)
 	memset(thread->datastack_top, 0, (size_t)((char *)thread->datastack_limit - (char *)thread->datastack_top));
 }
 
-/* Takes the builder's thread, and what a later process must not find, out of the state that is recorded. */
+/* The table of interned strings grows when it is full, also of those that are gone, so its size says little of what is in
+   it. 0, or -1 with an exception. */
+int internals_pack(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+	PyObject **table = &PyInterpreterState_Get()->cached_objects.interned_strings;
+	PyObject *packed = PyDict_New();
+	if (!packed || PyDict_Update(packed, *table) < 0) {
+		Py_XDECREF(packed);
+		return -1;
+	}
+	Py_SETREF(*table, packed); /* references of the table are not counted, neither the old one's nor these */
+#endif
+	return 0;
+}
+
+/* Takes the builder's thread, and what a later process must not find, out of the state that is recorded */
 void internals_clean(void *main_thread)
 {
 	PyThreadState *thread = main_thread;
@@ -70,6 +86,7 @@ void internals_clean(void *main_thread)
 	drop_names(thread->interp);
 	wipe_rests(thread);
 #if PY_VERSION_HEX >= 0x030D0000
+	thread->interp->obmalloc = NULL; /* of the allocator that is not used */
 	make_immortal(&thread->interp->gc.permanent_generation.head);
 #endif
 }

@@ -54,7 +54,7 @@ struct seal {
 	uint32_t pristine_size;
 	uint8_t id[ID_SIZE];
 	const uint8_t *pristine;  /* pydata as it was linked, deflated, for the cold start */
-	const uint8_t *cold;      /* what cold.c puts in its place, packed by zstd */
+	const uint8_t *cold;      /* what cold.c puts in its place, packed by xz */
 	uint64_t cold_size;
 	struct range hot[HOT_MAX]; /* of pydata and pybss, what most commands write; a length of 0 ends it */
 };
@@ -85,7 +85,7 @@ enum { KEPT = 1, LATE };
 /* heap.c */
 int heap_record(struct lesson *all);
 int heap_learn(struct lesson *all, int fd, void *(*take)(uint64_t number, size_t size));
-void heap_mark(void);
+void heap_mark(uint64_t most);
 uint64_t heap_close(void);
 void heap_revive(void);
 void heap_python(void);
@@ -103,11 +103,15 @@ int interpreter_renew(int argc, char **argv);
 int interpreter_run(void *main_function, void *start_module, int argc, char **argv);
 
 /* internals.c: main_thread is a PyThreadState */
+int internals_pack(void);
 void internals_clean(void *main_thread);
 int internals_revive(void *main_thread);
 
 /* immortal.c, from CPython 3.12 on */
 void make_immortal(void *frozen);
+
+/* share.c */
+int share_constants(void *functions);
 
 /* snapshot.c */
 int snapshot_learn(const char *path, const char *seed, const char *commands, const char *lessons);

@@ -22,6 +22,9 @@
 #endif
 
 #define WORDS_MAX 32
+/* Bounds of how many allocations a command makes, and sharing the constants of all code. */
+#define COMMAND (1UL << 14)
+#define ALL_CODE (1UL << 18)
 #define ROUNDS 12 /* CPython specialises a function at its eighth call */
 
 /* The usual commands, to exercise and to learn from; of those that must succeed a failure teaches nothing. */
@@ -96,14 +99,14 @@ static int exercise(const struct commands *commands)
 		int which = i % commands->count;
 		if (!which)
 			PyType_ClearCache(); /* so in the end it holds what these commands look for, and nothing of the imports */
-		heap_mark();
+		heap_mark(COMMAND);
 		PyObject *words = arguments(commands->argc[which] - 1, commands->argv[which] + 1);
 		PyObject *done = words ? PyObject_CallMethod(ARENA->start, "exercise", "N", words) : NULL;
 		if (!done)
 			return -1;
 		Py_DECREF(done);
 	}
-	heap_mark();
+	heap_mark(COMMAND);
 	return 0;
 }
 
@@ -136,6 +139,16 @@ static int prepare(const char *seed, const struct commands *commands)
 	struct sigaction old;
 	sigaction(SIGINT, NULL, &old);
 	ARENA->interrupt = old.sa_handler;
+	heap_mark(ALL_CODE);
+	PyObject *functions = PyObject_CallMethod(ARENA->start, "functions", NULL);
+	int failed = functions ? share_constants(functions) : -1;
+	Py_XDECREF(functions);
+	heap_mark(ALL_CODE);
+	if (failed || internals_pack() < 0) {
+		PyErr_Print();
+		return -1;
+	}
+	PyGC_Collect(); /* frees what was exchanged and is in lists of free objects */
 	ARENA->thread = PyThreadState_Get();
 	internals_clean(ARENA->thread);
 	return 0;

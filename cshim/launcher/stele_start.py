@@ -222,6 +222,16 @@ def settle():
     gc.freeze()
 
 
+def functions():
+    """All that are frozen."""
+    import gc
+
+    gc.unfreeze()
+    found = [each for each in gc.get_objects() if type(each) is type(functions)]
+    gc.freeze()
+    return found
+
+
 def renew():
     """What the heap holds of a process, for this one."""
     threading = sys.modules.get("threading")
