@@ -16,6 +16,7 @@ from runtime.errors import HostError, StateError, SteleError
 from runtime.host.interrupt import waiting
 from runtime.host.processes import PR_SET_PDEATHSIG
 from runtime.host.shim import prctl
+from runtime.printable import visible
 
 INTERVAL = 1.0
 """Seconds between two runs of the command."""
@@ -84,7 +85,7 @@ def tell_once(store: Store, record: Record, command: Sequence[str], host: str) -
             wait_for(store, record, command)
             os.write(writer, b"R")
         except SteleError as e:
-            os.write(2, f"{e}\n".encode())
+            os.write(2, f"{visible(str(e))}\n".encode())  # it may quote a file of the container
         finally:
             os._exit(0)
     os.close(writer)

@@ -87,6 +87,23 @@ def test_also_of_one_in_the_foreground(
     assert process.wait(30) == 137
 
 
+def test_what_it_says_of_a_command_commands_no_terminal(
+    stele: Runtime, bundle: BundleFactory, manager: socket.socket
+) -> None:
+    """The container wrote the first line of a script."""
+    folder = bundle(["/bin/sleep", "1000"])
+    (folder / "rootfs/evil").write_bytes(b"#!/\x1b[2J\n")
+    (folder / "rootfs/evil").chmod(0o755)
+    name = stele.id()
+    words = stele.command("run", "--ready", "exec:/evil", "--bundle", folder, name)
+    with subprocess.Popen(words, env=environment(manager), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        said = process.stderr.readline()
+        stele.ok("kill", name, "KILL")
+        process.wait(30)
+    assert rb'its interpreter "/\x1b[2J" is missing' in said
+
+
 @pytest.mark.parametrize("ready", ["exec:", "later", "exec:'"])
 def test_malformed(stele: Runtime, bundle: BundleFactory, ready: str) -> None:
     done = stele("run", "--detach", "--ready", ready, "--bundle", bundle(["true"]), stele.id())
