@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -173,6 +174,33 @@ def mark_removed(arena: Arena) -> Outcome:
     finally:
         os.close(pidfd)
         output.close()
+
+
+@attack(
+    "G14f",
+    "-",
+    "another runtime's container marks its cgroup as that of a container whose state is lost",
+    Patch("runtime/host/cgroups/cgroupfs.py", "return (MARK,)", "return (MARK, OWN_MARK)"),
+)
+def forged_mark(arena: Arena) -> Outcome:
+    """It is root there, without CAP_SYS_ADMIN; its cgroup is root's. Who has the mark is killed in the place of the other."""
+    name = arena.detached(arena.bundle(["sleep", "1000"]))
+    root = os.stat(arena.runtime.root)
+    pidfd = os.pidfd_open(arena.runtime.state(name)["pid"])
+    forged = cgroup2.ROOT / f"forged-{name}"
+    forged.mkdir()
+    try:
+        os.setxattr(forged, "user.stele", f"token {root.st_dev}:{root.st_ino}/{name}".encode())
+        shutil.rmtree(arena.runtime.root / name)
+        arena.runtime("delete", "--force", name)
+        if _ended(pidfd) and forged.exists():
+            return Outcome(HELD)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return Outcome(BROKEN, "it runs on")
+    finally:
+        os.close(pidfd)
+        with contextlib.suppress(FileNotFoundError):
+            forged.rmdir()
 
 
 def _ended(pidfd: int) -> bool:

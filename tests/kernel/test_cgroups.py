@@ -16,8 +16,8 @@ import pytest
 
 from runtime.errors import ConfigError, HostError, StateError
 from runtime.host import cgroups
-from runtime.host.cgroups import limits, tree
-from runtime.host.cgroups.cgroupfs import MARK, CgroupfsManager
+from runtime.host.cgroups import cgroupfs, limits, tree
+from runtime.host.cgroups.cgroupfs import MARK, OWN_MARK, CgroupfsManager
 from runtime.plan.resources import KEEP, CgroupWrite, plan_resources
 from tests.harness import cgroup2
 
@@ -226,6 +226,20 @@ def test_a_removed_mark_hides_nothing(base: Path, sleeper: Callable[[Path], subp
     process = sleeper(base / "c")
     again(manager).kill()
     assert process.wait(5) == -signal.SIGKILL
+
+
+def test_two_who_claim_to_be_the_lost_container_are_both_left(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user's mark is one that the user's containers can set, too."""
+    assert cgroupfs._marks() == (MARK,)
+    monkeypatch.setattr(cgroupfs, "_marks", lambda: (MARK, OWN_MARK))
+    for name in ("one", "two"):
+        (base / name).mkdir()
+        os.setxattr(base / name, OWN_MARK, b"token owner")
+        if name == "one":
+            found = cgroups.find("owner")
+            assert found and found.path == str(base / name)
+    with pytest.raises(StateError, match="both marked as the container's"):
+        cgroups.find("owner")
 
 
 def test_a_cgroup_that_another_removes_meanwhile(base: Path) -> None:

@@ -22,7 +22,7 @@ REMOVE_TIMEOUT = 5.0
 MARK, OWN_MARK = "trusted.stele", "user.stele"
 """Extended attribute of a container's cgroup: its record's token, a space, and the owner. `find` uses the owner if the
 record is lost. Who may not set the first, which a container that owns its cgroup cannot change, sets the second; that
-counts only on a cgroup that belongs to the caller."""
+counts only for such a caller, on a cgroup of its own."""
 
 ACCOUNTING = ("cpu", "io", "memory", "pids")
 """Controllers to enable wherever possible, because docker stats and the kubelet read their counters. A missing one is
@@ -58,9 +58,14 @@ def find(owner: str) -> CgroupfsManager | None:
     """Find the cgroup marked with this owner anywhere in the hierarchy; None if there is none.
 
     Containers' cgroups are not descended into, because a container can create any number of cgroups.
+
+    Raises:
+        StateError: several are marked so, and all but one are not the container's.
     """
     root, _ = open_root()
     pending = [""]
+    marks = _marks()
+    found: list[CgroupfsManager] = []
     try:
         while pending:
             relative = pending.pop()
@@ -69,20 +74,36 @@ def find(owner: str) -> CgroupfsManager | None:
             except OSError:  # gone, or deeper than PATH_MAX: not one of ours
                 continue
             try:
-                mark = _mark_of(fd)
+                mark = _mark_of(fd, marks)
                 if mark.partition(" ")[2] == owner:
-                    return CgroupfsManager(relative, rootless=False, ident=os.fstat(fd).st_ino)
+                    found.append(CgroupfsManager(relative, rootless=False, ident=os.fstat(fd).st_ino))
                 if not mark:
                     pending += [f"{relative}/{name}".lstrip("/") for name in tree.children(fd)]
             finally:
                 os.close(fd)
     finally:
         os.close(root)
-    return None
+    if len(found) > 1:
+        where = " and ".join(manager.path for manager in found[:2])
+        raise StateError(
+            f"the state is lost, and {where} are both marked as the container's; kill the one that is, by its path"
+        )
+    return found[0] if found else None
 
 
-def _mark_of(fd: int) -> str:
-    for name in (MARK, OWN_MARK):
+def _marks() -> tuple[str, ...]:
+    """The attributes that stele sets as this caller: whoever may set MARK does. OWN_MARK any owner of a cgroup can set, as a
+    root that another runtime gave a container without CAP_SYS_ADMIN."""
+    from runtime.host.facts import capabilities, in_user_namespace
+    from runtime.plan.namespaces import CAP_SYS_ADMIN
+
+    if capabilities() & CAP_SYS_ADMIN and not in_user_namespace():
+        return (MARK,)
+    return (MARK, OWN_MARK)
+
+
+def _mark_of(fd: int, marks: Sequence[str] = (MARK, OWN_MARK)) -> str:
+    for name in marks:
         with contextlib.suppress(OSError):
             mark = os.getxattr(fd, name).decode("utf-8", "replace")
             if name == MARK or os.fstat(fd).st_uid == os.geteuid():
