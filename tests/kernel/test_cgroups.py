@@ -16,7 +16,7 @@ import pytest
 
 from runtime.errors import ConfigError, HostError, StateError
 from runtime.host import cgroups
-from runtime.host.cgroups import cgroupfs, limits, tree
+from runtime.host.cgroups import cgroupfs, limits, mount, tree
 from runtime.host.cgroups.cgroupfs import MARK, OWN_MARK, CgroupfsManager
 from runtime.plan.resources import KEEP, CgroupWrite, plan_resources
 from tests.harness import cgroup2
@@ -620,6 +620,33 @@ def in_mounts(commands: str) -> str:
         ["unshare", "-m", "sh", "-c", f'{script} "$0"', program], capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
+
+
+def test_a_record_of_another_manager() -> None:
+    with pytest.raises(ConfigError, match="unknown cgroup manager 'x'"):
+        cgroups.from_record({"manager": "x"})
+    assert not cgroups.from_record({"manager": "disabled"}).paused()
+
+
+def test_whole_hierarchies_are_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (
+        "1 0 0:1 /a /a-part rw - cgroup2 x rw\n",
+        "2 0 0:1 / /the\\040whole rw - cgroup2 x rw\n",
+        "3 0 0:2 / /p rw - proc x rw\n",
+    )
+    (tmp_path / "mountinfo").write_text("".join(lines))
+    monkeypatch.setattr(mount, "MOUNTS", str(tmp_path / "mountinfo"))
+    assert mount._mounted() == ["/the whole", "/a-part"]
+
+
+@pytest.mark.parametrize("event", ["populated", "frozen"])
+def test_a_cgroup_that_is_gone_is_neither_populated_nor_frozen(base: Path, event: str) -> None:
+    (base / "c").mkdir()
+    fd = os.open(base / "c", os.O_RDONLY | os.O_DIRECTORY)
+    (base / "c").rmdir()
+    assert tree.wait_event(fd, event, value=False, timeout=0)
+    assert not tree.wait_event(fd, event, value=True, timeout=0)
+    os.close(fd)
 
 
 def test_a_hybrid_host(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ RULES: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"(?<= )<(?= )"), "<="),
     (re.compile(rb"(?<= )<=(?= )"), "<"),
     (re.compile(rb"(?<= )>(?= )"), ">="),
-    (re.compile(rb"(?<= )>=(?= )"), ">"),
+    (re.compile(rb"(?<= )(?<!fd )>=(?= )"), ">"),
     (re.compile(rb"(?<= )==(?= )"), "!="),
     (re.compile(rb"(?<= )!=(?= )"), "=="),
     (re.compile(rb"(?<= )&&(?= )"), "||"),

@@ -20,26 +20,68 @@ LIVES = (
 MOUNTS = "tests/kernel/test_fields_mounts.py"
 PROCESS = "tests/kernel/test_fields_process.py"
 HOOKS = "tests/kernel/test_hooks.py"
+FDS = "tests/kernel/test_init_fds.py"
+WAITER = "tests/kernel/test_waiter.py tests/kernel/test_logs.py"
+EROFS = "tests/kernel/test_run_image_erofs.py"
+NUMBERS = "tests/unit/test_kernel_numbers.py"
+ARCHIVES = "tests/images/test_interop.py"
 
 KERNEL: tuple[tuple[str, str], ...] = (
     ("cshim/init/devices.c", f"tests/kernel/test_config_fields.py {MOUNTS}"),
     ("cshim/init/hide.c", f"tests/attacks/test_attacks.py::test_stele_holds[G2n] {MOUNTS}::test_no_pivot"),
-    ("cshim/init/hook.c", HOOKS),
-    *((f"cshim/init/{name}.c", MOUNTS) for name in ("layer", "mounts", "overlay", "trees")),
-    ("cshim/init/paths.c", f"{MOUNTS} tests/kernel/test_config_fields.py"),
-    *((f"cshim/init/{name}.c", f"{LIVES} {PROCESS}") for name in ("process", "settings")),
-    ("cshim/init/", f"{LIVES} {PROCESS} {MOUNTS}"),
-    ("cshim/unpack.c", "tests/kernel/test_layers.py tests/kernel/test_unpack_confined.py"),
+    ("cshim/init/hook.c", f"{FDS} {HOOKS}"),
+    ("cshim/init/layer.c", f"tests/kernel/test_trees.py tests/kernel/test_layers_below.py {FDS} {MOUNTS}"),
+    ("cshim/init/overlay.c", f"tests/kernel/test_trees.py {FDS} {MOUNTS} tests/kernel/test_run_image.py"),
+    *((f"cshim/init/{name}.c", f"{FDS} {MOUNTS}") for name in ("mounts", "trees")),
+    (
+        "cshim/init/paths.c",
+        f"tests/attacks/test_attacks.py::test_stele_holds[G2] {MOUNTS} tests/kernel/test_config_fields.py",
+    ),
+    *((f"cshim/init/{name}.c", f"{LIVES} {PROCESS} tests/kernel/test_errors.py") for name in ("process", "settings")),
+    ("cshim/init/", f"{FDS} {LIVES} {PROCESS} {MOUNTS}"),
+    ("cshim/waiter/", WAITER),
+    (
+        "cshim/unpack.c",
+        "tests/kernel/test_layers_below.py tests/kernel/test_trees.py tests/kernel/test_layers.py tests/kernel/test_unpack_confined.py",
+    ),
     ("cshim/tar", "tests/unit/test_tar.py tests/kernel/test_layers.py"),
-    ("cshim/stream.c", "tests/unit/test_tar.py tests/kernel/test_layers.py"),
+    ("cshim/stream.c", f"tests/unit/test_tar.py {ARCHIVES}"),
     ("cshim/sha256.c", "tests/unit/test_sha256.py"),
     ("cshim/bpf.c", "tests/kernel/test_bpf.py"),
     ("cshim/confined.c", "tests/kernel/test_unpack_confined.py tests/kernel/test_layers.py"),
-    ("cshim/", f"{LIVES} tests/kernel/test_layers.py tests/kernel/test_trees.py"),
+    ("cshim/launcher/", "tests/unit/test_launcher.py"),
+    ("cshim/", f"{LIVES} tests/kernel/test_layers.py tests/kernel/test_trees.py {FDS}"),
     ("runtime/plan/", ""),
+    (
+        "runtime/images/registry/",
+        "tests/unit/test_image_transport.py tests/images/test_policy.py tests/images/test_pull.py",
+    ),
+    (
+        "runtime/images/store/",
+        "tests/kernel/test_trees.py tests/kernel/test_layers_below.py tests/kernel/test_store.py",
+    ),
+    ("runtime/images/archive/", f"{ARCHIVES} tests/kernel/test_store.py"),
     ("runtime/images/", "tests/kernel/test_store.py"),
     ("runtime/host/cgroups/", "tests/kernel/test_cgroups.py"),
-    ("runtime/", LIVES),
+    *((f"runtime/host/{name}.py", f"{NUMBERS} {EROFS}") for name in ("erofs", "verity")),
+    ("runtime/host/network.py", "tests/kernel/test_run_image_network.py"),
+    ("runtime/host/prepare.py", f"{FDS} {LIVES} {MOUNTS}"),
+    ("runtime/host/files.py", f"{LIVES} tests/kernel/test_store.py"),
+    ("runtime/container/copy.py", "tests/kernel/test_person.py"),
+    ("runtime/container/failure.py", f"tests/kernel/test_errors.py {LIVES}"),
+    ("runtime/container/hooks.py", HOOKS),
+    *(
+        (f"runtime/container/{name}.py", "tests/kernel/test_foreground.py tests/kernel/test_person.py")
+        for name in ("foreground", "terminal", "console", "stopping", "summary")
+    ),
+    *(
+        (f"runtime/container/{name}.py", f"{WAITER} tests/kernel/test_waits.py")
+        for name in ("waiter", "waiting", "logs")
+    ),
+    *((f"runtime/container/{name}.py", "tests/kernel/test_readiness.py") for name in ("notify", "readiness")),
+    ("runtime/container/limits.py", f"{PROCESS}"),
+    ("runtime/container/exec.py", f"{LIVES} {PROCESS} {FDS}"),
+    ("runtime/", f"{NUMBERS} {LIVES}"),
 )
 """The first prefix that a file begins with; its tests run after the unit tests that concern it."""
 

@@ -68,6 +68,22 @@ def test_gvariant_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(("keyword", "bits", "signed"), [("byte", 8, False), *((f"{word}{bits}", bits, word == "int") for word in ("int", "uint") for bits in (16, 32, 64))])  # fmt: skip
+def test_gvariant_ranges(keyword: str, bits: int, signed: bool) -> None:
+    least = -(1 << bits - 1) if signed else 0
+    most = least + (1 << bits) - 1
+    assert [parse(f"{keyword} {n}")[1] for n in (least, most)] == [least, most]
+    for n in (least - 1, most + 1):
+        with pytest.raises(ValueError, match="is out of range"):
+            parse(f"{keyword} {n}")
+
+
+def test_gvariant_depth() -> None:
+    assert parse("[" * 8 + "1" + "]" * 8)[0] == "aaaaaaaai"
+    with pytest.raises(ValueError, match="deep"):
+        parse("[" * 9 + "1" + "]" * 9)
+
+
 def test_annotations() -> None:
     """Seconds become microseconds; what is not for systemd is left alone."""
     assert annotated(

@@ -72,6 +72,17 @@ def test_a_manifest_without_layers_field_or_version() -> None:
         model.parse_manifest({**OCI, "schemaVersion": "2"}, "", "m")
 
 
+def test_a_manifest_is_no_index() -> None:
+    with pytest.raises(ImageError, match="is no index"):
+        model.parse_index({"schemaVersion": 2}, model.OCI_MANIFEST, "it")
+
+
+@pytest.mark.parametrize("plain", ["application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.nondistributable.v1.tar", "application/vnd.docker.image.rootfs.diff.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar"])  # fmt: skip
+def test_the_forms_of_layers(plain: str) -> None:
+    mark = "." if "docker" in plain else "+"
+    assert {plain, f"{plain}{mark}gzip", f"{plain}{mark}zstd"} <= model.LAYERS
+
+
 def test_indexes() -> None:
     """Unknown fields and types of entries are kept; a list may be null."""
     child = {"mediaType": model.OCI_MANIFEST, "digest": D, "size": 1}
@@ -279,3 +290,15 @@ def test_an_archive_of_several_tags(store: ImageStore, layout: bytes) -> None:
 def test_a_layout_of_another_version(store: ImageStore, layout: bytes) -> None:
     with pytest.raises(ImageError, match="imageLayoutVersion"):
         imported(store, oci_archive(layout), "oci-archive")
+
+
+def test_long_names_of_gnu_and_what_links_lead_to(tmp_path: Path) -> None:
+    target, name = "a/" * 60 + "file", "b/" * 60 + "link"
+    body = entry("././@LongLink", b"L", data=target.encode() + b"\0") + entry("short", data=b"x")
+    body += entry("././@LongLink", b"L", data=name.encode() + b"\0")
+    body += entry("././@LongLink", b"K", data=b"/" + target.encode() + b"\0") + symlink("short", "nowhere")
+    (tmp_path / "a.tar").write_bytes(body + END)
+    with open(tmp_path / "a.tar", "rb") as file:
+        found = image_tar.index(file.fileno(), "it")
+    assert found.keys() == {target, name}
+    assert found[name] == found[target]

@@ -83,6 +83,14 @@ def test_refused(text: str, words: str) -> None:
     assert len(str(told.value)) < 400
 
 
+def test_a_registry_is_asked_for_the_digest_before_the_tag() -> None:
+    assert [Reference("r", "x", tag, digest).wanted for tag, digest in (("t", "d"), ("t", ""), ("", "d"))] == [
+        "d",
+        "t",
+        "d",
+    ]
+
+
 def test_short_names() -> None:
     """A name without a host goes to the one configured registry or to its alias; with several it is ambiguous."""
     assert parse("app", search=["registry.example.org"]) == Reference("registry.example.org", "app", "latest")

@@ -108,10 +108,13 @@ def test_loopback(host: str, loopback: bool) -> None:
     ("host", "without"),
     [("example.org", True), ("a.example.org", True), ("b.inner.net", True), ("notexample.org", False),
      ("127.0.0.1", True), ("10.1.2.3", True), ("11.1.2.3", False), ("fd00::1", True), ("fe00::1", False),
-     ("192.0.2.7", True), ("any.port.org", True), ("10.evil.org", False), ("a.star.org", True), ("tar.org", False)],
+     ("192.0.2.7", True), ("any.port.org", True), ("10.evil.org", False), ("a.star.org", True), ("tar.org", False),
+     ("172.20.0.9", True), ("172.32.0.9", False)],
 )  # fmt: skip
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch, host: str, without: bool) -> None:
-    monkeypatch.setenv("no_proxy", "example.org, .inner.net 10.0.0.0/8,fd00::/8,192.0.2.7,port.org:5000,x/y,*.star.org")
+    monkeypatch.setenv(
+        "no_proxy", "example.org, .inner.net 10.0.0.0/8,fd00::/8,172.16.5.1/12,192.0.2.7,port.org:5000,x/y,*.star.org"
+    )
     assert without_proxy(host) is without
 
 

@@ -49,3 +49,14 @@ def test_the_swap_limit_counts_memory_and_swap_together(tmp_path: Path, limit: s
 def test_lists_of_processors_and_nodes(tmp_path: Path, text: str, numbers: list[int]) -> None:
     found = of(tmp_path, {"cpuset.cpus.effective": text, "cpuset.mems.effective": text})["cpuset"]
     assert (found["cpus"] or [], found["mems"] or []) == (numbers, numbers)
+
+
+def test_what_was_read_and_written(tmp_path: Path) -> None:
+    told = "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n253:16 rbytes=7\n"
+    found = of(tmp_path, {"io.stat": told})["blkio"]
+    assert [[*row.values()] for row in found["ioServiceBytesRecursive"]] == [
+        [8, 0, "Read", 1],
+        [8, 0, "Write", 2],
+        [253, 16, "Read", 7],
+    ]
+    assert [[*row.values()] for row in found["ioServicedRecursive"]] == [[8, 0, "Read", 3], [8, 0, "Write", 4]]

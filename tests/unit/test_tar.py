@@ -377,6 +377,15 @@ def test_refused(archive: bytes, words: str) -> None:
         listed(archive)
 
 
+def test_a_file_with_holes_is_as_large_as_the_budget_and_no_larger() -> None:
+    def archive(size: int) -> bytes:
+        return refused(pax({"GNU.sparse.size": str(size), "GNU.sparse.map": "0,5"}), entry("s", data=b"hello"))
+
+    assert {one["path"]: one["size"] for one in listed(archive(BUDGET.file))}[b"s"] == BUDGET.file
+    with pytest.raises(LayerError, match="does not fit"):
+        listed(archive(BUDGET.file + 1))
+
+
 A, B = entry("a", data=b"x"), entry("b", data=b"yy")
 LONG = "././@LongLink"
 
