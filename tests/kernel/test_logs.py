@@ -104,10 +104,11 @@ def test_a_full_disk_does_not_hold_up_the_container(stele: Runtime, bundle: Bund
 
 def test_a_reader_can_follow(stele: Runtime, bundle: BundleFactory) -> None:
     """Until the container's end, across replaced files."""
-    folder = bundle([*SH, "until [ -e /go ]; do sleep 0.05; done; seq 30000"])
+    folder = bundle([*SH, "echo 0; until [ -e /go ]; do sleep 0.05; done; seq 30000"])
     name = start(stele, folder, "--log-size", "512k", "--log-files", "9")
     with subprocess.Popen(stele.command("logs", "--follow", name), stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout
+        assert follower.stdout.readline() == "0\n"  # so it has the first file open when that is replaced
         (folder / "rootfs/go").touch()
         assert follower.stdout.read().split() == [str(n) for n in range(1, 30001)]
     assert follower.returncode == 0

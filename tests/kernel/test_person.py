@@ -183,6 +183,9 @@ def test_copies_in_and_out(stele: Runtime, bundle: BundleFactory, tmp_path: Path
         assert not (tmp_path / "back/sub/fifo").exists()
         stele.ok("cp", f"{name}:/tmp/tree/.", tmp_path / "back/sub")
         assert (tmp_path / "back/sub/sub/file").exists()
+        stele.ok("exec", name, "mkdir", "-p", "/tmp/taken/file")
+        assert "Is a directory" in stele("cp", tree / "sub/file", f"{name}:/tmp/taken").stderr
+        assert stele.ok("exec", name, "ls", "-A", "/tmp/taken").split() == ["file"], "nothing half done is left"
         (tmp_path / "back/sub").chmod(0o700)
         stele.ok("exec", name, "sh", "-c", "chmod 777 /tmp/tree/sub; chown 7 /tmp/tree; chmod 711 /tmp/tree")
         stele.ok("cp", f"{name}:/tmp/tree", tmp_path / "back/..")

@@ -35,7 +35,7 @@ KERNEL: tuple[tuple[str, str], ...] = (
     *((f"cshim/init/{name}.c", f"{FDS} {MOUNTS}") for name in ("mounts", "trees")),
     (
         "cshim/init/paths.c",
-        f"tests/attacks/test_attacks.py::test_stele_holds[G2] {MOUNTS} tests/kernel/test_config_fields.py",
+        f"tests/attacks/test_attacks.py::test_stele_holds[G2pl] {MOUNTS} tests/kernel/test_config_fields.py",
     ),
     *((f"cshim/init/{name}.c", f"{LIVES} {PROCESS} tests/kernel/test_errors.py") for name in ("process", "settings")),
     ("cshim/init/", f"{FDS} {LIVES} {PROCESS} {MOUNTS}"),
@@ -80,6 +80,10 @@ KERNEL: tuple[tuple[str, str], ...] = (
     ),
     *((f"runtime/container/{name}.py", "tests/kernel/test_readiness.py") for name in ("notify", "readiness")),
     ("runtime/container/limits.py", f"{PROCESS}"),
+    (
+        "runtime/container/lifecycle.py",
+        f"{LIVES} tests/kernel/test_errors.py tests/attacks/test_attacks.py::test_stele_holds[G14]",
+    ),
     ("runtime/container/exec.py", f"{LIVES} {PROCESS} {FDS}"),
     ("runtime/", f"{NUMBERS} {LIVES}"),
 )
