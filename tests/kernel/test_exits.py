@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -50,37 +50,50 @@ def nobody_sees_the_zombie(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exits, "_of_zombie", lambda pid, start_time: None)
 
 
-@pytest.mark.usefixtures("nobody_sees_the_zombie")
-def test_the_kernel_remembers_it_for_a_pidfd(child: Child) -> None:
+def _exits(child: Child) -> None:
     os.write(child.pipe, b"\7")
-    child.reaper.join()
-    assert exits.wait_status(child.pidfd, child.pid, child.start_time) == 7 << 8
+
+
+def _is_killed(child: Child) -> None:
+    os.kill(child.pid, signal.SIGTERM)
+
+
+ways = pytest.mark.parametrize(
+    ("end", "status"), [pytest.param(_exits, 7 << 8, id="exits"), pytest.param(_is_killed, signal.SIGTERM, id="killed")]
+)
+End = Callable[[Child], None]
 
 
 @pytest.mark.usefixtures("nobody_sees_the_zombie")
-def test_an_older_kernel_tells_it_to_who_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+@ways
+def test_the_kernel_remembers_it_for_a_pidfd(child: Child, end: End, status: int) -> None:
+    """Since Linux 6.15; before, who comes too late to listen is told nothing."""
+    end(child)
+    child.reaper.join()
+    remembered = status if exits._kernel() >= (6, 15) else None
+    assert exits.wait_status(child.pidfd, child.pid, child.start_time) == remembered
+
+
+@pytest.mark.usefixtures("nobody_sees_the_zombie")
+@ways
+def test_an_older_kernel_tells_it_to_who_listens(monkeypatch: pytest.MonkeyPatch, end: End, status: int) -> None:
     monkeypatch.setattr(exits, "_kernel", lambda: (6, 1))
     monkeypatch.setattr(exits, "_remembered", lambda pidfd: None)
     listen = exits._listen
+    made: Child
 
     def listen_and_end() -> socket.socket | None:
         connector = listen()
-        os.write(child.pipe, b"\7")
+        end(made)
         return connector
 
     monkeypatch.setattr(exits, "_listen", listen_and_end)
     for _ in range(20):
-        child = Child()
+        made = Child()
         try:
-            assert exits.wait_status(child.pidfd, child.pid, child.start_time) == 7 << 8
+            assert exits.wait_status(made.pidfd, made.pid, made.start_time) == status
         finally:
-            child.close()
-
-
-def test_a_signal_is_told_as_such(child: Child) -> None:
-    os.kill(child.pid, signal.SIGTERM)
-    child.reaper.join()
-    assert exits.wait_status(child.pidfd, child.pid, child.start_time) == signal.SIGTERM
+            made.close()
 
 
 def test_the_versions_of_kernels() -> None:

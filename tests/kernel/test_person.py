@@ -10,7 +10,6 @@ import re
 import struct
 import subprocess
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -122,9 +121,7 @@ def test_stop_asks_and_then_kills(stele: Runtime, bundle: BundleFactory) -> None
         stele.ok("pause", frozen)
         done = stele("kill", frozen, "URG")
         assert (done.returncode, "is paused; it gets the signal when it is resumed" in done.stderr) == (0, True)
-        begin = time.monotonic()
-        stele.ok("stop", polite, frozen)
-        assert time.monotonic() - begin < 9, "nobody waited for the end of the grace"
+        stele.ok("stop", "--time", "1000", polite, frozen)  # the grace is longer than a command may take here
         stele.ok("stop", "--time", "1", deaf)
         assert {told["status"] for told in json.loads(stele.ok("list", "-f", "json"))} == {"stopped"}
         stele.ok("stop", polite)  # has ended already
