@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.harness.registry import Between, DockerRegistry, Trick
-from tests.harness.runtime import REPO
+from tests.harness.runtime import command
 from tests.images.made import Made, make_layout
 from tests.images.tools import Tool
 
-EXECUTABLE = [str(REPO / "build/bin/stele")]
+EXECUTABLE = command()
 
 
 @dataclass
@@ -94,6 +94,7 @@ def image(tmp_path: Path) -> Image:
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "CONTAINERS_REGISTRIES_CONF": str(conf),
+        **{name: os.environ[name] for name in os.environ.keys() & {"PYTHONPATH"}},  # with STELE_BIN=python
     }
     return Image(tmp_path / "store", EXECUTABLE, env)
 

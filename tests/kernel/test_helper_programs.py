@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.errors import HostError
+from runtime.host import prepare
+
 ASK = """
 from runtime.images.registry import credentials
 credentials.HELPERS = (HERE,)
@@ -55,3 +58,14 @@ def test_a_helper_ends_with_stele(tmp_path: Path, call: str, number: int) -> Non
         if number == signal.SIGTERM:  # then it was waited for, too
             os.set_blocking(reader, False)
         assert alive.read() == b""
+
+
+def test_the_root_of_an_init_that_has_ended_is_nobodys() -> None:
+    """Its pid may be another's by then: here it is ours."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        pidfd = os.pidfd_open(ended.pid)
+    try:
+        with pytest.raises(HostError, match="the container's init has ended"):
+            prepare._root_of(os.getpid(), pidfd)
+    finally:
+        os.close(pidfd)

@@ -526,3 +526,9 @@ def test_an_archive_replaces_a_link_that_leads_to_a_device(store: ImageStore, tm
     finally:
         os.close(fd)
     assert tarfile.is_tarfile(tmp_path / "image.tar") and not (tmp_path / "image.tar").is_symlink()
+
+
+def test_a_blob_cannot_be_opened_for_writing_by_mistake(store: ImageStore) -> None:
+    told = add_image(store, b"\0" * 1024)
+    blobs = [f"{store.path}/blobs/sha256/{blob.digest[7:]}" for blob in store.manifest(told).layers]
+    assert [os.stat(path).st_mode & 0o777 for path in blobs] == [0o400]
