@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from runtime.errors import SteleError
 from runtime.images import model
 from runtime.images.archive import tar as image_tar
 from runtime.images.archive.load import Imported, import_images
@@ -233,6 +236,13 @@ def test_a_docker_archive_without_layers(store: ImageStore) -> None:
 def test_names_that_lead_out_of_an_archive(store: ImageStore, config: Any) -> None:
     with pytest.raises(ImageError, match="must be names of files in it"):
         imported(store, saved(config=config))
+
+
+def test_a_damaged_archive_in_xz(store: ImageStore) -> None:
+    packed = bytearray(lzma.compress(saved(entry("x", data=os.urandom(4096)))))
+    packed[len(packed) // 2] ^= 0xFF
+    with pytest.raises(SteleError, match="damaged"):
+        imported(store, bytes(packed))
 
 
 def test_a_member_twice_with_two_contents(store: ImageStore) -> None:
