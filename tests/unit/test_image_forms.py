@@ -24,6 +24,7 @@ from runtime.images.platforms import Platform, choose, parse_platform
 from runtime.images.policy.policy import parse
 from runtime.images.progress import Progress
 from runtime.images.references import parse_archive
+from runtime.images.store.find import _of_index
 from runtime.images.store.store import ImageStore
 from tests.harness.layers import END, entry, folder, hardlink, layer, pax, record, sha256, symlink
 
@@ -312,3 +313,25 @@ def test_long_names_of_gnu_and_what_links_lead_to(tmp_path: Path) -> None:
         found = image_tar.index(file.fileno(), "it")
     assert found.keys() == {target, name}
     assert found[name] == found[target]
+
+
+def test_an_index_that_has_no_image_for_this_machine() -> None:
+    child = {
+        "mediaType": model.OCI_MANIFEST,
+        "digest": D,
+        "size": 1,
+        "platform": {"os": "linux", "architecture": "arm"},
+    }
+
+    class Store:
+        def read_json(self, digest: str) -> object:
+            return {"schemaVersion": 2, "manifests": [child]}
+
+        def has_blob(self, digest: str) -> bool:
+            return True
+
+    told = model.parse_descriptor({**child, "mediaType": model.OCI_INDEX}, "it")
+    for offered in ("arm", "s390x"):
+        child["platform"] = {"os": "linux", "architecture": offered}
+        with pytest.raises(ImageError, match="has none of its images that is for linux/amd64"):
+            _of_index(Store(), "x", told, parse_platform("linux/amd64"))  # type: ignore[arg-type]
