@@ -79,7 +79,7 @@ KERNEL: tuple[tuple[str, str], ...] = (
     ("runtime/host/prepare.py", f"{FDS} {LIVES} {MOUNTS}"),
     ("runtime/host/files.py", f"{LIVES} tests/kernel/test_store.py"),
     ("runtime/container/copy.py", "tests/kernel/test_person.py"),
-    ("runtime/container/failure.py", f"tests/kernel/test_errors.py {LIVES}"),
+    ("runtime/container/failure.py", f"tests/unit/test_plan.py tests/kernel/test_errors.py {LIVES}"),
     ("runtime/container/hooks.py", HOOKS),
     *(
         (f"runtime/container/{name}.py", "tests/kernel/test_foreground.py tests/kernel/test_person.py")
@@ -93,7 +93,7 @@ KERNEL: tuple[tuple[str, str], ...] = (
     ("runtime/container/limits.py", f"{PROCESS}"),
     (
         "runtime/container/lifecycle.py",
-        f"{LIVES} {MOVED} tests/kernel/test_errors.py tests/attacks/test_attacks.py::test_stele_holds[G14]",
+        f"{LIVES} {MOVED} tests/kernel/test_errors.py tests/faults/test_state.py::test_no_state_at_all",
     ),
     ("runtime/container/exec.py", f"{LIVES} {MOVED} {PROCESS} {FDS}"),
     ("runtime/", f"{NUMBERS} {LIVES}"),

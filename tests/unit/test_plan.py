@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from runtime.container.failure import _sentence
 from runtime.errors import ConfigError
 from runtime.oci.constants import NAMESPACES
 from runtime.oci.template import spec_template
@@ -867,3 +869,19 @@ def test_work_grows_with_a_list_and_not_with_its_square(many: Callable[[int], di
     """In calls of functions, which a slow machine does not change."""
     few, more = (calls(plan, config(**many(n))) for n in (200, 1600))
     assert more < 8 * few * 1.5
+
+
+@pytest.mark.parametrize(
+    ("bind", "number", "said"),
+    [
+        (True, errno.ENOENT, "the host has no such node"),
+        (True, errno.ENODEV, "is not the device 1:3"),
+        (True, errno.EPERM, "operation not permitted"),
+        (False, errno.ENODEV, "no such device"),
+    ],
+)
+def test_a_device_that_cannot_be_made(bind: bool, number: int, said: str) -> None:
+    step = steps.Device(0o20666, 1, 3, 0, 0, bind, "/dev/x")
+    told = _sentence(steps.Device, step, 0, number, "/dev/x")
+    assert said in told.lower()
+    assert ("is not the device" in told) == (bind and number == errno.ENODEV)
