@@ -28,6 +28,7 @@ int stele_pthread_key_create(pthread_key_t *ret_key, void (*destructor)(void *))
 #define SMALL 512UL
 #define LISTS (SMALL / 16 + 2)
 #define CHUNK (1UL << 20)
+#define IDLE_MAX (16UL << 10)
 #define NUMBERED 112UL
 #define ROOM (1UL << 20) /* after the arena, for the first blocks of a later process */
 
@@ -196,13 +197,15 @@ static void *gone_take(size_t size)
 static void *arena_take(size_t size)
 {
 	void *block = NULL;
-	const struct lesson *lesson = ++number < LESSONS_MAX ? &lessons[number] : NULL;
+	struct lesson *lesson = ++number < LESSONS_MAX ? &lessons[number] : NULL;
 	if (lesson && (!lesson->kept || lesson->size != size))
 		block = gone_take(size);
 	else if (lesson && mode == LEARNING)
 		block = learning_take(number, size);
-	else if (lesson)
+	else if (lesson) {
+		lesson->place |= TAKEN;
 		block = region_take(&parts[known_part(lesson)], size);
+	}
 	if (!block)
 		errno = ENOMEM;
 	return block;
@@ -286,22 +289,38 @@ void heap_mark(uint64_t most)
 	number = (number / most + 1) * most;
 }
 
+/* Drops lessons of blocks that this recording did not allocate. Returns whether the places kept for them are a waste. A
+ * lesson that was dropped and comes back stays, so that this comes to an end. */
+static bool drop_idle(void)
+{
+	size_t idle = 0;
+	for (struct lesson *lesson = lessons; lesson < lessons + LESSONS_MAX; lesson++) {
+		if (lesson->kept && !lesson->place) {
+			idle += lesson->size;
+			*lesson = (struct lesson){ .place = DROPPED };
+		}
+		lesson->place &= DROPPED;
+	}
+	return idle > IDLE_MAX;
+}
+
 /* Closes the arena: no block comes from it any more. Returns how many blocks are still allocated although the lessons
  * said they would be freed, and corrects the lessons. The first recording has no lessons, so it returns many; a later
  * one may return some, because in another layout objects hashed by address are visited in another order. */
 uint64_t heap_close(void)
 {
-	uint64_t surprises = 0;
+	uint64_t surprises = mode == RECORDING && known && drop_idle();
 	uint8_t kept = mode == RECORDING && known ? LATE : KEPT;
 	for (uint64_t i = 0; i <= number; i++)
 		if (passing[i].live) {
-			lessons[i] = (struct lesson){ .size = passing[i].size, .kept = kept };
+			lessons[i] = (struct lesson){ .size = passing[i].size, .kept = kept, .place = lessons[i].place };
 			surprises++;
 		}
 	for (char *block = gone_start + sizeof(struct head); block < parts[GONE].at; block += stride_of(block)) {
 		const struct tail *tail = tail_of(block);
 		if (tail->number) {
-			lessons[tail->number] = (struct lesson){ .size = tail->size, .kept = kept };
+			struct lesson *lesson = &lessons[tail->number];
+			*lesson = (struct lesson){ .size = tail->size, .kept = kept, .place = lesson->place };
 			surprises++;
 		}
 	}

@@ -77,9 +77,10 @@ struct lesson {
 	uint32_t size;
 	uint8_t kept;          /* until the end of the recording: KEPT, or LATE if learning did not show it */
 	uint8_t written, read; /* by so many of the usual commands */
-	uint8_t unused;
+	uint8_t place;         /* TAKEN by a block of this recording; DROPPED before, as none took it */
 };
 enum { KEPT = 1, LATE };
+enum { TAKEN = 1, DROPPED };
 #define LESSONS_MAX (4UL << 20)
 
 /* heap.c */

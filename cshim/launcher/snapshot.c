@@ -143,12 +143,13 @@ static int prepare(const char *seed, const struct commands *commands)
 	PyObject *functions = PyObject_CallMethod(ARENA->start, "functions", NULL);
 	int failed = functions ? share_constants(functions) : -1;
 	Py_XDECREF(functions);
+	PyGC_Collect(); /* empties the lists of free objects, of what was exchanged too: what comes is always allocated */
 	heap_mark(ALL_CODE);
 	if (failed || internals_pack() < 0) {
 		PyErr_Print();
 		return -1;
 	}
-	PyGC_Collect(); /* frees what was exchanged and is in lists of free objects */
+	PyGC_Collect();
 	ARENA->thread = PyThreadState_Get();
 	internals_clean(ARENA->thread);
 	return 0;
