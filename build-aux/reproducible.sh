@@ -2,7 +2,7 @@
 # Builds two clones of HEAD, in folders of different names and depth, and compares their executables; removes them again.
 #
 # Usage: build-aux/reproducible.sh
-#   The sources that `make build` fetched for this working copy serve both. Exit status 1: the executables differ.
+#   The packages and sources that `make build` fetched for this working copy serve both. Exit status 1: the executables differ.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 for folder in "$work/one" "$work/another/one/below"; do
 	git clone --quiet . "$folder"
 	mkdir -p "$folder/build"
-	cp -r build/sources "$folder/build"
+	cp -r build/sources build/packages "$folder/build"
 	make --no-print-directory --silent -C "$folder" build >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		exit 1

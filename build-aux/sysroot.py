@@ -34,6 +34,8 @@ LINKED = (
     "libzstd-dev", "liblzma-dev", "libexpat1-dev",
 )  # fmt: skip
 # To run the interpreter that compiles the Python modules, with the loader and libraries of its own.
+NOTICES = ("libffi8",)
+"""Of which others have only a link to the notice."""
 RUN = ("python3.13-minimal", "libpython3.13-minimal", "libpython3.13-stdlib", "libc6", "libexpat1", "zlib1g")
 SOURCE = "python3.13"
 
@@ -83,7 +85,7 @@ def lock() -> None:
             }  # fmt: skip
             apt = ["apt-get", "-qq", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
             run(*apt, "update")
-            uris = run(*apt, "download", "--print-uris", *LINKED, *RUN)
+            uris = run(*apt, "download", "--print-uris", *LINKED, *RUN, *NOTICES)
             for part in ("--tar-only", "--diff-only"):
                 uris += run(*apt, "source", "--print-uris", part, SOURCE)
             for url, digest in re.findall(r"^'([^']+)' \S+ \d+ SHA256:(\w+)", uris, re.MULTILINE):

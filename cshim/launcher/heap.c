@@ -313,7 +313,8 @@ uint64_t heap_close(void)
 	uint8_t kept = mode == RECORDING && known ? LATE : KEPT;
 	for (uint64_t i = 0; i <= number; i++)
 		if (passing[i].live) {
-			lessons[i] = (struct lesson){ .size = passing[i].size, .kept = kept, .place = lessons[i].place };
+			lessons[i] =
+				(struct lesson){ .size = passing[i].size, .kept = kept, .place = lessons[i].place };
 			surprises++;
 		}
 	for (char *block = gone_start + sizeof(struct head); block < parts[GONE].at; block += stride_of(block)) {

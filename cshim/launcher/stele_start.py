@@ -214,6 +214,7 @@ def settle():
     if threading is not None:
         threading._active.clear()  # renew() puts this process's main thread there
         threading._main_thread._ident = threading._main_thread._native_id = 0
+        threading._main_thread._handle = None
     note = posix.open("modules", posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC, 0o644)  # build-aux/seal.py keeps it
     posix.write(note, "".join(f"{name}\n" for name in sorted(sys.modules)).encode())
     posix.close(note)
@@ -240,6 +241,8 @@ def renew():
         threading._active.clear()
         main._set_ident()
         main._set_native_id()
+        if hasattr(_thread, "_make_thread_handle"):  # CPython 3.13
+            main._handle = _thread._make_thread_handle(main._ident)
         threading._active[main._ident] = main
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.host import seccomp
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import REPO, Runtime
 
@@ -66,21 +68,34 @@ def same(ways: Ways, words: list[str], clean: Callable[[str], str] = lambda text
     ids=lambda v: " ".join(v) or "nothing" if isinstance(v, list) else "",
 )  # fmt: skip
 def test_words_without_a_container(ways: Ways, words: list[str], code: int) -> None:
-    assert same(ways, words)[0] == code
+    assert same(ways, words, without_libseccomp)[0] == code
+
+
+def without_libseccomp(text: str) -> str:
+    """The executable has its own libseccomp, which may be newer: features tells its version and architectures."""
+    return re.sub(r'\s*("SCMP_ARCH_\w+"|"io.github.seccomp.libseccomp.version": "[\d.]+"),?', "", text)
 
 
 def test_the_version(ways: Ways) -> None:
     """The executable also prints the versions of what is linked into it; the rest is the same."""
-    lines = {
-        way: set(subprocess.run([*argv, "--version"], capture_output=True, text=True, check=True).stdout.splitlines())
+    told = {
+        way: subprocess.run([*argv, "--version"], capture_output=True, text=True, check=True).stdout
         for way, argv in ways.items()
     }
+    lines = {way: {line for line in text.splitlines() if "libseccomp" not in line} for way, text in told.items()}
     assert lines["module"] == lines["installed"] < lines["executable"]
 
 
 def test_the_plan(ways: Ways, stele: Runtime, bundle: BundleFactory) -> None:
     """Decided by the same code, encoded to the same bytes."""
-    folder = str(bundle(["true"], seccomp=True))
+    path = bundle(["true"], seccomp=True)
+    config = json.loads((path / "config.json").read_text())
+    rules = config["linux"]["seccomp"]["syscalls"]
+    for rule in rules:  # the executable's libseccomp may know more calls than the module's: only old ones
+        rule["names"] = [name for name in rule["names"] if 0 <= seccomp.number_of(0, name) < 300]
+    config["linux"]["seccomp"]["syscalls"] = [rule for rule in rules if rule["names"]]
+    (path / "config.json").write_text(json.dumps(config))
+    folder = str(path)
 
     def clean(text: str) -> str:
         return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
