@@ -49,3 +49,7 @@ vm-ordinary:
 
 vm-kernel-test: build vm-ordinary ## the tests of kernel, images and attacks inside an ordinary Debian 12; TESTS=... for a part
 	$(PY) -m tests.vm.ordinary $(TESTS)
+
+.PHONY: vm-first-run
+vm-first-run: vm-ordinary build/venv/bin/python ## the README's first command there, from a clean clone, with this machine's network
+	$(PY) -m tests.vm.ordinary.first_run

@@ -113,6 +113,7 @@ class Machine:
         cpus: int = 2,
         memory_mib: int = 3072,
         options: str = "",
+        network: bool = False,
         boot_timeout: float = PATIENCE,
     ) -> None:
         """Boot it.
@@ -125,6 +126,7 @@ class Machine:
             var: QEMU's -drive options of another disk for /var.
             target: the systemd target to boot to.
             options: more for the kernel's command line.
+            network: it can connect to what this machine can connect to, through QEMU; otherwise to nothing.
         Raises:
             GuestLost: no agent answered in boot_timeout seconds, twice; with the console's last lines.
         """
@@ -147,7 +149,7 @@ class Machine:
             "-device", "virtio-blk-pci,drive=var,serial=var",
             "-device", "virtio-serial-pci",
             "-device", "virtserialport,chardev=agent,name=vm.agent",
-            "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile=",
+            "-netdev", f"user,id=net,restrict={'off' if network else 'on'}", "-device", "virtio-net-pci,netdev=net,romfile=",
         ]  # fmt: skip
         try:
             self._boot(command, boot_timeout)
