@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.container.notify import FOLDER
 from tests.harness.bundles import BundleFactory
 from tests.harness.runtime import Runtime
 
@@ -108,3 +109,12 @@ def test_what_it_says_of_a_command_commands_no_terminal(
 def test_malformed(stele: Runtime, bundle: BundleFactory, ready: str) -> None:
     done = stele("run", "--detach", "--ready", ready, "--bundle", bundle(["true"]), stele.id())
     assert done.returncode == 1 and "--ready" in done.stderr
+
+
+def test_the_folder_that_a_container_has_for_its_socket(
+    stele: Runtime, bundle: BundleFactory, manager: socket.socket
+) -> None:
+    """Any user of the container can go into it, and nobody can write it."""
+    name = stele.create(bundle(["/bin/ls", "-ld", "/run/notify"]), env=environment(manager))
+    assert (stele.root / name / FOLDER).stat().st_mode & 0o777 == 0o755
+    stele.ok("delete", "--force", name)
