@@ -371,24 +371,24 @@ static int make_directory(struct work *w, int parent, const char *name)
 	return result < 0 ? result : 1;
 }
 
-static int open_directory(struct work *w, const char *path, unsigned links_left);
-
-/* What a link of this layer leads to, in the directory `before`: a directory that only a lower layer has, perhaps. */
-static int imply_target(struct work *w, const char *before, const char *target, unsigned links_left)
+/* Put a link's target in the place of the link, which is what `path` has up to `end`. */
+static int put_target(struct work *w, char path[STELE_PATH_MAX], size_t end, const char *target)
 {
-	char whole[2 * STELE_PATH_MAX], path[STELE_PATH_MAX];
-	snprintf(whole, sizeof(whole), "%s/%s", *target == '/' ? "" : before, target);
-	int result = strlen(whole) < STELE_PATH_MAX ? clean(w, whole, path, "link")
-						    : bad(w, "its path leads through a link too long");
-	if (result == 0)
-		result = open_directory(w, path, links_left);
-	if (result >= 0)
-		close(result);
-	return result < 0 ? result : 0;
+	char whole[STELE_PATH_MAX];
+	size_t before = end;
+	while (before && path[before - 1] != '/')
+		before--;
+	int size =
+		snprintf(whole, sizeof(whole), "%.*s%s%s", *target == '/' ? 0 : (int)before, path, target, path + end);
+	if (size >= STELE_PATH_MAX)
+		return bad(w, "its path is too long with the links in it replaced");
+	memcpy(path, whole, (size_t)size + 1);
+	return 0;
 }
 
-/* A directory that no entry describes: root:root, 0755, mtime 0; unless a lower layer has it. */
-static int imply_directory(struct work *w, const char *path, unsigned links_left)
+/* A directory that no entry describes: root:root, 0755, mtime 0; unless a lower layer has it. If there is a link in its
+   place: 1 and its target. */
+static int imply_directory(struct work *w, const char *path, char ret_target[STELE_PATH_MAX])
 {
 	char before[STELE_PATH_MAX];
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -399,16 +399,17 @@ static int imply_directory(struct work *w, const char *path, unsigned links_left
 	if (parent < 0)
 		return parent;
 	struct stat found;
-	int result = count(w);
-	if (result == 0 && fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout(&found)) {
-		char target[STELE_PATH_MAX];
-		ssize_t n = S_ISLNK(found.st_mode) ? readlinkat(parent, name, target, sizeof(target) - 1) : -1;
+	if (fstatat(parent, name, &found, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout(&found)) {
+		ssize_t n = S_ISLNK(found.st_mode) ? readlinkat(parent, name, ret_target, STELE_PATH_MAX - 1) : -1;
 		close(parent);
-		if (n <= 0 || links_left == 0)
-			return n > 0 ? -ELOOP : bad(w, "its path leads through something that is not a directory");
-		target[n] = '\0';
-		return imply_target(w, before, target, links_left - 1);
+		if (n <= 0)
+			return bad(w, "its path leads through something that is not a directory");
+		ret_target[n] = '\0';
+		return 1;
 	}
+	int result = count(w);
+	if (result == 0 && !strncmp(name, ".wh.", 4))
+		result = bad(w, "its path leads through a link to a whiteout");
 	if (result == 0)
 		result = make_directory(w, parent, name);
 	int kind = result == 1 ? DESCRIBED : IMPLIED;
@@ -418,26 +419,34 @@ static int imply_directory(struct work *w, const char *path, unsigned links_left
 	return result < 0 ? result : set_late(w, kind, path, found.st_ino, 0755, 0, 0, NULL);
 }
 
-/* Open the directory of a path, creating all directories that lead to it. An O_PATH fd, owned by the caller. */
-static int open_directory(struct work *w, const char *path, unsigned links_left)
+/* Open the directory of a path, creating all directories that lead to it, also behind links: a lower layer may have what
+   a link of this one leads to. An O_PATH fd, owned by the caller. */
+static int open_directory(struct work *w, const char *path)
 {
 	int fd = open_in_root(w, path, O_PATH);
 	if (fd != -ENOENT && fd != -ENOTDIR)
 		return fd;
-	char part[STELE_PATH_MAX];
-	for (size_t n = strcspn(path, "/");; n += 1 + strcspn(path + n + 1, "/")) {
-		memcpy(part, path, n);
+	char whole[STELE_PATH_MAX], part[STELE_PATH_MAX], target[STELE_PATH_MAX];
+	memcpy(whole, path, strlen(path) + 1);
+	size_t n = strcspn(whole, "/");
+	for (unsigned links = 0;;) {
+		memcpy(part, whole, n);
 		part[n] = '\0';
 		fd = open_in_root(w, part, O_PATH);
 		if (fd == -ENOENT || fd == -ENOTDIR) {
-			int result = imply_directory(w, part, links_left);
+			int result = imply_directory(w, part, target);
+			if (result == 1) {
+				result = links++ < LINKS_MAX ? put_target(w, whole, n, target) : -ELOOP;
+				n = strcspn(whole, "/");
+				if (result == 0)
+					continue;
+			}
 			fd = result < 0 ? result : open_in_root(w, part, O_PATH);
-			if (fd == -ENOENT || fd == -ENOTDIR)
-				fd = bad(w, "its path leads through a link that leads nowhere");
 		}
-		if (fd < 0 || !path[n])
+		if (fd < 0 || !whole[n])
 			return fd;
 		close(fd);
+		n += 1 + strcspn(whole + n + 1, "/");
 	}
 }
 
@@ -452,7 +461,7 @@ static int open_parent(struct work *w, const char **ret_name)
 	forget_parent(w);
 	memcpy(w->parent_path, w->path, size);
 	w->parent_path[size] = '\0';
-	int fd = open_directory(w, w->parent_path, LINKS_MAX);
+	int fd = open_directory(w, w->parent_path);
 	return w->parent = fd < 0 ? -1 : fd, fd;
 }
 

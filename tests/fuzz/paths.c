@@ -124,7 +124,7 @@ struct walk {
 	int links;    /* that were followed */
 	size_t total; /* bytes of the path, and of all links */
 	int make;     /* what to make of a missing last name: DIRECTORY or FILE_ */
-	int unpacker; /* makes nothing behind a dangling link; replaces a whiteout */
+	int unpacker; /* replaces a whiteout */
 };
 
 /* The node at the path, or -errno; what is missing is made on the way. */
@@ -133,8 +133,6 @@ static int resolve(struct walk *w, const char *wanted)
 	static char buffers[2][TEXT_MAX];
 	char *now = buffers[0], *other = buffers[1];
 	int at = 0;
-	size_t behind_link = 0; /* length of what follows the first link of those that are being followed */
-	int in_link = 0;
 	append(now, now + TEXT_MAX, wanted);
 	w->total = own_strlen(wanted);
 	if (!*now)
@@ -149,7 +147,6 @@ static int resolve(struct walk *w, const char *wanted)
 			return -ENOTDIR;
 		if (!*now)
 			return w->unpacker && nodes[at].kind != DIRECTORY ? -ENOTDIR : at;
-		in_link = in_link && own_strlen(now) > behind_link;
 		char *end = now;
 		while (*end && *end != '/')
 			end++;
@@ -168,8 +165,6 @@ static int resolve(struct walk *w, const char *wanted)
 		}
 		int found = child_of(at, now);
 		int hidden = found >= 0 && nodes[found].kind == WHITEOUT && w->unpacker;
-		if (in_link && w->unpacker && (found < 0 || hidden))
-			return -EBADMSG;
 		if (hidden) {
 			nodes[found].kind = DIRECTORY;
 		} else if (found < 0) {
@@ -186,8 +181,6 @@ static int resolve(struct walk *w, const char *wanted)
 			return -ELOOP;
 		append(append(other, other + TEXT_MAX, nodes[found].target), other + TEXT_MAX, rest);
 		at = *other == '/' ? 0 : at;
-		behind_link = in_link ? behind_link : own_strlen(rest);
-		in_link = 1;
 		now = other;
 		other = now >= buffers[0] && now < buffers[1] ? buffers[1] : buffers[0];
 	}

@@ -30,7 +30,7 @@ PLANTED = [
     ("tree", "PATHS", "link[0] == '/' ? \"\" : path", "path"),
     ("tree", "PATHS", "*next || directory);\n\t\tif (r", "directory);\n\t\tif (r"),
     ("tree", "PATHS", "below == -ENOENT && r == -ELOOP", "0"),
-    ("tree", "UNPACK", "&& !is_whiteout(&found))\n\t\tresult = bad", "&& S_ISREG(found.st_mode))\n\t\tresult = bad"),
+    ("tree", "UNPACK", "== 0 && !is_whiteout(&found))", "== 0 && S_ISREG(found.st_mode))"),
     (
         "race",
         "PATHS",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -230,7 +231,10 @@ class Slow:
 def test_the_child_as_the_kernel_sees_it(tmp_path: Path) -> None:
     """Filter, capabilities, fds and the lock of a child of the real unpacker; killed, it is a sentence."""
     slow = Slow(tmp_path / "a")
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{slow.child}/status").read_text().splitlines())
+    os.kill(slow.child, signal.SIGSTOP)  # while it works, it opens and closes fds
+    status = {"State": ""}
+    while not status["State"].startswith("T"):
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{slow.child}/status").read_text().splitlines())
     capabilities = {"CapPrm", "CapEff"}
     assert {status[name] for name in capabilities} == {
         f"{1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 21 | 1 << 27 | 1 << 31:016x}"
