@@ -19,14 +19,20 @@ def keep_line_ends(master: int) -> None:
     """Let a new terminal that is relayed to a pipe or file pass "\\n" on as it is, without a carriage return.
 
     On a terminal both stay: a program that moves the cursor must know what its own terminal does.
+
+    Raises:
+        HostError: `master` is not a terminal.
     """
     if os.isatty(1):
         return
     import termios
 
-    modes = termios.tcgetattr(master)
-    modes[1] &= ~termios.ONLCR
-    termios.tcsetattr(master, termios.TCSANOW, modes)
+    try:
+        modes = termios.tcgetattr(master)
+        modes[1] &= ~termios.ONLCR
+        termios.tcsetattr(master, termios.TCSANOW, modes)
+    except termios.error as e:  # not an OSError
+        raise HostError(f"process.terminal: cannot set up the new terminal: {e.args[1]}", e.args[0]) from e
 
 
 def send_fd(path: str, fd: int, message: bytes, *, field: str) -> None:

@@ -30,6 +30,8 @@ from runtime.images.store.store import ImageStore
 from runtime.oci.load import parse_document
 
 PARALLEL = 4
+LOOK_SECONDS = 0.2
+"""How often the main thread looks for signals: one that arrives just before a lock is waited for does not end the wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,9 @@ class _Pull:
         pool = ThreadPoolExecutor(PARALLEL, "pull")
         try:
             waiting = [pool.submit(self._blob, blob) for blob in unique]
-            done, left = wait(waiting, return_when=FIRST_EXCEPTION)
+            done, left = wait(waiting, LOOK_SECONDS, FIRST_EXCEPTION)
+            while left and not any(future.exception() for future in done):
+                done, left = wait(waiting, LOOK_SECONDS, FIRST_EXCEPTION)
             if left or any(future.exception() for future in done):
                 self.stop.set()
                 done, _ = wait(waiting)

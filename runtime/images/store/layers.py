@@ -390,14 +390,13 @@ def all_at_once(
             started += 1
         with waiting():
             for _ in range(started):
-                while watch:
-                    try:
+                while True:
+                    try:  # with a timeout: a signal that arrives just before the wait does not end it
                         ended.get(timeout=WATCH_SECONDS)
                         break
                     except Empty:
-                        watch(min(whole, work.read()), whole)
-                else:
-                    ended.get()
+                        if watch:
+                            watch(min(whole, work.read()), whole)
     except BaseException:
         failures.append(KeyboardInterrupt())  # no other job begins
         work.stop()
