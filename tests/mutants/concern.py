@@ -75,7 +75,7 @@ KERNEL: tuple[tuple[str, str], ...] = (
     ("runtime/images/", "tests/kernel/test_store.py"),
     ("runtime/host/cgroups/", "tests/kernel/test_cgroups.py"),
     *((f"runtime/host/{name}.py", f"{NUMBERS} {EROFS}") for name in ("erofs", "verity")),
-    ("runtime/host/network.py", "tests/kernel/test_run_image_network.py"),
+    ("runtime/host/network.py", f"{PROCESS} tests/kernel/test_run_image_network.py"),
     ("runtime/host/prepare.py", f"{FDS} {LIVES} {MOUNTS}"),
     ("runtime/host/files.py", f"{LIVES} tests/kernel/test_store.py"),
     ("runtime/container/copy.py", "tests/kernel/test_person.py"),
