@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import struct
+import time
 
 from runtime.host.processes import stat_of
 
@@ -32,6 +33,9 @@ CONNECTOR = struct.Struct("=IIIIHH")
 """struct cn_msg."""
 EVENT = struct.Struct("=IIQIIi")
 """struct proc_event of an exit: what, cpu, time, pid, tgid, wait status."""
+
+LATE = 1.0
+"""Seconds to wait for the connector's event after the process has ended."""
 
 
 def wait_status(pidfd: int, pid: int, start_time: int) -> int | None:
@@ -72,7 +76,7 @@ def _listen() -> socket.socket | None:
 
 
 def _until_end(pidfd: int, pid: int, connector: socket.socket | None) -> int | None:
-    """Wait for the exit and return the connector's status, which arrives before the pidfd becomes readable."""
+    """Wait for the exit and return the connector's status."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     if connector is not None:
@@ -83,7 +87,15 @@ def _until_end(pidfd: int, pid: int, connector: socket.socket | None) -> int | N
         if connector is not None and connector.fileno() in ready:
             status = _read_events(connector, pid, status)
         if pidfd in ready:
-            return status if connector is None else _read_events(connector, pid, status)
+            return status if connector is None else _last_event(connector, pid, status)
+
+
+def _last_event(connector: socket.socket, pid: int, status: int | None) -> int | None:
+    """Return the status once the process has ended: the kernel wakes the pidfd's holders before it reports the exit."""
+    end = time.monotonic() + LATE
+    while (status := _read_events(connector, pid, status)) is None and (left := end - time.monotonic()) > 0:
+        select.select([connector], [], [], left)
+    return status
 
 
 def _read_events(connector: socket.socket, pid: int, status: int | None) -> int | None:
