@@ -123,7 +123,7 @@ static int checksum(struct stele_tar *t, const uint8_t *header)
 }
 
 /* The length of the prefix that ustar has for long names. GNU has two times in its place; but what Go wrote until 2016
-   has GNU's magic and the prefix, which is no number then. star's prefix is shorter, with times behind it. */
+   has GNU's magic and the prefix, which then is not a number. star's prefix is shorter, with times behind it. */
 static size_t prefix_length(struct stele_tar *t, const uint8_t *header)
 {
 	const uint8_t *prefix = header + 345;
@@ -224,7 +224,7 @@ static int finish(struct stele_tar *t, uint8_t *header, int type, int64_t size)
 	int result = type == 'S' ? tar_old_sparse(t, header) : 0;
 	if (result == 0 && (type == 'S' || t->seen & (SPARSE_SIZE | SPARSE_MAP | SPARSE_MAJOR) || e->n_regions))
 		result = type == 'S' || type == '0' ? tar_check_sparse(t)
-						    : tar_bad(t, "it has a sparse map, but is no file");
+						    : tar_bad(t, "it has a sparse map, but is not a file");
 	e->type = type == 'S' ? '0' : type;
 	e->stored = t->left;
 	return result < 0 ? result : 1;

@@ -75,7 +75,7 @@ int tar_decimal(struct stele_tar *t, const char *at, size_t size, const char *wh
 	for (size_t i = 0; i < size; i++)
 		if (at[i] < '0' || at[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
 		    __builtin_add_overflow(value, at[i] - '0', &value))
-			return tar_bad(t, "its PAX record %s is no number in range", what);
+			return tar_bad(t, "its PAX record %s is not a number in range", what);
 	if (!size)
 		return tar_bad(t, "its PAX record %s is empty", what);
 	*ret_value = (uint64_t)value;

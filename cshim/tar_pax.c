@@ -15,7 +15,7 @@ static int timestamp(struct stele_tar *t, const char *at, size_t size, struct nu
 		return -EBADMSG;
 	for (size_t i = whole + 1; i < size; i++, digit /= 10) {
 		if (at[i] < '0' || at[i] > '9')
-			return tar_bad(t, "its PAX record mtime is no number in range");
+			return tar_bad(t, "its PAX record mtime is not a number in range");
 		ns += (uint64_t)(at[i] - '0') * digit;
 		finer |= !digit && at[i] != '0';
 	}

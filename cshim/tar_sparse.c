@@ -64,7 +64,7 @@ static int map_line(struct stele_tar *t, uint64_t *used, uint64_t *ret_value)
 		if (line[n] == '\n')
 			return tar_decimal(t, line, n, "GNU.sparse.map", ret_value);
 	}
-	return tar_bad(t, "its sparse map has a line that is no number");
+	return tar_bad(t, "its sparse map has a line that is not a number");
 }
 
 static int map_10(struct stele_tar *t)

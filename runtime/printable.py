@@ -22,7 +22,7 @@ def visible(text: str) -> str:
 def without_secrets(words: Sequence[str]) -> Iterator[str]:
     """A command line without passwords, the values of environment variables, and users in URLs."""
     before = ""
-    short = "-p" if "login" in words else ""  # of other commands it is no password
+    short = "-p" if "login" in words else ""  # of other commands it is not a password
     for word in words:
         name, equals, value = word.partition("=")
         if before == "secret":

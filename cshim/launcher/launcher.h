@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Far from the executable, brk, mmap and stack on x86-64, and on arm64 where addresses have 42 bits or more. Lower, too much
- * text and too many numbers look like it: see check_pointers of seal.py. Nor does code: 0xf5 is no opcode of CPython's that is used. */
+ * text and too many numbers look like it: see check_pointers of seal.py. Nor does code: CPython uses no opcode 0xf5. */
 #define ARENA_BASE 0x2f500000000UL
 #define ARENA_MAX (4UL << 30)  /* address space only */
 #define LEARN_MAX (64UL << 30) /* the same, where blocks are on pages of their own */

@@ -21,7 +21,7 @@ void open_output(struct waiter *w)
 	}
 }
 
-/* fresh: where what was read last begins. Before it is no end of a line: who writes byte by byte costs no more than that. */
+/* fresh: where what was read last begins; no line ends before it, so a writer of single bytes costs no more. */
 static void log_lines(struct waiter *w, struct stream *s, uint32_t fresh)
 {
 	uint32_t begin = 0;

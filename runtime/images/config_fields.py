@@ -34,7 +34,7 @@ def volume_paths(image: ImageConfig) -> tuple[str, ...]:
     """Where the image wants volumes: absolute paths, sorted.
 
     Raises:
-        ImageError: one is no path, or too deep, or there are too many.
+        ImageError: one is not a path, or too deep, or there are too many.
     """
     told = image.run.get("Volumes") or {}
     if not isinstance(told, Mapping):

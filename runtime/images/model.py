@@ -113,7 +113,7 @@ def check_digest(value: object, where: str) -> str:
         ImageError: it is anything but `sha256:` and 64 lower-case hex digits.
     """
     if not isinstance(value, str) or not DIGEST.fullmatch(value):
-        raise ImageError(f"{where}: {_shown(value)} is no digest; it must be sha256: and 64 lower-case hex digits")
+        raise ImageError(f"{where}: {_shown(value)} is not a digest; it must be sha256: and 64 lower-case hex digits")
     return value
 
 
@@ -128,10 +128,10 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
     told = _object(value, where)
     media_type = told.get("mediaType")
     if not isinstance(media_type, str) or not MEDIA_TYPE.fullmatch(media_type):
-        raise ImageError(f"{where}.mediaType: {_shown(media_type)} is no media type")
+        raise ImageError(f"{where}.mediaType: {_shown(media_type)} is not a media type")
     size = told.get("size")
     if type(size) is not int or not 0 <= size < SIZE_MAX:
-        raise ImageError(f"{where}.size: {_shown(size)} is no number of bytes")
+        raise ImageError(f"{where}.size: {_shown(size)} is not a number of bytes")
     return Descriptor(
         media_type,
         check_digest(told.get("digest"), f"{where}.digest"),
@@ -153,7 +153,7 @@ def kind_of(told: Mapping[str, Any], media_type: str, where: str) -> str:
     Args:
         media_type: what the sender or the descriptor said, "" if nothing.
     Raises:
-        ImageError: they do not agree, or it is no kind of document known here.
+        ImageError: they do not agree, or it is not a kind of document known here.
     """
     own = told.get("mediaType", "")
     if not isinstance(own, str) or (own and media_type and own != media_type):
@@ -190,7 +190,7 @@ def parse_manifest(value: object, media_type: str, where: str) -> Manifest:
     config = _config_descriptor(told.get("config"), kind, f"{where}: config")
     if config.media_type not in CONFIGS:
         raise ImageError(
-            f"{where}: config.mediaType: {_shown(config.media_type)} is no image's; it is another artifact"
+            f"{where}: config.mediaType: {_shown(config.media_type)} is not an image's; it is another artifact"
         )
     layers = tuple(
         parse_descriptor(item, f"{where}: layers[{number}]")
@@ -222,7 +222,7 @@ def parse_index(value: object, media_type: str, where: str) -> Index:
     told = _object(value, where)
     kind = kind_of(told, media_type, where)
     if kind not in INDEXES:
-        raise ImageError(f"{where}: {kind} is no index")
+        raise ImageError(f"{where}: {kind} is not an index")
     manifests = tuple(
         parse_descriptor(item, f"{where}: manifests[{number}]")
         for number, item in enumerate(_list(told.get("manifests") or [], f"{where}: manifests", 1000))
@@ -267,13 +267,13 @@ def _shown(value: object) -> str:
 
 def _object(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ImageError(f"{where}: {_shown(value)} is no object")
+        raise ImageError(f"{where}: {_shown(value)} is not an object")
     return value
 
 
 def _list(value: object, where: str, most: int) -> list[Any]:
     if not isinstance(value, list):
-        raise ImageError(f"{where}: {_shown(value)} is no list")
+        raise ImageError(f"{where}: {_shown(value)} is not a list")
     if len(value) > most:
         raise ImageError(f"{where}: it has {len(value)} items; at most {most} are taken")
     return value
@@ -283,7 +283,7 @@ def _text(value: object, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or len(value) > 4096 or "\0" in value:
-        raise ImageError(f"{where}: {_shown(value)} is no text of at most 4096 characters")
+        raise ImageError(f"{where}: {_shown(value)} is not text of at most 4096 characters")
     return value
 
 
@@ -291,5 +291,5 @@ def _strings(value: object, where: str) -> dict[str, str]:
     told = {key: "" if text is None else text for key, text in _object(value or {}, where).items()}
     for key, text in told.items():
         if not isinstance(text, str):
-            raise ImageError(f"{where}[{_shown(key)}]: {_shown(text)} is no text")
+            raise ImageError(f"{where}[{_shown(key)}]: {_shown(text)} is not text")
     return told

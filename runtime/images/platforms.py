@@ -94,7 +94,7 @@ def runs_on(host: Platform, image: Platform) -> bool:
 
 
 def choose(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
-    """The place of the best of the offered platforms; None if none serves. An offer of None is no image to run."""
+    """The place of the best of the offered platforms; None if none serves. An offer of None is not an image to run."""
     ranked = [
         (score, place)
         for place, platform in enumerate(offered)

@@ -87,14 +87,14 @@ def parse(text: str, *, search: Sequence[str] = (DOCKER_HUB,), aliases: Mapping[
     rest = _plain(text.removeprefix("docker://"))
     rest, at, digest = rest.partition("@")
     if at and not DIGEST.fullmatch(digest):
-        raise _wrong(text, f'"{_cut(digest)}" is no digest; write sha256: and 64 digits 0-9a-f')
+        raise _wrong(text, f'"{_cut(digest)}" is not a digest; write sha256: and 64 digits 0-9a-f')
     slash = rest.rfind("/")
     colon = rest.rfind(":")
     tag = ""
     if colon > slash:
         rest, tag = rest[:colon], rest[colon + 1 :]
         if not TAG.fullmatch(tag):
-            raise _wrong(text, f'"{_cut(tag)}" is no tag; use at most 128 of A-Z a-z 0-9 _ . - and no . or - first')
+            raise _wrong(text, f'"{_cut(tag)}" is not a tag; use at most 128 of A-Z a-z 0-9 _ . - and no . or - first')
     first, slashed, path = rest.partition("/")
     if slashed and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
         found = _reference(text, first, path)
@@ -137,7 +137,7 @@ def parse_archive(text: str) -> ArchiveReference | None:
 def _reference(text: str, registry: str, path: str) -> Reference:
     host = HOST.fullmatch(registry)
     if not host or (host[1] and not 0 < int(host[1]) < 65536):
-        raise _wrong(text, f'"{_cut(registry)}" is no host or host:port')
+        raise _wrong(text, f'"{_cut(registry)}" is not a host or host:port')
     if "." in registry or ":" in registry or registry.lower() == "localhost":
         registry = registry.lower()  # another is known for a registry by its capitals only, so it keeps them
     if registry in ("index.docker.io", "registry-1.docker.io"):
@@ -146,7 +146,7 @@ def _reference(text: str, registry: str, path: str) -> Reference:
         path = f"library/{path}"
     if not REPOSITORY.fullmatch(path):
         why = "it is empty" if not path else "use a-z 0-9 with . _ - between them, and / between parts"
-        raise _wrong(text, f'"{_cut(path)}" is no repository: {why}')
+        raise _wrong(text, f'"{_cut(path)}" is not a repository: {why}')
     if len(registry) + 1 + len(path) > NAME_MAX:
         raise _wrong(text, f"it is longer than {NAME_MAX} characters")
     return Reference(registry, path)

@@ -143,7 +143,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(read_settings(path, "registries.conf").decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise ConfigError(path, f"it is no TOML: {e}") from None
+        raise ConfigError(path, f"it is not TOML: {e}") from None
 
 
 def _rule(entry: Any, path: str) -> Registry:
@@ -177,9 +177,9 @@ def _location(table: dict[str, Any], path: str) -> str:
     text = _text(table, "location", path)
     host, slash, rest = text.partition("/")
     if text and not text.startswith("*.") and not HOST.fullmatch(host):
-        raise ConfigError(f"{path}.location", f'"{host}" is no host or host:port')
+        raise ConfigError(f"{path}.location", f'"{host}" is not a host or host:port')
     if slash and not references.REPOSITORY.fullmatch(rest):
-        raise ConfigError(f"{path}.location", f'"{rest}" is no repository')
+        raise ConfigError(f"{path}.location", f'"{rest}" is not a repository')
     return "" if text.startswith("*.") else text
 
 

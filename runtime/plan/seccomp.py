@@ -176,7 +176,7 @@ def plan_seccomp(seccomp: Mapping[str, Any] | None) -> SeccompRules | None:
 
 def _action(name: object, data: object, field: str, data_field: str) -> int:
     if not isinstance(name, str) or name not in ACTIONS:
-        raise ConfigError(f"linux.seccomp.{field}", f"{name!r} is no action; use one of {', '.join(ACTIONS)}")
+        raise ConfigError(f"linux.seccomp.{field}", f"{name!r} is not an action; use one of {', '.join(ACTIONS)}")
     action = ACTIONS[name]
     if action not in MAX_DATA:
         if data is not None:
@@ -221,7 +221,7 @@ def _rules(syscall: Mapping[str, Any], index: int, notes: list[str]) -> list[Rul
 def _condition(arg: Mapping[str, Any], field: str) -> Condition:
     op = arg.get("op")
     if op not in OPERATORS:
-        raise ConfigError(f"linux.seccomp.{field}.op", f"{op!r} is no operator; use one of {', '.join(OPERATORS)}")
+        raise ConfigError(f"linux.seccomp.{field}.op", f"{op!r} is not an operator; use one of {', '.join(OPERATORS)}")
     return Condition(
         index=_number(arg.get("index"), 5, f"{field}.index"),
         op=OPERATORS[op],

@@ -59,7 +59,7 @@ class _Translation:
         elif made.image.endswith((".image", ".build")):
             self._fault(f"Image={made.image}: stele has no such units; name the image itself")
         if not UNIT.fullmatch(made.name):
-            self._fault("is no name of a unit; use letters, digits and : _ . @ -")
+            self._fault("is not a name of a unit; use letters, digits and : _ . @ -")
         made.container_id = self._value("ContainerName") or made.name
         if not CONTAINER_ID.fullmatch(SPECIFIER.sub("x", made.container_id)):
             self._fault(f"ContainerName={made.container_id} is not a container ID; use letters, digits and _ . + @ -")

@@ -31,7 +31,7 @@ class Outcome:
     """How an attack went.
 
     verdict: HELD (it ran, and got nothing), REFUSED (the runtime would not do it), BROKEN, UNKNOWN (it could not be
-    tried, which is no answer), or NONE (the runtime has nothing of what is attacked). detail: what was seen.
+    tried, which is not an answer), or NONE (the runtime has nothing of what is attacked). detail: what was seen.
     """
 
     verdict: str

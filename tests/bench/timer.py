@@ -38,7 +38,7 @@ class Timer:
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
     def run(self, argv: list[str]) -> Cost:
-        """Run a program to its end. Raises: SystemExit where it fails, since a failure's time is no result."""
+        """Run a program to its end. Raises: SystemExit where it fails, since a failure's time is not a result."""
         words = b"".join(word.encode() + b"\0" for word in argv)
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(struct.pack("=I", len(words)) + words)

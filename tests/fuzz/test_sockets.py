@@ -327,7 +327,7 @@ def test_finds_what_was_planted(name: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_who_has_it_all_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that closes as soon as it has the fd and the message, as most do, is no failure; nor is that many come at
+    """A peer that closes as soon as it has the fd and the message, as most do, is not a failure; nor is that many come at
     once, and must wait until they are let in."""
     monkeypatch.setattr(console, "TIMEOUT", PATIENCE)
     ours, each = 8, 50

@@ -329,9 +329,9 @@ CONFIG = json.dumps(
 @pytest.mark.parametrize(
     ("kind", "data", "words"),
     [
-        ("oci-archive", b"no tar", "it is no tar archive"),
-        ("oci-archive", b"", "it is no tar archive"),
-        ("oci-archive", b"\0" * 2048, "it is no tar archive, or an empty one"),
+        ("oci-archive", b"no tar", "it is not a tar archive"),
+        ("oci-archive", b"", "it is not a tar archive"),
+        ("oci-archive", b"\0" * 2048, "it is not a tar archive, or an empty one"),
         ("oci-archive", b"\x1f\x8b\x08\0\0", "the packed data ends too early"),
         ("oci-archive", b"\x1f\x8bxxxxxxxx", "the packed data is damaged"),
         ("oci-archive", b"\x28\xb5\x2f\xfdxx", "the packed data ends too early"),
@@ -339,7 +339,7 @@ CONFIG = json.dumps(
         ("oci-archive", archive_of({"manifest.json": b"[]"}), "it is docker's: docker-archive:"),
         ("docker-archive", archive_of({"oci-layout": b"{}"}), "it is an OCI layout: oci-archive:"),
         ("docker-archive", archive_of({"manifest.json": b"{}"}), "manifest.json must be a list of images"),
-        ("docker-archive", archive_of({"manifest.json": b"["}), "manifest.json is no JSON"),
+        ("docker-archive", archive_of({"manifest.json": b"["}), "manifest.json is not JSON"),
         (
             "docker-archive",
             archive_of({"manifest.json": b'[{"Config": "../c", "Layers": []}]'}),
@@ -382,11 +382,11 @@ def test_a_layout_that_lies(image: Image, tmp_path: Path) -> None:
     assert image.names() == []
     entries: list[dict[str, Any]] = [{**manifest, "digest": "sha256:../../../../etc/passwd"}]
     (layout.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
-    assert "is no digest" in image.bad("image", "import", f"oci:{layout.path}")
+    assert "is not a digest" in image.bad("image", "import", f"oci:{layout.path}")
     os.mkfifo(layout.path / "fifo")
     (layout.path / "index.json").unlink()
     os.mkfifo(layout.path / "index.json")
-    assert "is no regular file" in image.bad("image", "import", f"oci:{layout.path}")
+    assert "is not a regular file" in image.bad("image", "import", f"oci:{layout.path}")
 
 
 def test_unpack(image: Image, made: Made, tmp_path: Path) -> None:

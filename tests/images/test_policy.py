@@ -115,7 +115,7 @@ def test_the_index_is_signed(image: Image, attach: Attach, made: Made, server: D
         ("other name", "which is not this image by signedIdentity"),
         ("no tag", "which is not this image by signedIdentity"),
         ("other type", "what was signed is another image"),
-        ("no json", "what was signed is no image's signature"),
+        ("no json", "what was signed is not an image's signature"),
     ],
 )
 def test_not_signed(

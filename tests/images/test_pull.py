@@ -351,7 +351,7 @@ def test_another_manifest(image: Image, between: Start, made: Made, wanted: str)
     [
         ({"schemaVersion": 1}, "schemaVersion: it must be 2"),
         ({"schemaVersion": 2, "manifests": [], "layers": []}, 'has "layers", which belongs to another kind'),
-        ({"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:../../etc/passwd"}}, "is no media type"),
+        ({"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:../../etc/passwd"}}, "is not a media type"),
     ],
 )
 def test_a_manifest_of_two_meanings(image: Image, between: Start, document: object, words: str) -> None:
@@ -524,7 +524,7 @@ def test_a_login_is_not_sent_on(image: Image, between: Start, tmp_path: Path) ->
 @pytest.mark.parametrize("realm", ["file:///etc/passwd", "http://user:pw@host/", "gopher://x", "", "http://"])
 def test_a_realm_that_is_none(image: Image, between: Start, realm: str) -> None:
     server = between(wants_token(lambda: realm))
-    assert "which is no address that is followed" in image.bad("image", "pull", f"{server.address}/team/app:amd64")
+    assert "which is not an address that is followed" in image.bad("image", "pull", f"{server.address}/team/app:amd64")
 
 
 def test_redirects(image: Image, between: Start, made: Made) -> None:
@@ -551,8 +551,8 @@ def test_redirects(image: Image, between: Start, made: Made) -> None:
     ("location", "words"),
     [
         ("{here}{path}", "redirects more than 5 times"),
-        ("file:///etc/passwd", "which is no address that is followed"),
-        ("http://[::1", "which is no address that is followed"),
+        ("file:///etc/passwd", "which is not an address that is followed"),
+        ("http://[::1", "which is not an address that is followed"),
     ],
 )
 def test_redirects_that_are_not_followed(image: Image, between: Start, location: str, words: str) -> None:

@@ -236,7 +236,7 @@ def test_a_refused_program_is_explained(cgroup_fd: int, program: bytes, sentence
 
 
 def test_no_cgroup2(tmp_path: Path) -> None:
-    """A folder that is no cgroup is refused by the kernel, and said so."""
+    """A folder that is not a cgroup is refused by the kernel, and said so."""
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(HostError, match=r"^cannot list the cgroup's device programs: .* \(E[A-Z]+\)"):

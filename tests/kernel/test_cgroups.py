@@ -443,7 +443,7 @@ def test_destroy_at_any_depth_and_width(base: Path) -> None:
 
 
 def test_destroy_waits_for_those_who_are_dying(base: Path, sleeper: Callable[[Path], subprocess.Popen[bytes]]) -> None:
-    """SIGKILL is no end yet; EBUSY of rmdir is waited out."""
+    """SIGKILL is not an end yet; EBUSY of rmdir is waited out."""
     manager = new(base / "c")
     manager.prepare(())
     (base / "c/sub").mkdir()

@@ -470,11 +470,11 @@ def test_budgets_are_configurable(store: ImageStore) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"entry": 10}', "'entry' is no limit; there are bytes, ratio, entries, header, file"),
-        ('{"entries": 0}', "entries: 0 is no number above zero"),
-        ('{"entries": true}', "entries: True is no number above zero"),
-        ('{"bytes": 1e30}', "bytes: 1e[+]30 is no number above zero"),
-        ('{"bytes": "9"}', "bytes: '9' is no number above zero"),
+        ('{"entry": 10}', "'entry' is not a limit; there are bytes, ratio, entries, header, file"),
+        ('{"entries": 0}', "entries: 0 is not a number above zero"),
+        ('{"entries": true}', "entries: True is not a number above zero"),
+        ('{"bytes": 1e30}', "bytes: 1e[+]30 is not a number above zero"),
+        ('{"bytes": "9"}', "bytes: '9' is not a number above zero"),
         ("{", "JSON"),
     ],
 )

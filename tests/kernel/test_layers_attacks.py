@@ -367,7 +367,7 @@ def test_compression_bombs(victim: Victim, flat: bool, data: bytes, words: str) 
 
 
 def test_layers_that_are_no_tar(victim: Victim, flat: bool) -> None:
-    """D11, CVE-2021-20291: what is no archive ends at once, though other layers are on their way."""
+    """D11, CVE-2021-20291: what is not an archive ends at once, though other layers are on their way."""
     good = layer(*(entry(f"f{i}", data=b"x" * 1000) for i in range(300)))
     bad = b"no tar at all, " * 100
     with pytest.raises(ImageError, match="checksum"):
@@ -502,17 +502,17 @@ def one_layer(**changes: Any) -> dict[str, Any]:
         pytest.param(manifest_of(mediaType="text/html"), "", "neither an image manifest nor", id="html"),
         pytest.param(manifest_of(schemaVersion=1), model.OCI_MANIFEST, "must be 2", id="schema1"),
         pytest.param(manifest_of(schemaVersion=True), model.OCI_MANIFEST, "must be 2", id="schema-true"),
-        pytest.param(one_layer(digest="sha256:../../../etc/passwd"), "", "is no digest", id="CVE-2024-3727"),
-        pytest.param(one_layer(digest="sha256:" + "A" * 64), "", "is no digest", id="upper-case"),
-        pytest.param(one_layer(digest="sha512:" + "a" * 128), "", "is no digest", id="sha512"),
-        pytest.param(one_layer(digest=["x"]), "", "is no digest", id="list"),
-        pytest.param(one_layer(size=-1), "", "is no number of bytes", id="negative"),
-        pytest.param(one_layer(size=True), "", "is no number of bytes", id="true"),
-        pytest.param(one_layer(size=1e30), "", "is no number of bytes", id="float"),
+        pytest.param(one_layer(digest="sha256:../../../etc/passwd"), "", "is not a digest", id="CVE-2024-3727"),
+        pytest.param(one_layer(digest="sha256:" + "A" * 64), "", "is not a digest", id="upper-case"),
+        pytest.param(one_layer(digest="sha512:" + "a" * 128), "", "is not a digest", id="sha512"),
+        pytest.param(one_layer(digest=["x"]), "", "is not a digest", id="list"),
+        pytest.param(one_layer(size=-1), "", "is not a number of bytes", id="negative"),
+        pytest.param(one_layer(size=True), "", "is not a number of bytes", id="true"),
+        pytest.param(one_layer(size=1e30), "", "is not a number of bytes", id="float"),
         pytest.param(one_layer(mediaType="application/x-sh"), "", "cannot be unpacked here", id="script"),
         pytest.param(manifest_of(layers=[manifest_of()["layers"][0]] * 501), "", "at most 500", id="layers"),
-        pytest.param(manifest_of(layers="x"), "", "is no list", id="text-for-list"),
-        pytest.param(manifest_of(config=None), "", "is no object", id="no-config"),
+        pytest.param(manifest_of(layers="x"), "", "is not a list", id="text-for-list"),
+        pytest.param(manifest_of(config=None), "", "is not an object", id="no-config"),
         pytest.param(
             manifest_of(config={**manifest_of()["config"], "mediaType": "application/vnd.oci.empty.v1+json"}), "", "another artifact",
             id="artifact",
@@ -555,7 +555,7 @@ def test_a_blob_that_changed_on_disk(victim: Victim, flat: bool) -> None:
 
 
 def test_trailing_archive(victim: Victim, flat: bool) -> None:
-    """D12: what is behind the end is no part of the tree for any reader, but of the digest."""
+    """D12: what is behind the end is not a part of the tree for any reader, but of the digest."""
     whole = layer(entry("a")) + layer(entry("b")) + b"tail"
     (root,) = victim.unpack(whole, flat=flat)
     assert os.listdir(root) == ["a"]

@@ -313,7 +313,7 @@ def test_volumes_are_listed_and_removed(stele: Runtime, run: Run, images: Images
     for volume in ("kept", "spare"):
         ok(run(image, "--volume", f"{volume}:/v", sh="busybox mkdir /v/d; echo x >/v/d/f"))
     null = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    odd = ("--env", "X=\udcff")  # a byte that is no UTF-8: what the container has is known all the same
+    odd = ("--env", "X=\udcff")  # a byte that is not UTF-8: what the container has is known all the same
     words = ("create", "--image", image, "--volume", "kept:/v", *odd, name, "/bin/busybox", "true")
     assert stele("--store", images.path, *words, **null).returncode == 0
     assert json.loads(stele.ok(*call, "list", "--format", "json")) == [

@@ -131,14 +131,14 @@ def test_a_blob_that_is_not_what_it_says(store: ImageStore) -> None:
 
 @pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:" + "A" * 64, "sha512:" + "a" * 128, "", "x" * 5000])
 def test_a_digest_is_no_path(store: ImageStore, digest: str) -> None:
-    """What is no digest never becomes a file's name (CVE-2024-3727)."""
+    """What is not a digest never becomes a file's name (CVE-2024-3727)."""
     for use in (store.open_blob, store.has_blob, lambda bad: store.writer(bad, 1), store.read_json):
-        with pytest.raises(ImageError, match="is no digest"):
+        with pytest.raises(ImageError, match="is not a digest"):
             use(digest)
 
 
 def test_rot_is_seen(store: ImageStore) -> None:
-    """verify tells of a changed blob, of a missing one, and of a file that is no blob; reading a document does, too."""
+    """verify tells of a changed blob, of a missing one, and of a file that is not a blob; reading a document does, too."""
     image = add_image(store, b"\0" * 1024)
     store.tag("web:1", image)
     assert verify_store(store) == []
@@ -151,7 +151,7 @@ def test_rot_is_seen(store: ImageStore) -> None:
     (blobs / "junk").write_text("x")
     problems = {fault.digest: fault.problem for fault in verify_store(store)}
     assert "its content is sha256:" in problems[manifest.config.digest]
-    assert "a file that is no blob" in problems["sha256:junk"]
+    assert "a file that is not a blob" in problems["sha256:junk"]
     with pytest.raises(ImageError, match="damaged on disk"):
         store.config(manifest)
     config.write_bytes(config.read_bytes().replace(b"arm64", b"amd64"))
@@ -160,7 +160,7 @@ def test_rot_is_seen(store: ImageStore) -> None:
 
 
 def test_damaged_names(store: ImageStore) -> None:
-    """index.json that is no index is told and left as it is."""
+    """index.json that is not an index is told and left as it is."""
     store.tag("web:1", add_image(store, b"\0" * 1024))
     index = Path(store.path) / "index.json"
     for content in (b"", b"{", b"[]", b'{"manifests": [{"digest": "x"}]}', b"\xff"):
@@ -262,7 +262,7 @@ def test_gc_beside_writers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["listed", "opened"])
 def test_gc_meets_a_transfer_that_ends(store: ImageStore, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    """One that ends once gc has listed it is no fault of gc's; one of its name that has begun since is not gc's to take."""
+    """One that ends once gc has listed it is not a fault of gc's; one of its name that has begun since is not gc's to take."""
     data = b"all of it"
     digest = sha256(data)
     with store.writer(digest, len(data)) as writer:

@@ -124,7 +124,7 @@ def test_many_changes_are_told_shortly(unpacked: tuple[ImageStore, str, Path]) -
     store, image, tree = unpacked
     for number in range(50):
         (tree / f"f{number}").write_text("")
-    assert len(verify_layers.faults(store, [image])) == verify_layers.TOLD_MAX
+    assert len(verify_layers.faults(store, [image])) == verify_layers.REPORTED_MAX
 
 
 def test_by_the_command(stele: Runtime, unpacked: tuple[ImageStore, str, Path]) -> None:

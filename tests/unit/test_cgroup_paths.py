@@ -75,7 +75,7 @@ def test_systemd(given: str | None, rootless: bool, unit: tuple[str, str]) -> No
      "x.slice:p:n n", "x.slice:p:" + "n" * 250, "x.slice:p:--.slice"],
 )  # fmt: skip
 def test_systemd_refused(given: str) -> None:
-    """What is no triple, or names that no unit can have."""
+    """What is not a triple, or names that no unit can have."""
     with pytest.raises(ConfigError, match=r"^linux\.cgroupsPath: "):
         systemd_unit(given, "web", rootless=False)
 

@@ -63,7 +63,7 @@ def test_gvariant(text: str, value: tuple[str, Any]) -> None:
      "@as [1]", "[" * 20 + "]" * 20, "'" + "a" * 5000 + "'", "@s 5", "<1", "\x00"],
 )  # fmt: skip
 def test_gvariant_refused(text: str) -> None:
-    """What is no value says so; it never becomes another one."""
+    """What is not a value says so; it never becomes another one."""
     with pytest.raises(ValueError, match=r"."):
         parse(text)
 

@@ -77,7 +77,7 @@ def test_a_manifest_without_layers_field_or_version() -> None:
 
 
 def test_a_manifest_is_no_index() -> None:
-    with pytest.raises(ImageError, match="is no index"):
+    with pytest.raises(ImageError, match="is not an index"):
         model.parse_index({"schemaVersion": 2}, model.OCI_MANIFEST, "it")
 
 

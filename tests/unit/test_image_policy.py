@@ -1,4 +1,4 @@
-"""policy.json: which requirement an image falls under, what is refused, and what is no policy."""
+"""policy.json: which requirement an image falls under, what is refused, and what is not a policy."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def test_what_cannot_be_checked_refuses(requirement: object, words: str) -> None
         ([], "p.json: it must be an object"),
         ({}, "p.json: default: it is missing"),
         ({"default": []}, "default: it must be a list of at least one requirement"),
-        ({"default": [{}]}, "default[0].type: None is no type of requirement"),
-        ({"default": [{"type": "accept"}]}, "'accept' is no type of requirement"),
+        ({"default": [{}]}, "default[0].type: None is not a type of requirement"),
+        ({"default": [{"type": "accept"}]}, "'accept' is not a type of requirement"),
         ({"default": [{"type": "reject", "x": 1}]}, 'default[0]: "x" is not known here'),
         ({"default": REJECT, "transport": {}}, 'p.json: "transport" is not known here'),
         ({"default": REJECT, "transports": {"docker": []}}, "transports.docker: it must be an object"),
         ({"default": REJECT, "transports": {"docker": {"a": {}}}}, 'docker["a"]: it must be a list'),
         ({"default": [{"type": "sigstoreSigned"}]}, "it needs one of keyPath, keyPaths, keyData, keyDatas"),
-        ({"default": [{"type": "sigstoreSigned", "keyData": "%"}]}, "keyData: it is no base64"),
+        ({"default": [{"type": "sigstoreSigned", "keyData": "%"}]}, "keyData: it is not base64"),
         ({"default": [{"type": "sigstoreSigned", "keyData": "", "keyPath": ""}]}, "it needs one of"),
     ],
 )
@@ -117,11 +117,11 @@ def test_what_is_no_policy(document: object, words: str) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """A file that is given must be there and sound; a key that stands twice is no policy."""
+    """A file that is given must be there and sound; a key that stands twice is not a policy."""
     with pytest.raises(HostError, match="cannot read it: No such file"):
         policy.load(str(tmp_path / "none"))
     file = tmp_path / "p.json"
-    for text, words in (("{", "it is no JSON"), ('{"default": [], "default": []}', "a key stands twice")):
+    for text, words in (("{", "it is not JSON"), ('{"default": [], "default": []}', "a key stands twice")):
         file.write_text(text)
         with pytest.raises(ConfigError, match=words):
             policy.load(str(file))

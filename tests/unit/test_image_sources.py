@@ -100,8 +100,8 @@ def test_without_rules() -> None:
         ("registry = 1", "registry: it must be an array of tables"),
         ("[[registry]]\nprefix = 1", r"registry\[0\].prefix: it must be a text"),
         ("[[registry]]\ninsecure = true", "it needs a prefix or a location"),
-        ('[[registry]]\nlocation = "a b"', r'location: "a b" is no host or host:port'),
-        ('[[registry]]\nlocation = "h/../x"', "is no repository"),
+        ('[[registry]]\nlocation = "a b"', r'location: "a b" is not a host or host:port'),
+        ('[[registry]]\nlocation = "h/../x"', "is not a repository"),
         ('[[registry]]\nlocation = "h"\ninsecure = "yes"', "insecure: it must be true or false"),
         ('[[registry]]\nlocation = "h"\n[[registry.mirror]]\ninsecure = true', r"mirror\[0\].location: it is missing"),
         (
@@ -119,13 +119,13 @@ def test_wrong_rules(text: str, words: str) -> None:
 
 
 def test_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$CONTAINERS_REGISTRIES_CONF names the file; one that is no TOML, or missing, is told by its name."""
+    """$CONTAINERS_REGISTRIES_CONF names the file; one that is not TOML, or missing, is told by its name."""
     file = tmp_path / "r.conf"
     file.write_text(CONF)
     monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(file))
     assert registries_conf.load().search == ("one.example",)
     file.write_text("[")
-    with pytest.raises(ConfigError, match=r"r\.conf: it is no TOML"):
+    with pytest.raises(ConfigError, match=r"r\.conf: it is not TOML"):
         registries_conf.load()
     with pytest.raises(HostError, match='"/nowhere": cannot read it: No such file'):
         registries_conf.load("/nowhere")

@@ -91,7 +91,7 @@ def test_origin(url: str, of: str) -> None:
     "url", ["", "x", "ftp://h/", "https://", "https://u@h/", "http://h:0/", "http://h:99999/", "https://h/\n"]
 )
 def test_no_addresses(url: str) -> None:
-    with pytest.raises(SteleError, match="which is no address that is followed"):
+    with pytest.raises(SteleError, match="which is not an address that is followed"):
         check_url(url, "it sends")
 
 

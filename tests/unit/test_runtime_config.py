@@ -322,16 +322,16 @@ def test_who_it_is(user: str, found: Identity) -> None:
         ("nobody", "the image's /etc/passwd does not have it"),
         ("web:none", "the image's /etc/group does not have it"),
         ("bad", "the image's /etc/passwd does not have it"),
-        ("4294967295", "is no id"),
-        ("4294967296", "is no id"),
-        ("-1", "is no id"),
-        ("web:-1", "is no id"),
-        (":-1", "is no id"),
+        ("4294967295", "is not an id"),
+        ("4294967296", "is not an id"),
+        ("-1", "is not an id"),
+        ("web:-1", "is not an id"),
+        (":-1", "is not an id"),
         (":none", "the image's /etc/group does not have it"),
     ],
 )
 def test_nobody_becomes_root_by_mistake(user: str, words: str) -> None:
-    """CVE-2024-40635, CVE-2026-30892: what is no id is an error, never 0."""
+    """CVE-2024-40635, CVE-2026-30892: what is not an id is an error, never 0."""
     with pytest.raises(ImageError, match=words):
         identity(user, {"/etc/passwd": PASSWD, "/etc/group": GROUP}.__getitem__)
 
@@ -472,7 +472,7 @@ def test_an_entrypoint_is_a_word_or_a_list() -> None:
     assert run_options.words("", "x") == ()
     assert run_options.words("/bin/sh", "x") == ("/bin/sh",)
     assert run_options.words('["sh", "-c"]', "x") == ("sh", "-c")
-    with pytest.raises(UsageError, match="is no JSON list"):
+    with pytest.raises(UsageError, match="is not a JSON list"):
         run_options.words("[1]", "--entrypoint")
 
 

@@ -78,7 +78,7 @@ def test_compiled_once(tmp_path: Path, cache: int, compiled: list[SeccompRules])
 
 
 def test_without_a_cache(compiled: list[SeccompRules]) -> None:
-    """None is no cache: compiled each time."""
+    """None is not a cache: compiled each time."""
     assert host.program(rules(), None) == host.program(rules(), None)
     assert len(compiled) == 2
 

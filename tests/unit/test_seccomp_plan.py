@@ -126,9 +126,9 @@ ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
     [
         (
             {"defaultAction": "ALLOW"},
-            "defaultAction: 'ALLOW' is no action; use one of SCMP_ACT_KILL_PROCESS, SCMP_ACT_KILL,",
+            "defaultAction: 'ALLOW' is not an action; use one of SCMP_ACT_KILL_PROCESS, SCMP_ACT_KILL,",
         ),
-        ({"defaultAction": None, "syscalls": [READ]}, "defaultAction: None is no action"),
+        ({"defaultAction": None, "syscalls": [READ]}, "defaultAction: None is not an action"),
         ({"defaultAction": "SCMP_ACT_NOTIFY"}, "defaultAction: SCMP_ACT_NOTIFY cannot be used as default action;"),
         (
             {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1},
@@ -155,7 +155,7 @@ ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
             {"syscalls": [{"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}]},
             r"syscalls\[0\].names: SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall: the agent's file descriptor",
         ),
-        ({"syscalls": [{"names": ["read"]}]}, r"syscalls\[0\].action: None is no action"),
+        ({"syscalls": [{"names": ["read"]}]}, r"syscalls\[0\].action: None is not an action"),
         (
             {"syscalls": [{"action": "SCMP_ACT_LOG"}]},
             r"syscalls\[0\].names: a name is missing; name at least one system call",
@@ -164,7 +164,7 @@ ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
         ({"syscalls": [READ, {**READ, "errnoRet": 1}]}, r"syscalls\[1\].errnoRet: SCMP_ACT_ALLOW returns no errno;"),
         (
             {"syscalls": [{**READ, "args": [ARG, {**ARG, "op": "EQ"}]}]},
-            r"syscalls\[0\].args\[1\].op: 'EQ' is no operator;",
+            r"syscalls\[0\].args\[1\].op: 'EQ' is not an operator;",
         ),
         (
             {"syscalls": [{**READ, "args": [{**ARG, "index": 6}]}]},

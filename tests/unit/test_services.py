@@ -123,7 +123,7 @@ def test_faults_name_file_line_and_key(tmp_path: Path, text: str, said: str) -> 
 @pytest.mark.parametrize("stem", ["a b", "a\n[Service]", "\x1b[2J", "\N{CYRILLIC SMALL LETTER A}"])
 def test_a_file_is_named_as_its_unit_may_be(tmp_path: Path, stem: str) -> None:
     found = faults(tmp_path, {f"{stem}.container": "[Container]\nImage=a\nNetwork=none\nContainerName=a\n"})
-    assert "is no name of a unit" in found[0]
+    assert "is not a name of a unit" in found[0]
 
 
 def test_a_line_ends_where_systemd_sees_its_end(tmp_path: Path) -> None:

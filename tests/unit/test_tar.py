@@ -312,8 +312,8 @@ def refused(*entries: bytes) -> bytes:
         pytest.param(refused(entry("x", b"x", b"99 path=a\n"), entry("c")), "length name=value", id="record-too-long"),
         pytest.param(refused(entry("x", b"x", b"0 path=a\n"), entry("c")), "length name=value", id="record-of-nothing"),
         pytest.param(refused(entry("x", b"x", b"9 =12345\n"), entry("c")), "no name", id="record-without-name"),
-        pytest.param(refused(pax({"mtime": "1e9"}), entry("c")), "mtime is no number", id="mtime"),
-        pytest.param(refused(pax({"mtime": "9" * 30}), entry("c")), "mtime is no number", id="mtime-out-of-range"),
+        pytest.param(refused(pax({"mtime": "1e9"}), entry("c")), "mtime is not a number", id="mtime"),
+        pytest.param(refused(pax({"mtime": "9" * 30}), entry("c")), "mtime is not a number", id="mtime-out-of-range"),
         pytest.param(refused(entry("a", b"3", major=b"7777777")), "device number", id="major"),
         pytest.param(refused(entry("a", b"M")), "unknown type 0x4d", id="multi-volume"),
         pytest.param(refused(entry("a", checksum=b"0000000\0")), "checksum is wrong", id="checksum"),
@@ -355,13 +355,13 @@ def refused(*entries: bytes) -> bytes:
         ),
         pytest.param(
             refused(pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), entry("s", data=b"9" * 5000)),
-            "no number",
+            "not a number",
             id="sparse-map-without-lines",
         ),
         pytest.param(
             refused(pax({"GNU.sparse.major": "2", "GNU.sparse.minor": "0"}), entry("s")), "not known", id="sparse-2.0"
         ),
-        pytest.param(refused(pax({"GNU.sparse.size": "9"}), folder("s")), "but is no file", id="sparse-folder"),
+        pytest.param(refused(pax({"GNU.sparse.size": "9"}), folder("s")), "but is not a file", id="sparse-folder"),
         pytest.param(b"BZh9" + b"x" * 1000, "bzip2 or xz", id="bzip2"),
         pytest.param(b"\xfd7zXZ\0" + b"x" * 1000, "bzip2 or xz", id="xz"),
         pytest.param(gzip.compress(SOUND)[:-20], "ends too early", id="gzip-cut"),

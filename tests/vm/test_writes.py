@@ -32,7 +32,7 @@ $stele image import --quiet docker-archive:{ARCHIVE} tiny
 $stele image rm tiny
 $stele image gc --grace-period 0m
 """
-# procfs is no file of the host: a process may set what the kernel does with itself, no more.
+# procfs is not a file of the host: a process may set what the kernel does with itself, no more.
 OF_ITSELF = re.compile(r"(/proc)?/\d+/(oom_score_adj|attr/(apparmor/)?exec)")
 # Made at the root of a mount that is nowhere mounted yet. At the host's own root, which looks the same, nothing can be.
 DETACHED = "//"

@@ -76,11 +76,11 @@ def import_images(
         else:
             found = list(_from_layout(store, source, place, platform, progress, policy))
         if name and len(found) > 1:
-            known = ", ".join(sorted({told.name for told in found}))
+            known = ", ".join(sorted({image.name for image in found}))
             raise UsageError(f"{place} holds several images; write which after its path and a colon: {known}")
-        for told in found if named else ():
-            store.tag(name or told.name, told.descriptor.document())
-        return [Imported(name or told.name, told.descriptor, told.manifest) for told in found]
+        for image in found if named else ():
+            store.tag(name or image.name, image.descriptor.document())
+        return [Imported(name or image.name, image.descriptor, image.manifest) for image in found]
     finally:
         source.close()
 
@@ -99,7 +99,7 @@ def _from_layout(
     if not source.has("oci-layout"):
         docker = source.has("manifest.json")
         advice = f"; it is docker's: docker-archive:{place.path}" if docker else ""
-        raise ImageError(f'{source.what}: it has no "oci-layout"; it is no OCI image layout{advice}')
+        raise ImageError(f'{source.what}: it has no "oci-layout"; it is not an OCI image layout{advice}')
     layout = parse_document(read(source, "oci-layout", DOCUMENT_MAX).strip() or b"{}", source.what)
     version = layout.get("imageLayoutVersion", "1.0.0")
     if not isinstance(version, str) or not version.startswith("1."):
@@ -111,25 +111,25 @@ def _from_layout(
         "",
         f"{source.what}: index.json",
     )
-    chosen = [m for m in index.manifests if not place.name or place.name in _told_names(m)]
+    chosen = [m for m in index.manifests if not place.name or place.name in _names_of(m)]
     if not chosen:
-        known = ", ".join(sorted({n for m in index.manifests for n in _told_names(m)})) or "none with a name"
+        known = ", ".join(sorted({n for m in index.manifests for n in _names_of(m)})) or "none with a name"
         raise ImageError(
             f'{place}: it holds no image "{place.name}", but {known}' if place.name else f"{place}: it is empty"
         )
     kinds = (*model.MANIFESTS, *model.INDEXES)
     images = [m for m in chosen if m.media_type in kinds]
-    if len(images) > 1 and all(m.media_type in model.MANIFESTS and not _told_names(m) for m in images):
+    if len(images) > 1 and all(m.media_type in model.MANIFESTS and not _names_of(m) for m in images):
         images = [pick(images, platform, str(place))]  # one image for several platforms, without an index of its own
     if not images:
-        raise ImageError(f"{place}: what it holds are no images but {chosen[0].media_type}")
+        raise ImageError(f"{place}: it holds no images, but {chosen[0].media_type}")
     for found in images:
-        names = _told_names(found)
+        names = _names_of(found)
         name = name_of(names[-1] if names else "", place.path, docker=False)
         yield _one(store, source, place, name, found, platform, progress, policy)
 
 
-def _told_names(found: Descriptor) -> list[str]:
+def _names_of(found: Descriptor) -> list[str]:
     return [text for key in NAMES if (text := found.annotations.get(key))]
 
 
@@ -213,11 +213,11 @@ def _from_docker(
     if not source.has("manifest.json"):
         layout = source.has("oci-layout")
         advice = f"; it is an OCI layout: oci-archive:{place.path}" if layout else ""
-        raise ImageError(f'{source.what}: it has no "manifest.json"; it is no archive of docker save{advice}')
+        raise ImageError(f'{source.what}: it has no "manifest.json"; it is not an archive of docker save{advice}')
     try:
         entries = json.loads(read(source, "manifest.json", DOCUMENT_MAX))
     except (ValueError, RecursionError) as e:
-        raise ImageError(f"{source.what}: manifest.json is no JSON: {e}") from None
+        raise ImageError(f"{source.what}: manifest.json is not JSON: {e}") from None
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries) or not entries:
         raise ImageError(f"{source.what}: manifest.json must be a list of images")
     for number, entry in enumerate(entries):

@@ -54,12 +54,12 @@ class Folder:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._fd)
         except FileNotFoundError:
-            raise ImageError(f'{self.what}: it has no "{name}"; it is no image, or not whole') from None
+            raise ImageError(f'{self.what}: it has no "{name}"; it is not an image, or not whole') from None
         except OSError as e:
             raise HostError(f'{self.what}: cannot read "{name}": {e.strerror}', e.errno or 0) from None
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise ImageError(f'{self.what}: "{name}" is no regular file')
+            raise ImageError(f'{self.what}: "{name}" is not a regular file')
         return fd
 
     def has(self, name: str) -> bool:
@@ -154,7 +154,7 @@ class Archive:
         try:
             return self._members[name]
         except KeyError:
-            raise ImageError(f'{self.what}: it has no "{name[:100]}"; it is no image, or not whole') from None
+            raise ImageError(f'{self.what}: it has no "{name[:100]}"; it is not an image, or not whole') from None
 
     def size(self, name: str) -> int:
         return self._member(name).size

@@ -40,7 +40,7 @@ def index(fd: int, what: str) -> dict[str, Member]:
     """The regular files of a plain tar by their paths ("./" taken off); links stand for what they lead to.
 
     Raises:
-        ImageError: it is no tar, is cut short, or names a file twice.
+        ImageError: it is not a tar archive, is cut short, or names a file twice.
     """
     end = os.fstat(fd).st_size
     found: dict[str, Member] = {}
@@ -108,7 +108,7 @@ def index(fd: int, what: str) -> dict[str, Member]:
         elif kind == b"1":
             links[name] = _clean(link)
     if not found:
-        raise ImageError(f"{what}: it is no tar archive, or an empty one")
+        raise ImageError(f"{what}: it is not a tar archive, or an empty one")
     for name, target in links.items():
         for _ in range(8):
             target = links.get(target, target)
@@ -122,7 +122,7 @@ def _check(head: bytes, what: str, at: int) -> None:
     signed = total - 256 * sum(byte > 127 for byte in head[:148] + head[156:])  # of old tars, whose bytes had a sign
     digits = head[148:156].strip(b" \0")
     if not digits or not OCTAL.fullmatch(digits) or int(digits, 8) not in (total, signed):
-        raise ImageError(f"{what}: it is no tar archive" + (f", or damaged at byte {at}" if at else ""))
+        raise ImageError(f"{what}: it is not a tar archive" + (f", or damaged at byte {at}" if at else ""))
 
 
 def _number(field: bytes, what: str) -> int:

@@ -106,7 +106,7 @@ def load(path: str = "") -> Policy:
     try:
         document = json.loads(read_settings(file, "signature policy"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as e:
-        raise ConfigError(file, f"it is no JSON: {e}") from None
+        raise ConfigError(file, f"it is not JSON: {e}") from None
     return parse(document, file)
 
 
@@ -126,27 +126,27 @@ def parse(document: Any, path: str) -> Policy:
     for transport, scopes in _object(top.get("transports", {}), f"{path}: transports").items():
         where = f"transports.{transport}"
         transports[transport] = {
-            scope: _requirements(told, path, f'{where}["{scope}"]')
-            for scope, told in _object(scopes, f"{path}: {where}").items()
+            scope: _requirements(listed, path, f'{where}["{scope}"]')
+            for scope, listed in _object(scopes, f"{path}: {where}").items()
         }
     return Policy(path, _requirements(top["default"], path, "default"), transports)
 
 
-def _requirements(told: Any, path: str, where: str) -> tuple[Requirement, ...]:
-    if not isinstance(told, list) or not told:
+def _requirements(listed: Any, path: str, where: str) -> tuple[Requirement, ...]:
+    if not isinstance(listed, list) or not listed:
         raise ConfigError(f"{path}: {where}", "it must be a list of at least one requirement")
-    return tuple(_requirement(item, path, f"{where}[{number}]") for number, item in enumerate(told))
+    return tuple(_requirement(item, path, f"{where}[{number}]") for number, item in enumerate(listed))
 
 
-def _requirement(told: Any, path: str, where: str) -> Requirement:
-    kind = _object(told, f"{path}: {where}").get("type")
+def _requirement(requirement: Any, path: str, where: str) -> Requirement:
+    kind = _object(requirement, f"{path}: {where}").get("type")
     if kind in ("insecureAcceptAnything", "reject"):
-        _object(told, f"{path}: {where}", ("type",))
+        _object(requirement, f"{path}: {where}", ("type",))
         return Requirement(kind, where)
     if kind == "signedBy":
         return Requirement(kind, where, unknown="a GPG signature (signedBy)")
     if kind != "sigstoreSigned":
-        raise ConfigError(f"{path}: {where}.type", f"{ascii(kind)[:80]} is no type of requirement")
+        raise ConfigError(f"{path}: {where}.type", f"{ascii(kind)[:80]} is not a type of requirement")
     for key in (
         "fulcio",
         "pki",
@@ -155,19 +155,19 @@ def _requirement(told: Any, path: str, where: str) -> Requirement:
         "rekorPublicKeyData",
         "rekorPublicKeyDatas",
     ):
-        if key in told:
+        if key in requirement:
             return Requirement(kind, where, unknown=f"a sigstore signature with {key}")
     known = ("type", "keyPath", "keyPaths", "keyData", "keyDatas", "signedIdentity")
-    _object(told, f"{path}: {where}", known)
-    keys = [key for key in known[1:5] if key in told]
+    _object(requirement, f"{path}: {where}", known)
+    keys = [key for key in known[1:5] if key in requirement]
     if len(keys) != 1:
         raise ConfigError(f"{path}: {where}", "it needs one of keyPath, keyPaths, keyData, keyDatas")
-    given = told[keys[0]] if keys[0].endswith("s") else [told[keys[0]]]
+    given = requirement[keys[0]] if keys[0].endswith("s") else [requirement[keys[0]]]
     if not isinstance(given, list) or not 0 < len(given) <= KEYS_MAX or not all(isinstance(k, str) for k in given):
         raise ConfigError(f"{path}: {where}.{keys[0]}", "it must be text, or a list of texts")
     read = _key_file if keys[0].startswith("keyPath") else _key_data
     pems = tuple(read(text, f"{path}: {where}.{keys[0]}") for text in given)
-    identity = told.get("signedIdentity", {"type": "matchRepoDigestOrExact"})
+    identity = requirement.get("signedIdentity", {"type": "matchRepoDigestOrExact"})
     return Requirement(kind, where, pems, _object(identity, f"{path}: {where}.signedIdentity"))
 
 
@@ -179,7 +179,7 @@ def _key_data(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ConfigError(where, "it is no base64") from None
+        raise ConfigError(where, "it is not base64") from None
 
 
 def _object(value: Any, where: str, known: Sequence[str] | None = None) -> dict[str, Any]:

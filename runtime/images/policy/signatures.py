@@ -53,7 +53,7 @@ def verified(
             kind, digest = critical["type"], critical["image"]["docker-manifest-digest"]
             name = critical["identity"]["docker-reference"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            why = "what was signed is no image's signature"
+            why = "what was signed is not an image's signature"
             continue
         if kind not in TYPES or digest not in digests:
             why = "what was signed is another image"
@@ -77,7 +77,7 @@ def _signed(signature: Signature, key: bytes) -> bool:
     try:
         verifier = VerifyingKey.from_pem(key.decode())
     except Exception as e:  # the library raises many
-        raise ConfigError("policy.json: key", f"it is no public key of ECDSA or Ed25519 in PEM: {e}") from None
+        raise ConfigError("policy.json: key", f"it is not a public key of ECDSA or Ed25519 in PEM: {e}") from None
     try:
         if verifier.curve.name.startswith("Ed"):
             return bool(verifier.verify(signature.signature, signature.payload))

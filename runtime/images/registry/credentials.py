@@ -189,7 +189,7 @@ def _read(path: str, *, must: bool) -> dict[str, Any] | None:
     try:
         document = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError) as e:
-        raise ConfigError(path, f"it is no JSON: {e}") from None
+        raise ConfigError(path, f"it is not JSON: {e}") from None
     if not isinstance(document, dict):
         raise ConfigError(path, "it must be an object")
     return document

@@ -50,7 +50,7 @@ Response = urllib3.BaseHTTPResponse
 class Unreachable(SteleError):
     """The registry gave no answer, or one cut short: another try may succeed.
 
-    after: seconds to wait, if it said so. nobody: there is no such host, or none that listens.
+    after: seconds to wait, if the registry named them. nobody: there is no such host, or nothing listens there.
     """
 
     def __init__(self, problem: str, after: float = 0.0, *, nobody: bool = False) -> None:
@@ -231,7 +231,7 @@ def check_url(url: str, what: str) -> None:
         good = False
     if not good:
         raise SteleError(
-            f"{what} to {ascii(without_user(url).partition('?')[0])[:200]}, which is no address that is followed"
+            f"{what} to {ascii(without_user(url).partition('?')[0])[:200]}, which is not an address that is followed"
         )
 
 

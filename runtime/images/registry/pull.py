@@ -1,7 +1,7 @@
-"""Get an image from a registry or its mirrors into the store: manifest first, then what of it is not there yet.
+"""Get an image from a registry or its mirrors into the store: manifest first, then what is missing of it.
 
-Nothing is named before all of it is there and verified. What a pull that was stopped has fetched is kept as the
-beginning of blobs, which the next one goes on with.
+An image gets its name when all of it is there and verified. What an interrupted pull has fetched is kept, and the next
+pull resumes there.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def pick(manifests: Iterable[Descriptor], wanted: Platform, where: str) -> Descr
     ]
     place = choose(wanted, platforms)
     if place is None and len(offered) == 1 and platforms[0] is None:
-        place = 0  # an index of one image that does not say for what it is
+        place = 0  # an index of one image that names no platform
     if place is None:
         known = ", ".join(sorted({str(p) for p in platforms if p is not None and p.os != "unknown"})) or "none"
         raise ImageError(f"{where}: it has no image for {wanted}; --platform can choose one of: {known}")

@@ -69,7 +69,7 @@ class Repository:
     """A repository to pull from. Safe for threads.
 
     Args:
-        stop: set by who wants no further attempt.
+        stop: when it is set, no further attempt is made.
     """
 
     def __init__(self, reference: Reference, access: Access, stop: threading.Event | None = None) -> None:

@@ -279,7 +279,7 @@ def upper(text: str) -> Upper:
         return Upper()
     if kind == "tmpfs":
         if size and not TMPFS_SIZE.fullmatch(size):
-            raise UsageError(f'--upper "{text}": "{size}" is no size of a tmpfs; use one such as 64m or 10%')
+            raise UsageError(f'--upper "{text}": "{size}" is not a size of a tmpfs; use one such as 64m or 10%')
         return Upper(UPPER_TMPFS, size)
     if not text.startswith("/"):
         raise UsageError(f'--upper "{text}": use none, tmpfs, tmpfs:SIZE or an absolute path of a directory')
@@ -386,7 +386,7 @@ def cpus(text: str) -> int:
         UsageError
     """
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text, re.ASCII) or float(text) < 0.01:
-        raise UsageError(f'--cpus: "{text}" is no number of CPUs; use one such as 0.5 or 2')
+        raise UsageError(f'--cpus: "{text}" is not a number of CPUs; use one such as 0.5 or 2')
     return round(float(text) * PERIOD)
 
 
@@ -442,5 +442,5 @@ def words(text: str, what: str) -> tuple[str, ...]:
     except ValueError:
         value = None
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise UsageError(f'{what} {text}: it is no JSON list of words; write a program, or as ["sh", "-c"]')
+        raise UsageError(f'{what} {text}: it is not a JSON list of words; write a program, or as ["sh", "-c"]')
     return tuple(value)

@@ -130,7 +130,7 @@ def working_directory(image: ImageConfig, wanted: RunOptions) -> str:
 
 
 def hostname(wanted: RunOptions, container_id: str) -> str:
-    """The host name, the container's id where nothing is said.
+    """The host name; by default the container's ID.
 
     Raises:
         UsageError: the kernel takes no such name.

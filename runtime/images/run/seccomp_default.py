@@ -1,9 +1,9 @@
-"""The system calls that a container may make where nothing else is said: an allow-list of our own writing.
+"""The system calls that a container may make by default: our own allow-list.
 
 What is missing from it: calls that change the host (modules, clocks, mounts, swap, reboot), that see through
 namespaces, or that only long-obsolete programs need. A call that one capability guards is allowed to those who have it.
-It follows Docker's default profile as of 2026, but for socketcall(2) of 32-bit programs: Docker leaves the families that it
-reaches to AppArmor and SELinux, which may be off; here it makes no socket.
+It follows Docker's default profile as of 2026, except for socketcall(2) of 32-bit programs: Docker leaves the families that
+it reaches to AppArmor and SELinux, which may be off; here it can make no socket.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def identity(user: str, read: Callable[[str], bytes], whose: str = "image") -> I
         whose: of what the files are, for errors.
         read: gives the content of a file of the image, b"" if it has none. Not called if nothing is to be looked up.
     Raises:
-        ImageError: the image does not know the name, or a number is no id.
+        ImageError: the image does not know the name, or a number is not an id.
     """
     name, group = f"{user}:".split(":")[:2]
     if not name and not group:
@@ -70,11 +70,11 @@ def _number(text: str, whole: str) -> int | None:
     """An id, None if it is not written as a number. Numbers come first (CVE-2016-3697), and never wrap (CVE-2024-40635)."""
     if not (text.isascii() and text.isdecimal()):
         if text[:1] in "+-" and text[1:].isdecimal():
-            raise ImageError(f'user "{whole}": {text} is no id; it must be from 0 to {MAX_ID}')
+            raise ImageError(f'user "{whole}": {text} is not an id; it must be from 0 to {MAX_ID}')
         return None
     number = decimal(text, MAX_ID)
     if number is None:
-        raise ImageError(f'user "{whole}": {text[:20]} is no id; it must be from 0 to {MAX_ID}')
+        raise ImageError(f'user "{whole}": {text[:20]} is not an id; it must be from 0 to {MAX_ID}')
     return number
 
 

@@ -171,7 +171,7 @@ class Contents:
         """A document, verified again.
 
         Raises:
-            ImageError: as `read_bytes`. ConfigError: it is no JSON object.
+            ImageError: as `read_bytes`. ConfigError: it is not a JSON object.
         """
         return parse_document(self.read_bytes(digest, limit), digest)
 

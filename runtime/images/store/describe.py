@@ -21,7 +21,7 @@ def describe(store: ImageStore, descriptor: Mapping[str, Any]) -> dict[str, Any]
     return {
         "digest": digest,
         "mediaType": manifest.media_type,
-        "names": sorted(name for name, told in store.names().items() if told["digest"] == digest),
+        "names": sorted(name for name, image in store.names().items() if image["digest"] == digest),
         "platform": {"os": config.os, "architecture": config.architecture, "variant": config.variant},
         "created": config.created,
         "size": manifest.config.size + sum(layer.size for layer in manifest.layers),
@@ -53,21 +53,21 @@ def _history(manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]
     made: Iterator[Descriptor] = iter(manifest.layers)
     for step in config.history:
         layer = None if step.get("empty_layer") is True else next(made, None)
-        told = {key: step[key] for key in ("created", "created_by", "author", "comment") if key in step}
-        yield {**told, **({"layer": layer.digest, "size": layer.size} if layer else {"emptyLayer": True})}
+        image = {key: step[key] for key in ("created", "created_by", "author", "comment") if key in step}
+        yield {**image, **({"layer": layer.digest, "size": layer.size} if layer else {"emptyLayer": True})}
 
 
-def table(told: Mapping[str, Any]) -> str:
+def table(image: Mapping[str, Any]) -> str:
     """The same for people; strangers wrote most of it."""
-    platform = "/".join(part for part in told["platform"].values() if part)
+    platform = "/".join(part for part in image["platform"].values() if part)
     lines = [
-        f"names     {', '.join(told['names']) or '-'}",
-        f"digest    {told['digest']}",
+        f"names     {', '.join(image['names']) or '-'}",
+        f"digest    {image['digest']}",
         f"platform  {platform}",
-        f"created   {told['created'] or '-'}",
-        f"size      {human(told['size'])} packed, {len(told['layers'])} layers",
+        f"created   {image['created'] or '-'}",
+        f"size      {human(image['size'])} packed, {len(image['layers'])} layers",
     ]
-    run = told["config"]
+    run = image["config"]
     for key, name in (("Entrypoint", "entry"), ("Cmd", "command"), ("Env", "env"), ("Volumes", "volumes")):
         value = run.get(key)
         if isinstance(value, list | dict) and value:
@@ -75,12 +75,12 @@ def table(told: Mapping[str, Any]) -> str:
     for key, name in (("User", "user"), ("WorkingDir", "workdir"), ("StopSignal", "stop")):
         if run.get(key):
             lines.append(f"{name:9} {run[key]}")
-    if "erofs" in told:
-        whole = told["erofs"]
+    if "erofs" in image:
+        whole = image["erofs"]
         guard = f"fs-verity {short(whole['verity'])}" if whole["verity"] else "no fs-verity"
         lines.append(f"erofs     {short(whole['digest'])}, {human(whole['size'])}, {guard}")
     lines.append("history")
-    for step in told["history"]:
+    for step in image["history"]:
         size = human(step["size"]) if "size" in step else "-"
         layer = short(step["layer"]) if "layer" in step else "-"
         made = visible(str(step.get("created_by") or step.get("comment") or ""))

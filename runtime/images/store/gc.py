@@ -49,8 +49,8 @@ def collect(store: ImageStore, grace_seconds: float = 3600, root: str = "") -> G
 def needed(store: ImageStore) -> set[str]:
     """Digests of blobs and layers that names and containers use."""
     found: set[str] = set()
-    for told in store.names().values():
-        found |= _closure(store, told["digest"], told["mediaType"])
+    for image in store.names().values():
+        found |= _closure(store, image["digest"], image["mediaType"])
     for use in uses(store).values():
         for digest in use["chain"]:
             found |= _closure(store, digest, "") if is_there(store, digest) else {digest}
@@ -58,7 +58,7 @@ def needed(store: ImageStore) -> set[str]:
 
 
 def _closure(store: ImageStore, digest: str, media_type: str) -> set[str]:
-    """What an image needs; as much of it as is there and sound, for a broken image keeps what it has."""
+    """What an image needs, as far as it is there and sound: a broken image keeps the rest."""
     found = {digest}
     try:
         for name, parsed in documents(store, digest, media_type):

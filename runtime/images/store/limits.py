@@ -28,7 +28,7 @@ def load(store: str) -> Budget:
     known = [field.name for field in fields(Budget)]
     for name, value in told.items():
         if name not in known:
-            raise ImageError(f"{path}: {name!a} is no limit; there are {', '.join(known)}")
+            raise ImageError(f"{path}: {name!a} is not a limit; there are {', '.join(known)}")
         if type(value) is not int or not 0 < value < 1 << 63:
-            raise ImageError(f"{path}: {name}: {value!a} is no number above zero")
+            raise ImageError(f"{path}: {name}: {value!a} is not a number above zero")
     return replace(Budget(), **told)

@@ -18,19 +18,19 @@ _SHORT = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 def stored_name(names: Mapping[str, Mapping[str, Any]], text: str) -> str:
     """The name in the store that a person means: as written, in full, short, or a digest.
 
-    A short name that fits one image of the store means that one, wherever it came from; the host's rules are asked only
-    where none or several fit.
+    A short name that fits one image of the store means that one, wherever it came from; the host's rules are consulted only
+    if none or several fit.
     Args:
         names: the store's.
     Returns:
         a name or digest for `store.resolve`, which tells whether it is there.
     Raises:
-        UsageError: it is no name.
+        UsageError: it is not a name.
     """
     if text in names or DIGEST.fullmatch(text):
         return text
     if _SHORT.fullmatch(text):
-        digests = {str(told["digest"]) for told in names.values() if told["digest"].startswith(f"sha256:{text}")}
+        digests = {str(image["digest"]) for image in names.values() if image["digest"].startswith(f"sha256:{text}")}
         if len(digests) == 1:
             return digests.pop()
     whole = text if ":" in text.rpartition("/")[2] or "@" in text else f"{text}:{references.DEFAULT_TAG}"
@@ -64,24 +64,24 @@ def given_name(text: str) -> Reference:
     return name
 
 
-def name_of(told: str, place: str, *, docker: bool) -> str:
+def name_of(image: str, place: str, *, docker: bool) -> str:
     """What to call an image from a file.
 
     Args:
-        told: what its file calls it: a full name, name:tag, a tag alone, or "".
-        place: path of the file or folder, whose name stands for one that is not told.
+        image: what its file calls it: a full name, name:tag, a tag alone, or "".
+        place: path of the file or folder, whose name stands for one that is not image.
         docker: names without a host are Docker Hub's, as in docker's own archives; else this machine's.
     """
     file = place.rstrip("/").rpartition("/")[2].lower()
     base = re.sub(r"(\.(tar|tgz|txz|gz|zst|xz|oci|docker))+$", "", file)
     base = re.sub(r"[^a-z0-9]+", "-", base).strip("-") or "image"
-    if not told or (told == base and not docker):
+    if not image or (image == base and not docker):
         return f"{LOCAL}/{base}:{references.DEFAULT_TAG}"
-    if "/" not in told and ":" not in told and TAG.fullmatch(told) and not docker:
-        return f"{LOCAL}/{base}:{told}"
+    if "/" not in image and ":" not in image and TAG.fullmatch(image) and not docker:
+        return f"{LOCAL}/{base}:{image}"
     try:
-        return str(references.parse(told, search=(references.DOCKER_HUB if docker else LOCAL,)))
+        return str(references.parse(image, search=(references.DOCKER_HUB if docker else LOCAL,)))
     except SteleError:
-        tag = told if TAG.fullmatch(told) else references.DEFAULT_TAG
+        tag = image if TAG.fullmatch(image) else references.DEFAULT_TAG
         repository = base if REPOSITORY.fullmatch(base) else "image"
         return f"{LOCAL}/{repository}:{tag}"

@@ -8,7 +8,7 @@ Its directory is an OCI image layout, so that other tools can read it, and has b
   lock                      taken by all who change names or uses, and by gc
 Everything below is 0700: an image's setuid files cannot be reached by users of the host (CVE-2021-41103).
 On a read-only file system, as part of a host's own image, it is read and run from; nothing in it can go, so what a
-container uses is only told in the container's own state, for a store that can be written again later.
+container uses is recorded in the container's own state alone, for a store that can be written again later.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class ImageStore(Contents):
             ImageError: the name is too long or not printable, or the image is not whole, as after a gc meanwhile.
         """
         _check_name(name)
-        told = model.parse_descriptor(dict(descriptor), f'name "{name}"')
+        image = model.parse_descriptor(dict(descriptor), f'name "{name}"')
         with self.locked():
-            if not self.has_blob(told.digest):
-                raise ImageError(f'name "{name}": {told.digest} is not in the store {self.path}')
-            if told.media_type in model.MANIFESTS:
-                check_whole(self, told.digest, told.media_type)
+            if not self.has_blob(image.digest):
+                raise ImageError(f'name "{name}": {image.digest} is not in the store {self.path}')
+            if image.media_type in model.MANIFESTS:
+                check_whole(self, image.digest, image.media_type)
             known = self._names()
-            known[name] = told.document()
+            known[name] = image.document()
             self._write_names(known)
 
     def untag(self, name: str) -> None:
@@ -74,7 +74,7 @@ class ImageStore(Contents):
         """The descriptor that a name, or the digest of a manifest or index in the store, stands for.
 
         Args:
-            known: what `names` told a moment ago.
+            known: what `names` returned a moment ago.
         Raises:
             ImageError: there is none.
         """
@@ -107,17 +107,19 @@ class ImageStore(Contents):
         except (ValueError, KeyError, TypeError, ImageError):
             raise ImageError(damaged) from None
         known = {}
-        for told in parsed:
-            name = told.annotations.get(NAME_ANNOTATION)
+        for image in parsed:
+            name = image.annotations.get(NAME_ANNOTATION)
             if name:
-                rest = {key: text for key, text in told.annotations.items() if key != NAME_ANNOTATION}
-                known[name] = model.Descriptor(told.media_type, told.digest, told.size, rest, told.platform).document()
+                rest = {key: text for key, text in image.annotations.items() if key != NAME_ANNOTATION}
+                known[name] = model.Descriptor(
+                    image.media_type, image.digest, image.size, rest, image.platform
+                ).document()
         return known
 
     def _write_names(self, known: Mapping[str, Mapping[str, Any]]) -> None:
         manifests = [
-            {**told, "annotations": {**told.get("annotations", {}), NAME_ANNOTATION: name}}
-            for name, told in sorted(known.items())
+            {**image, "annotations": {**image.get("annotations", {}), NAME_ANNOTATION: name}}
+            for name, image in sorted(known.items())
         ]
         index = {"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": manifests}
         self.replace("", "index.json", json.dumps(index, indent=1).encode())

@@ -28,14 +28,14 @@ def verify_store(store: ImageStore) -> list[Fault]:
     for name in sorted(store.entries("blobs/sha256")):
         faults += verify_blob(store, f"sha256:{name}")
     bad = {fault.digest for fault in faults}
-    for image, told in store.names().items():
+    for name, image in store.names().items():
         try:
-            for part, _ in documents(store, told["digest"], told["mediaType"]):
+            for part, _ in documents(store, image["digest"], image["mediaType"]):
                 if not is_there(store, part):
-                    faults.append(Fault(part, f'image "{image}" needs it, and it is not there; pull the image again'))
+                    faults.append(Fault(part, f'image "{name}" needs it, and it is not there; pull the image again'))
         except SteleError as e:
-            if told["digest"] not in bad:
-                faults.append(Fault(told["digest"], f'image "{image}": {e}'))
+            if image["digest"] not in bad:
+                faults.append(Fault(image["digest"], f'image "{name}": {e}'))
     return [*faults, *(Fault(digest, problem) for digest, problem in erofs.faults(store))]
 
 
@@ -54,7 +54,7 @@ def verify_image(store: ImageStore, descriptor: Mapping[str, Any]) -> list[Fault
 def verify_blob(store: ImageStore, digest: str) -> list[Fault]:
     """Hash a blob again; return why it is not what its digest says, or []."""
     if not DIGEST.fullmatch(digest):
-        return [Fault(digest, f"{store.path}/blobs/sha256 has a file that is no blob; remove it")]
+        return [Fault(digest, f"{store.path}/blobs/sha256 has a file that is not a blob; remove it")]
     try:
         found = store.hash_blob(digest)
     except ImageError as e:

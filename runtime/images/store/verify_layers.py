@@ -20,8 +20,8 @@ from runtime.images.store.limits import load
 from runtime.images.store.store import ImageStore
 from runtime.images.store.verify import Fault
 
-TOLD_MAX = 10
-"""Differences that are told of one layer."""
+REPORTED_MAX = 10
+"""Differences reported for one layer."""
 PIECE = 1 << 20
 HOSTS = ("security.selinux", "security.ima", "security.evm")
 """Attributes that the host's own policy gives a file."""
@@ -78,7 +78,7 @@ def _check(store: ImageStore, blobs: list[Descriptor], diff_id: str, found: list
                 prove(store, layer, diff_id, budget, work)
                 continue
             with beside(store, layer, diff_id, work) as (tree, again):
-                told = list(islice(differences(tree, again), TOLD_MAX))
+                told = list(islice(differences(tree, again), REPORTED_MAX))
         except ImageError as e:
             found.append(Fault(layer.digest, str(e)))
             continue
