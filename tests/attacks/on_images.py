@@ -362,7 +362,7 @@ def image_over_operator(arena: Arena) -> Outcome:
     "G7",
     "-",
     "a folder calls its image as one of a registry is called, and replaces what that name means",
-    Patch("runtime/images/archive/load.py", "for image in found if named else ():", "for told in found:"),
+    Patch("runtime/images/archive/load.py", "for image in found if named else ():", "for image in found:"),
 )
 @with_images
 def names_of_a_folder(arena: Arena) -> Outcome:
