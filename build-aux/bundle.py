@@ -1,9 +1,9 @@
 """Lay out all Python modules that the executable holds, and the assembler file that links them in.
 
 Usage: bundle.py OUTDIR [APPLICATION]
-    Writes OUTDIR/modules.bin (read by cshim/launcher/stele_start.py, which tells its format), OUTDIR/embedded.S and
+    Writes OUTDIR/modules.bin (read by cshim/launcher/stele_start.py, which describes its format), OUTDIR/embedded.S and
     OUTDIR/modules.txt, a list for people.
-    APPLICATION is the folder that holds the package `runtime`: this project unless told.
+    APPLICATION is the folder that holds the package `runtime`: by default this project.
 What goes in is what the application's modules import, followed through the standard library and the installed
 packages; nothing is looked for on the host at run time.
 """

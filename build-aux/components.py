@@ -96,7 +96,7 @@ def _package(name: str) -> Component:
 def commit() -> str:
     """The last commit that changed what the executable is made of, "-dirty" behind it if some of that is not committed.
 
-    "" where there is no git or no repository.
+    "" without git or a repository.
     """
 
     def git(*command: str) -> str:

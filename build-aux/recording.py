@@ -28,7 +28,7 @@ TINY = ("-Os", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-ffreestanding")
 
 @dataclass(frozen=True)
 class Recording:
-    """What the launcher told of itself."""
+    """What the launcher reported about itself."""
 
     snapshot: bytes
     pages: bytes

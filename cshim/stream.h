@@ -9,10 +9,10 @@
 /* cdef: begin */
 struct stele_stream;
 
-/* Read `fd` from its start with pread(2); the fd stays the caller's. What it is packed with is told by its first bytes;
- * xz is taken only if `xz` is not 0: users' own archives may be packed by it, no registry's layer is.
- * At most `most` bytes are given, and `ratio` times what was read once that is more than 64 MiB.
- * NULL with errno: EPROTONOSUPPORT for a packer that is not known here. */
+/* Read `fd` from its start with pread(2); the fd stays the caller's. Its first bytes say how it is compressed;
+ * xz is accepted only if `xz` is not 0: users' own archives may use it, but no registry's layer does.
+ * It yields at most `most` bytes, and `ratio` times what was read once that is more than 64 MiB.
+ * NULL with errno: EPROTONOSUPPORT if the compression is unknown. */
 struct stele_stream *stele_stream_open(int fd, uint64_t most, uint64_t ratio, int xz);
 
 /* The next bytes: at least 1, 0 at the end, or -errno. -EBADMSG: damaged. -ENODATA: truncated. -EFBIG: more than

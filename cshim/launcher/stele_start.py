@@ -247,7 +247,7 @@ def renew():
 
 
 def finish(status):
-    """Wait for threads, run what waits for the end, flush the streams; the exit status."""
+    """Wait for threads, run exit handlers, flush the streams; return the exit status."""
     if _thread._count():
         sys.modules["threading"]._shutdown()
     atexit._run_exitfuncs()

@@ -1,4 +1,4 @@
-/* The waiter's table: what it has and what it is to do. runtime/plan/waiter.py writes it; a test compares the two.
+/* The waiter's table: its fds, and what it is to do. runtime/plan/waiter.py writes it; a test compares the two.
  *
  * A header, then entries, each a multiple of 8 bytes. The table is the stele process's, so it is trusted; it is checked
  * all the same, as init checks its plan. */

@@ -11,7 +11,7 @@ from runtime.container.copy import copy_in, copy_out
 from runtime.container.state import check_id
 from runtime.errors import HostError, UsageError
 
-TOLD_MAX = 10
+REPORTED_MAX = 10
 """Skipped files that are named."""
 
 
@@ -30,12 +30,12 @@ def copy(context: Globals, options: Cp) -> int:
         elif e.errno == errno.EOVERFLOW:
             hint = "; the file system there is ID-mapped and knows no owner for it"
         where = f"{e.filename}: " if e.filename else ""
-        told = f"cp {options.source} {options.target}: {where}{os.strerror(e.errno or 0)}{hint}"
-        raise HostError(told, e.errno or 0) from e
-    for told in skipped[:TOLD_MAX]:
-        context.log.warning(f"not copied: {told}")
-    if len(skipped) > TOLD_MAX:
-        context.log.warning(f"not copied: {len(skipped) - TOLD_MAX} more")
+        problem = f"cp {options.source} {options.target}: {where}{os.strerror(e.errno or 0)}{hint}"
+        raise HostError(problem, e.errno or 0) from e
+    for name in skipped[:REPORTED_MAX]:
+        context.log.warning(f"not copied: {name}")
+    if len(skipped) > REPORTED_MAX:
+        context.log.warning(f"not copied: {len(skipped) - REPORTED_MAX} more")
     return 0
 
 

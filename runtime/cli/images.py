@@ -64,7 +64,7 @@ def pull(context: Globals, options: Pull) -> int:
     finally:
         progress.close()
     size = done.manifest.config.size + sum(layer.size for layer in done.manifest.layers)
-    told = {
+    image = {
         "name": done.name,
         "digest": done.descriptor.digest,
         "mediaType": done.descriptor.media_type,
@@ -75,7 +75,7 @@ def pull(context: Globals, options: Pull) -> int:
         "fetched": done.fetched,
     }
     if options.format == "json":
-        print(json.dumps(told, indent=2))
+        print(json.dumps(image, indent=2))
     elif options.quiet:
         print(done.descriptor.digest)
     else:
@@ -129,18 +129,18 @@ def import_image(context: Globals, options: Import) -> int:
     try:
         rules = policy.load(options.signature_policy)
         found = import_images(store, place, name, platform, progress, rules)
-        for told in found if options.unpack else ():
-            unpack_image(store, told.manifest, warn=context.log.warning)
+        for image in found if options.unpack else ():
+            unpack_image(store, image.manifest, warn=context.log.warning)
     finally:
         progress.close()
-    for told in found:
-        had = before.get(told.name, {}).get("digest", told.descriptor.digest)
-        if not name and had != told.descriptor.digest:
-            context.log.warning(f'image "{told.name}" was {had}; the name now refers to the image from {place}')
+    for image in found:
+        had = before.get(image.name, {}).get("digest", image.descriptor.digest)
+        if not name and had != image.descriptor.digest:
+            context.log.warning(f'image "{image.name}" was {had}; the name now refers to the image from {place}')
     if options.format == "json":
-        print(json.dumps([{"name": told.name, **told.descriptor.document()} for told in found], indent=2))
-    for told in found if options.format == "table" else ():
-        print(told.descriptor.digest if options.quiet else f"{told.name}\n{told.descriptor.digest}")
+        print(json.dumps([{"name": image.name, **image.descriptor.document()} for image in found], indent=2))
+    for image in found if options.format == "table" else ():
+        print(image.descriptor.digest if options.quiet else f"{image.name}\n{image.descriptor.digest}")
     return 0
 
 
@@ -179,18 +179,18 @@ def inspect(context: Globals, options: Inspect) -> int:
         found = store.resolve(image_at(store, options.image, "").digest)
     else:
         found = _meant(store, options.image)
-    told = describe(store, found)
-    print(json.dumps(told, indent=2) if options.format == "json" else table(told))
+    image = describe(store, found)
+    print(json.dumps(image, indent=2) if options.format == "json" else table(image))
     return 0
 
 
 def listing(context: Globals, options: ListImages) -> int:
     store = store_of(context)
     rows: list[dict[str, Any]] = []
-    for name, told in sorted(store.names().items()):
-        row: dict[str, Any] = {"name": name, "digest": told["digest"], "size": None, "platform": "", "created": ""}
+    for name, image in sorted(store.names().items()):
+        row: dict[str, Any] = {"name": name, "digest": image["digest"], "size": None, "platform": "", "created": ""}
         try:
-            manifest = store.manifest(told)
+            manifest = store.manifest(image)
             config = store.config(manifest)
         except SteleError as e:
             row["fault"] = str(e)
@@ -222,11 +222,13 @@ def listing(context: Globals, options: ListImages) -> int:
 def verify(context: Globals, options: Verify) -> int:
     store = store_of(context)
     if options.image:
-        told = _meant(store, options.image)
-        faults, images = verify_image(store, told), [told["digest"]]
+        image = _meant(store, options.image)
+        faults, images = verify_image(store, image), [image["digest"]]
     else:
         faults = verify_store(store)
-        images = [told["digest"] for told in store.names().values()] + [use["chain"][0] for use in uses(store).values()]
+        images = [image["digest"] for image in store.names().values()] + [
+            use["chain"][0] for use in uses(store).values()
+        ]
     if options.deep:
         from runtime.images.store import verify_layers
 
@@ -254,7 +256,7 @@ def remove(context: Globals, options: RemoveImages) -> int:
     for text in (options.image, *options.more):
         name = stored_name(store.names(), text)
         if name.startswith("sha256:"):
-            names = [known for known, told in store.names().items() if told["digest"] == name]
+            names = [known for known, image in store.names().items() if image["digest"] == name]
             if not names:
                 store.resolve(name)
                 raise SteleError(f"image {name}: it has no name; `stele image gc` removes it once it is unused")
@@ -269,7 +271,7 @@ def remove(context: Globals, options: RemoveImages) -> int:
 
 def collect(context: Globals, options: Collect) -> int:
     report = gc.collect(store_of(context), _seconds(options.grace_period), context.root)
-    told = {
+    image = {
         "blobs": list(report.blobs),
         "layers": list(report.layers),
         "transfers": report.transfers,
@@ -277,7 +279,7 @@ def collect(context: Globals, options: Collect) -> int:
         "bytes": report.bytes,
     }
     if options.format == "json":
-        print(json.dumps(told))
+        print(json.dumps(image))
     else:
         print(f"{len(report.blobs)} blobs ({human(report.bytes)}), {len(report.layers)} unpacked layers removed")
     return 0

@@ -152,7 +152,7 @@ def _readiness(options: Run) -> Readiness:
 
 
 def _leaves_waiter(options: Run) -> bool:
-    """Whether `run` leaves a waiter: if told to, or with --detach, unless systemd started us and so reaps the container.
+    """Whether `run` leaves a waiter: with --waiter, or with --detach, unless systemd started us and so reaps the container.
 
     Raises:
         UsageError: the options exclude each other.

@@ -103,11 +103,11 @@ class Child:
             return None
         if len(data) == wire.REPORT.size:
             step, index, error, detail = wire.REPORT.unpack(data)
-            told = steps.KINDS.get(step)
-            gives = not error and told in WITH_FD and told not in self.given
-            if len(fds) == gives and (error or gives or (told and told not in WITH_FD)):
+            message = steps.KINDS.get(step)
+            gives = not error and message in WITH_FD and message not in self.given
+            if len(fds) == gives and (error or gives or (message and message not in WITH_FD)):
                 if gives:
-                    self.given.append(told)
+                    self.given.append(message)
                 return Report(step, index, error, detail, *fds)
         for fd in fds:
             os.close(fd)

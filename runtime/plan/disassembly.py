@@ -16,7 +16,7 @@ def disassemble(program: bytes) -> list[str]:
     """One line for each struct sock_filter; jump targets are line numbers, from 0.
 
     Raises:
-        ValueError: the bytes are no whole number of instructions.
+        ValueError: the bytes are not a whole number of instructions.
     """
     if len(program) % _INSTRUCTION.size:
         raise ValueError("not a whole number of instructions")

@@ -88,7 +88,7 @@ X86_64, X32 = ARCHITECTURES["SCMP_ARCH_X86_64"], ARCHITECTURES["SCMP_ARCH_X32"]
 LARGEST_VALUE = (1 << 64) - 1
 
 NEVER_NOTIFIED = {
-    "write": "an agent that must answer each write could never be told of the container",
+    "write": "an agent that must answer each write could never hear of the container",
     "sendmsg": "the agent's file descriptor itself is sent by sendmsg",
 }
 

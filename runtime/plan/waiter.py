@@ -1,4 +1,4 @@
-"""The waiter's table: what the process that stays beside a container has, and what it is to do (cshim/waiter/table.h).
+"""The waiter's table: the fds of the process that stays beside a container, and what it is to do (cshim/waiter/table.h).
 
 Layout, little-endian, everything aligned to 8 bytes:
 
