@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
+from getpass import getpass
 
 from runtime.cli.context import Globals
 from runtime.cli.image_table import Login, Logout
 from runtime.errors import SteleError, UsageError
+from runtime.images.registry import login as at
+from runtime.images.registry.credentials import Credentials
+from runtime.images.registry.repository import Access
 
 
 def login(context: Globals, options: Login) -> int:
-    from runtime.images.registry import login as at
-    from runtime.images.registry.credentials import Credentials
-    from runtime.images.registry.repository import Access
-
     registry = at.check_registry(options.registry)
     user = options.username or _ask("Username: ")
     password = options.password
@@ -31,8 +31,6 @@ def login(context: Globals, options: Login) -> int:
 
 
 def logout(context: Globals, options: Logout) -> int:
-    from runtime.images.registry import login as at
-
     registry = at.check_registry(options.registry)
     path, had = at.forget(registry, options.authfile)
     if not had:
@@ -46,8 +44,6 @@ def _ask(prompt: str, *, secret: bool = False) -> str:
     if not sys.stdin.isatty():
         raise UsageError("login: stdin is not a terminal; give --username, and the password by --password-stdin")
     if secret:
-        from getpass import getpass
-
         return getpass(prompt)
     print(prompt, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()

@@ -8,17 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 from runtime.cli.context import Globals
+from runtime.cli.lifecycle import request
 from runtime.cli.table import ContainerOptions, Plan
+from runtime.container.create import plan_create
 from runtime.container.requests import CreateRequest
 from runtime.errors import UsageError
+from runtime.host.cgroups import paths
+from runtime.host.facts import apparmor, probe, selinux
 from runtime.host.paths import absolute
-from runtime.plan import model
+from runtime.host.seccomp import program
+from runtime.oci.load import load_config
+from runtime.plan import explain, model, wire
+from runtime.plan.review import difference, summary
 from runtime.printable import visible
 
 
 def plan(context: Globals, options: Plan) -> int:
-    from runtime.plan import explain, wire
-
     if options.diff:
         return _difference(context, options)
     made, config, cgroup = _planned(context, options)
@@ -36,12 +41,6 @@ def plan(context: Globals, options: Plan) -> int:
 
 def _planned(context: Globals, options: ContainerOptions) -> tuple[model.Plan, Mapping[str, Any], str]:
     """Return the plan of a container, its config.json, and where its cgroup would be."""
-    from runtime.cli.lifecycle import request
-    from runtime.container.create import plan_create
-    from runtime.host.facts import probe
-    from runtime.host.seccomp import program
-    from runtime.oci.load import load_config
-
     bundle = absolute(options.bundle, "--bundle")
     name = options.id or ("container" if options.image else os.path.basename(bundle) or "container")
     shared = {option.key: getattr(options, option.key) for option in ContainerOptions.options}
@@ -63,8 +62,6 @@ def _has_user_namespace(config: Mapping[str, Any]) -> bool:
 
 def _cgroup(context: Globals, config: Mapping[str, Any], name: str) -> str:
     """Return where `create` would put the container's cgroup."""
-    from runtime.host.cgroups import paths
-
     given = (config.get("linux") or {}).get("cgroupsPath")
     if context.cgroup_manager == "disabled":
         return "none"
@@ -75,15 +72,11 @@ def _cgroup(context: Globals, config: Mapping[str, Any], name: str) -> str:
 
 
 def _summary(made: model.Plan, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    from runtime.plan.review import summary
-
     return [*summary(config, made), ("this host", "; ".join(_refusals(config)) or "refuses nothing of it")]
 
 
 def _refusals(config: Mapping[str, Any]) -> list[str]:
     """What this host lacks for the container, as far as can be seen without creating it."""
-    from runtime.host.facts import apparmor, selinux
-
     process = config.get("process") or {}
     found = [
         f"mounts[{i}]: there is no {mount.get('source')}"
@@ -114,8 +107,6 @@ def _lacking_controllers(resources: Mapping[str, Any]) -> list[str]:
 
 def _difference(context: Globals, options: Plan) -> int:
     """Print one line for each difference; 1 if there are any, like diff(1)."""
-    from runtime.plan.review import difference
-
     two = [options.id, *options.command]
     if len(two) != 2 or not all(two):
         raise UsageError("plan --diff: name two bundles or images: stele plan --diff A B")
@@ -128,8 +119,6 @@ def _difference(context: Globals, options: Plan) -> int:
 
 def _lines(context: Globals, options: Plan, name: str) -> list[str]:
     """Return a bundle's or image's summary and plan, line by line, without what differs in any two."""
-    from runtime.plan import explain, wire
-
     is_bundle = os.path.exists(f"{name}/config.json")
     shared = {option.key: getattr(options, option.key) for option in ContainerOptions.options}
     source = {"bundle": name} if is_bundle else {"image": name}
