@@ -64,7 +64,7 @@ def _shallow(path: str, key: str) -> str:
 
 
 def no_place(path: str) -> ImageError:
-    return ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is no place for a volume")
+    return ImageError(f"the image's config: Volumes: {ascii(path)[:120]} is not a valid path for a volume")
 
 
 def text(image: ImageConfig, key: str) -> str:

@@ -118,7 +118,7 @@ def _privileges(process: Mapping[str, Any], linux: Mapping[str, Any]) -> str:
 def seccomp(rules: Mapping[str, Any] | None) -> str:
     """Say what a seccomp filter does, by the names of system calls."""
     if not rules:
-        return "all allowed: there is no filter"
+        return "all allowed, without a filter"
     default = _action(rules)
     allowed: set[str] = set()
     denied: set[str] = set()

@@ -139,7 +139,7 @@ def test_an_images_volume_is_never_over_what_others_mount() -> None:
     base = len(config({})["mounts"])
     assert [m["destination"] for m in made[base:]] == ["/etc", "/etc/hosts", "/data", "/z", "/srv/a"]
     for led in ("/proc/self", "/sys", "/dev/x", "/"):
-        with pytest.raises(ImageError, match="'/x' is no place for a volume"):
+        with pytest.raises(ImageError, match="'/x' is not a valid path for a volume"):
             config({"Volumes": {"/x": {}}}, real={"/x": led})
 
 
@@ -179,7 +179,7 @@ def test_a_config_of_wrong_types_is_refused_by_its_field(key: str, value: Any) -
     "path", ["/", "/proc", "/proc/self/attr", "/sys/fs", "/dev", "/a/../dev/x", "/dev/shm/x", "..", "//sys//x"]
 )
 def test_an_image_cannot_put_a_volume_over_the_kernels_files(path: str) -> None:
-    with pytest.raises(ImageError, match="is no place for a volume"):
+    with pytest.raises(ImageError, match="is not a valid path for a volume"):
         config({"Volumes": {path: {}}})
 
 
@@ -192,9 +192,9 @@ def test_a_volume_where_each_container_has_a_mount_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("volumes", "words"),
     [
-        (["/a\0b"], r"'/a\\x00b' is no place for a volume"),
-        (["/" + "a/" * 2048], "is no place for a volume"),
-        (["/" + "a" * 256], "is no place for a volume"),
+        (["/a\0b"], r"'/a\\x00b' is not a valid path for a volume"),
+        (["/" + "a/" * 2048], "is not a valid path for a volume"),
+        (["/" + "a" * 256], "is not a valid path for a volume"),
         ([f"/{i}" for i in range(1001)], "it has 1001; at most 1000 are made"),
     ],
     ids=["nul", "long-path", "long-name", "many"],
