@@ -12,26 +12,33 @@ from tests.attacks.doubles import Patch
 from tests.attacks.on_mounts import ESCAPE
 from tests.harness import images
 
+PATIENCE = 20
+"""How many times the rounds that were asked for are tried."""
+
 
 def _race(arena: Arena, bundle: Path, a: Path, b: Path, judge: Callable[[Ran], str], *, pause_us: int = 0) -> Outcome:
-    """Run the bundle again and again while a racer exchanges a and b, and pauses between."""
+    """Run the bundle again and again while a racer exchanges a and b, and pauses between.
+
+    It takes more rounds than were asked for until one has run: a race in which all are refused shows nothing.
+    """
     racer = arena.racer("swap", a, b, str(pause_us))
     assert racer.stdout and racer.stdout.readline() == b"swapping\n"
-    ran_through = refused = 0
-    for number in range(arena.rounds):
+    ran_through = refused = rounds = 0
+    while rounds < arena.rounds or (not ran_through and rounds < PATIENCE * arena.rounds):
+        rounds += 1
         ran = arena.run(bundle)
         hit = judge(ran) or arena.canary_changed()
         if hit:
-            return Outcome(BROKEN, f"round {number + 1}: {hit}")
+            return Outcome(BROKEN, f"round {rounds}: {hit}")
         if ran.code == -1:
-            return Outcome(UNKNOWN, f"round {number + 1} did not end")
+            return Outcome(UNKNOWN, f"round {rounds} did not end")
         ran_through += "payload ran" in ran.out
         refused += ran.code > 0
     if racer.poll() is not None:
         return Outcome(UNKNOWN, "the racer ended early")
-    if ran_through + refused < arena.rounds or not ran_through:
-        return Outcome(UNKNOWN, f"of {arena.rounds} rounds, {ran_through} ran and {refused} were refused")
-    return Outcome(HELD, f"{arena.rounds} rounds, {refused} refused")
+    if ran_through + refused < rounds or not ran_through:
+        return Outcome(UNKNOWN, f"of {rounds} rounds, {ran_through} ran and {refused} were refused")
+    return Outcome(HELD, f"{rounds} rounds, {refused} refused")
 
 
 def _mountinfo(ran: Ran) -> list[list[str]]:
