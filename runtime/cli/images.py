@@ -271,7 +271,7 @@ def remove(context: Globals, options: RemoveImages) -> int:
 
 def collect(context: Globals, options: Collect) -> int:
     report = gc.collect(store_of(context), _seconds(options.grace_period), context.root)
-    image = {
+    collected = {
         "blobs": list(report.blobs),
         "layers": list(report.layers),
         "transfers": report.transfers,
@@ -279,7 +279,7 @@ def collect(context: Globals, options: Collect) -> int:
         "bytes": report.bytes,
     }
     if options.format == "json":
-        print(json.dumps(image))
+        print(json.dumps(collected))
     else:
         print(f"{len(report.blobs)} blobs ({human(report.bytes)}), {len(report.layers)} unpacked layers removed")
     return 0

@@ -53,8 +53,8 @@ def _history(manifest: Manifest, config: ImageConfig) -> Iterator[dict[str, Any]
     made: Iterator[Descriptor] = iter(manifest.layers)
     for step in config.history:
         layer = None if step.get("empty_layer") is True else next(made, None)
-        image = {key: step[key] for key in ("created", "created_by", "author", "comment") if key in step}
-        yield {**image, **({"layer": layer.digest, "size": layer.size} if layer else {"emptyLayer": True})}
+        kept = {key: step[key] for key in ("created", "created_by", "author", "comment") if key in step}
+        yield {**kept, **({"layer": layer.digest, "size": layer.size} if layer else {"emptyLayer": True})}
 
 
 def table(image: Mapping[str, Any]) -> str:

@@ -64,24 +64,24 @@ def given_name(text: str) -> Reference:
     return name
 
 
-def name_of(image: str, place: str, *, docker: bool) -> str:
+def name_of(given: str, place: str, *, docker: bool) -> str:
     """What to call an image from a file.
 
     Args:
-        image: what its file calls it: a full name, name:tag, a tag alone, or "".
-        place: path of the file or folder, whose name stands for one that is not image.
+        given: what its file calls it: a full name, name:tag, a tag alone, or "".
+        place: path of the file or folder, whose name stands for a missing one.
         docker: names without a host are Docker Hub's, as in docker's own archives; else this machine's.
     """
     file = place.rstrip("/").rpartition("/")[2].lower()
     base = re.sub(r"(\.(tar|tgz|txz|gz|zst|xz|oci|docker))+$", "", file)
     base = re.sub(r"[^a-z0-9]+", "-", base).strip("-") or "image"
-    if not image or (image == base and not docker):
+    if not given or (given == base and not docker):
         return f"{LOCAL}/{base}:{references.DEFAULT_TAG}"
-    if "/" not in image and ":" not in image and TAG.fullmatch(image) and not docker:
-        return f"{LOCAL}/{base}:{image}"
+    if "/" not in given and ":" not in given and TAG.fullmatch(given) and not docker:
+        return f"{LOCAL}/{base}:{given}"
     try:
-        return str(references.parse(image, search=(references.DOCKER_HUB if docker else LOCAL,)))
+        return str(references.parse(given, search=(references.DOCKER_HUB if docker else LOCAL,)))
     except SteleError:
-        tag = image if TAG.fullmatch(image) else references.DEFAULT_TAG
+        tag = given if TAG.fullmatch(given) else references.DEFAULT_TAG
         repository = base if REPOSITORY.fullmatch(base) else "image"
         return f"{LOCAL}/{repository}:{tag}"
