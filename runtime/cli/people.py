@@ -22,35 +22,35 @@ def list_containers(store: Store) -> None:
     print_table(head, [[s.id, image(s), command(s), age(s), status_text(s)] for s in summaries(store)])
 
 
-def image(told: Summary) -> str:
+def image(facts: Summary) -> str:
     """Return the short name of the container's image, or the path of its bundle."""
-    if told.image.startswith("/"):
-        return told.image
+    if facts.image.startswith("/"):
+        return facts.image
     from runtime.images.store.names import short_name
 
-    return short_name(told.image) or "-"
+    return short_name(facts.image) or "-"
 
 
-def command(told: Summary) -> str:
-    text = " ".join(told.command)
+def command(facts: Summary) -> str:
+    text = " ".join(facts.command)
     return f"{text[: COMMAND_WIDTH - 3]}..." if len(text) > COMMAND_WIDTH else text or "-"
 
 
-def age(told: Summary) -> str:
-    return span(told.age) if told.age >= 0 else "-"
+def age(facts: Summary) -> str:
+    return span(facts.age) if facts.age >= 0 else "-"
 
 
 def describe(store: Store, record: Record) -> None:
     """Print one container, a line for each thing."""
-    told = summary(store, record)
+    facts = summary(store, record)
     cgroup = record.cgroup.get("path") or record.cgroup.get("unit") or "-"
     rows = {
-        "id": told.id,
-        "status": status_text(told),
-        "image" if record.image else "bundle": image(told),
-        "command": " ".join(told.command),
-        "created": f"{record.created[:19].replace('T', ' ')} UTC, {age(told)} ago",
-        "pid": record.pid if told.status != "stopped" else "-",
+        "id": facts.id,
+        "status": status_text(facts),
+        "image" if record.image else "bundle": image(facts),
+        "command": " ".join(facts.command),
+        "created": f"{record.created[:19].replace('T', ' ')} UTC, {age(facts)} ago",
+        "pid": record.pid if facts.status != "stopped" else "-",
         "root": record.rootfs,
         "cgroup": cgroup,
     }
@@ -63,19 +63,19 @@ def print_pairs(rows: Mapping[str, Any]) -> None:
         print(visible(f"{key + ':':{width}}{value}"))
 
 
-def features(told: Mapping[str, Any]) -> None:
+def features(facts: Mapping[str, Any]) -> None:
     """Print the features document as lines that fit a terminal."""
-    linux = told["linux"]
+    linux = facts["linux"]
 
     def is_on(part: Mapping[str, Any]) -> str:
         return "yes" if part.get("enabled") else "no"
 
     rows = {
-        "specification": f"{told['ociVersionMin']} to {told['ociVersionMax']}",
+        "specification": f"{facts['ociVersionMin']} to {facts['ociVersionMax']}",
         "namespaces": ", ".join(linux["namespaces"]),
         "capabilities": f"{len(linux['capabilities'])} known",
-        "mount options": f"{len(told['mountOptions'])} known",
-        "hooks": ", ".join(told["hooks"]),
+        "mount options": f"{len(facts['mountOptions'])} known",
+        "hooks": ", ".join(facts["hooks"]),
         "cgroup": ", ".join(name for name, value in linux["cgroup"].items() if value),
         "seccomp": f"{is_on(linux['seccomp'])}, for {', '.join(linux['seccomp'].get('archs', ()))}",
         "AppArmor": is_on(linux["apparmor"]),
@@ -83,7 +83,7 @@ def features(told: Mapping[str, Any]) -> None:
         "Intel RDT": is_on(linux["intelRdt"]),
         "ID-mapped mounts": is_on(linux["mountExtensions"]["idmap"]),
         "network devices": is_on(linux["netDevices"]),
-        **{name.rpartition(".")[2]: value for name, value in told["annotations"].items()},
+        **{name.rpartition(".")[2]: value for name, value in facts["annotations"].items()},
     }
     print_pairs(rows)
     print("\n`stele features | cat` prints the whole document as JSON.")

@@ -66,18 +66,18 @@ def store_has(store: Store, container_id: str) -> bool:
 
 
 def _row(name: str, before: tuple[float, dict[str, Any]] | None, after: tuple[float, dict[str, Any]]) -> dict[str, Any]:
-    moment, told = after
-    used = told["cpu"]["usage"]["total"]
+    moment, figures = after
+    used = figures["cpu"]["usage"]["total"]
     cpu = 0.0
     if before and moment > before[0]:
         cpu = (used - before[1]["cpu"]["usage"]["total"]) / NANOSECONDS / (moment - before[0]) * 100
-    memory = told["memory"]["usage"]
+    memory = figures["memory"]["usage"]
     limit = memory["limit"] if 0 < memory["limit"] < UNLIMITED else None
     moved = dict.fromkeys(("Read", "Write"), 0)
-    for entry in told["blkio"]["ioServiceBytesRecursive"]:
+    for entry in figures["blkio"]["ioServiceBytesRecursive"]:
         moved[entry["op"]] += entry["value"]
     waits = {
-        name: told[part].get("psi", {}).get("some", {}).get("avg10")
+        name: figures[part].get("psi", {}).get("some", {}).get("avg10")
         for name, part in (("cpu", "cpu"), ("memory", "memory"), ("io", "blkio"))
     }
     return {
@@ -85,7 +85,7 @@ def _row(name: str, before: tuple[float, dict[str, Any]] | None, after: tuple[fl
         "cpuPercent": round(max(0.0, cpu), 1),
         "memory": memory["usage"],
         "memoryLimit": limit,
-        "pids": told["pids"]["current"],
+        "pids": figures["pids"]["current"],
         "readBytes": moved["Read"],
         "writtenBytes": moved["Write"],
         "psi": waits,

@@ -105,20 +105,20 @@ def span(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f}s"
 
 
-def status_text(told: Summary) -> str:
+def status_text(container: Summary) -> str:
     """Say a status as people do: running 3m, exited (3) 2m ago, killed by OOM."""
-    if told.status == "running":
-        return f"running {span(told.running)}"
-    if told.status != "stopped":
-        return told.status
-    if told.exit is None:
-        return "stopped (after an OOM kill)" if told.oom_kills else "stopped"
-    ago = f" {span(time.time() - seconds_of(told.exit.time))} ago" if told.exit.time else ""
-    if told.exit.signal == signal.SIGKILL and (told.exit.oom or told.oom_kills):
+    if container.status == "running":
+        return f"running {span(container.running)}"
+    if container.status != "stopped":
+        return container.status
+    if container.exit is None:
+        return "stopped (after an OOM kill)" if container.oom_kills else "stopped"
+    ago = f" {span(time.time() - seconds_of(container.exit.time))} ago" if container.exit.time else ""
+    if container.exit.signal == signal.SIGKILL and (container.exit.oom or container.oom_kills):
         return f"killed by OOM{ago}"
-    if told.exit.signal:
+    if container.exit.signal:
         try:
-            return f"killed by {signal.Signals(told.exit.signal).name}{ago}"
+            return f"killed by {signal.Signals(container.exit.signal).name}{ago}"
         except ValueError:
-            return f"killed by signal {told.exit.signal}{ago}"
-    return f"exited ({told.exit.status}){ago}"
+            return f"killed by signal {container.exit.signal}{ago}"
+    return f"exited ({container.exit.status}){ago}"

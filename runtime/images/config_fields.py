@@ -36,12 +36,12 @@ def volume_paths(image: ImageConfig) -> tuple[str, ...]:
     Raises:
         ImageError: one is not a path, or too deep, or there are too many.
     """
-    told = image.run.get("Volumes") or {}
-    if not isinstance(told, Mapping):
-        raise wrong("Volumes", told)
-    if len(told) > VOLUMES_MAX:
-        raise ImageError(f"the image's config: Volumes: it has {len(told)}; at most {VOLUMES_MAX} are made")
-    found = {absolute(path) for path in told}
+    volumes = image.run.get("Volumes") or {}
+    if not isinstance(volumes, Mapping):
+        raise wrong("Volumes", volumes)
+    if len(volumes) > VOLUMES_MAX:
+        raise ImageError(f"the image's config: Volumes: it has {len(volumes)}; at most {VOLUMES_MAX} are made")
+    found = {absolute(path) for path in volumes}
     for path in found:
         raw = path.encode("utf-8", "replace")
         if path == "/" or "\0" in path or len(raw) > PATH_MAX or max(map(len, raw.split(b"/"))) > NAME_MAX:

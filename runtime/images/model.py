@@ -51,7 +51,7 @@ class ImageError(SteleError):
 class Descriptor:
     """What is known of a blob before it is read.
 
-    digest: `sha256:` and 64 hex digits. size: bytes. platform: os, architecture, variant as the index told them.
+    digest: `sha256:` and 64 hex digits. size: bytes. platform: os, architecture, variant as the index gives them.
     """
 
     media_type: str
@@ -62,12 +62,12 @@ class Descriptor:
 
     def document(self) -> dict[str, Any]:
         """As JSON has it: `parse_descriptor(d.document(), "") == d`."""
-        told: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        document: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.annotations:
-            told["annotations"] = dict(self.annotations)
+            document["annotations"] = dict(self.annotations)
         if self.platform:
-            told["platform"] = dict(self.platform)
-        return told
+            document["platform"] = dict(self.platform)
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +125,27 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
     Raises:
         ImageError: a field is missing, of the wrong type or out of range.
     """
-    told = _object(value, where)
-    media_type = told.get("mediaType")
+    document = _object(value, where)
+    media_type = document.get("mediaType")
     if not isinstance(media_type, str) or not MEDIA_TYPE.fullmatch(media_type):
         raise ImageError(f"{where}.mediaType: {_shown(media_type)} is not a media type")
-    size = told.get("size")
+    size = document.get("size")
     if type(size) is not int or not 0 <= size < SIZE_MAX:
         raise ImageError(f"{where}.size: {_shown(size)} is not a number of bytes")
     return Descriptor(
         media_type,
-        check_digest(told.get("digest"), f"{where}.digest"),
+        check_digest(document.get("digest"), f"{where}.digest"),
         size,
-        _strings(told.get("annotations"), f"{where}.annotations"),
+        _strings(document.get("annotations"), f"{where}.annotations"),
         {
             key: _text(text, f"{where}.platform.{key}")
-            for key, text in _object(told.get("platform") or {}, f"{where}.platform").items()
+            for key, text in _object(document.get("platform") or {}, f"{where}.platform").items()
             if key in ("os", "architecture", "variant", "os.version")
         },
     )
 
 
-def kind_of(told: Mapping[str, Any], media_type: str, where: str) -> str:
+def kind_of(document: Mapping[str, Any], media_type: str, where: str) -> str:
     """The media type of a manifest or index, which its sender, itself and its keys must agree on.
 
     CVE-2021-41190: one document could be read as a manifest and as an index, with two different meanings.
@@ -155,16 +155,16 @@ def kind_of(told: Mapping[str, Any], media_type: str, where: str) -> str:
     Raises:
         ImageError: they do not agree, or it is not a kind of document known here.
     """
-    own = told.get("mediaType", "")
+    own = document.get("mediaType", "")
     if not isinstance(own, str) or (own and media_type and own != media_type):
         raise ImageError(f"{where}: it calls itself {_shown(own)}, but was given as {_shown(media_type)}")
     kind = own or media_type
     # The specification asks for it; what has a media type is read without it by all.
-    version = told.get("schemaVersion", 2 if kind else None)
+    version = document.get("schemaVersion", 2 if kind else None)
     if version != 2 or type(version) is not int:
         raise ImageError(f"{where}.schemaVersion: it must be 2; older manifests have no digests that can be checked")
     if not kind:
-        kind = OCI_INDEX if "manifests" in told else OCI_MANIFEST
+        kind = OCI_INDEX if "manifests" in document else OCI_MANIFEST
     if kind in MANIFESTS:
         foreign: tuple[str, ...] = ("manifests", "fsLayers")
     elif kind in INDEXES:
@@ -172,7 +172,7 @@ def kind_of(told: Mapping[str, Any], media_type: str, where: str) -> str:
     else:
         raise ImageError(f"{where}: {_shown(kind)} is neither an image manifest nor an index")
     for key in foreign:
-        if key in told:
+        if key in document:
             raise ImageError(f'{where}: it is given as {kind}, but has "{key}", which belongs to another kind')
     return kind
 
@@ -183,18 +183,18 @@ def parse_manifest(value: object, media_type: str, where: str) -> Manifest:
     Raises:
         ImageError: it is none.
     """
-    told = _object(value, where)
-    kind = kind_of(told, media_type, where)
+    document = _object(value, where)
+    kind = kind_of(document, media_type, where)
     if kind not in MANIFESTS:
         raise ImageError(f"{where}: {kind} is an index, where the manifest of one platform is needed")
-    config = _config_descriptor(told.get("config"), kind, f"{where}: config")
+    config = _config_descriptor(document.get("config"), kind, f"{where}: config")
     if config.media_type not in CONFIGS:
         raise ImageError(
             f"{where}: config.mediaType: {_shown(config.media_type)} is not an image's; it is another artifact"
         )
     layers = tuple(
         parse_descriptor(item, f"{where}: layers[{number}]")
-        for number, item in enumerate(_list(told.get("layers") or [], f"{where}: layers", LAYERS_MAX))
+        for number, item in enumerate(_list(document.get("layers") or [], f"{where}: layers", LAYERS_MAX))
     )
     for number, layer in enumerate(layers):
         if layer.media_type not in LAYERS:
@@ -202,15 +202,15 @@ def parse_manifest(value: object, media_type: str, where: str) -> Manifest:
                 f"{where}: layers[{number}].mediaType: {_shown(layer.media_type)} cannot be unpacked here; "
                 "it must be a tar, plain or packed by gzip or zstd"
             )
-    return Manifest(kind, config, layers, _strings(told.get("annotations"), f"{where}: annotations"))
+    return Manifest(kind, config, layers, _strings(document.get("annotations"), f"{where}: annotations"))
 
 
 def _config_descriptor(value: object, kind: str, where: str) -> Descriptor:
     """A config's descriptor; what registries once made of the media type in Docker's manifests counts as Docker's."""
-    told = _object(value, where)
-    if kind == DOCKER_MANIFEST and told.get("mediaType") in CORRUPTED:
-        told = {**told, "mediaType": DOCKER_CONFIG}
-    return parse_descriptor(told, where)
+    document = _object(value, where)
+    if kind == DOCKER_MANIFEST and document.get("mediaType") in CORRUPTED:
+        document = {**document, "mediaType": DOCKER_CONFIG}
+    return parse_descriptor(document, where)
 
 
 def parse_index(value: object, media_type: str, where: str) -> Index:
@@ -219,15 +219,15 @@ def parse_index(value: object, media_type: str, where: str) -> Index:
     Raises:
         ImageError: it is none.
     """
-    told = _object(value, where)
-    kind = kind_of(told, media_type, where)
+    document = _object(value, where)
+    kind = kind_of(document, media_type, where)
     if kind not in INDEXES:
         raise ImageError(f"{where}: {kind} is not an index")
     manifests = tuple(
         parse_descriptor(item, f"{where}: manifests[{number}]")
-        for number, item in enumerate(_list(told.get("manifests") or [], f"{where}: manifests", 1000))
+        for number, item in enumerate(_list(document.get("manifests") or [], f"{where}: manifests", 1000))
     )
-    return Index(kind, manifests, _strings(told.get("annotations"), f"{where}: annotations"))
+    return Index(kind, manifests, _strings(document.get("annotations"), f"{where}: annotations"))
 
 
 def parse_config(value: object, where: str) -> ImageConfig:
@@ -236,8 +236,8 @@ def parse_config(value: object, where: str) -> ImageConfig:
     Raises:
         ImageError: it is none.
     """
-    told = _object(value, where)
-    rootfs = _object(told.get("rootfs") or {}, f"{where}: rootfs")
+    document = _object(value, where)
+    rootfs = _object(document.get("rootfs") or {}, f"{where}: rootfs")
     if rootfs.get("type") not in ("layers", "", None):
         raise ImageError(f'{where}: rootfs.type: {_shown(rootfs.get("type"))}; it must be "layers"')
     diff_ids = tuple(
@@ -246,15 +246,15 @@ def parse_config(value: object, where: str) -> ImageConfig:
     )
     history = tuple(
         _object(item or {}, f"{where}: history[{number}]")
-        for number, item in enumerate(_list(told.get("history") or [], f"{where}: history", 10_000))
+        for number, item in enumerate(_list(document.get("history") or [], f"{where}: history", 10_000))
     )
     return ImageConfig(
-        architecture=_text(told.get("architecture", ""), f"{where}: architecture"),
-        os=_text(told.get("os", ""), f"{where}: os"),
-        variant=_text(told.get("variant", ""), f"{where}: variant"),
-        created=_text(told.get("created") or "", f"{where}: created"),
+        architecture=_text(document.get("architecture", ""), f"{where}: architecture"),
+        os=_text(document.get("os", ""), f"{where}: os"),
+        variant=_text(document.get("variant", ""), f"{where}: variant"),
+        created=_text(document.get("created") or "", f"{where}: created"),
         diff_ids=diff_ids,
-        run=_object(told.get("config") or {}, f"{where}: config"),
+        run=_object(document.get("config") or {}, f"{where}: config"),
         history=history,
     )
 
@@ -288,8 +288,8 @@ def _text(value: object, where: str) -> str:
 
 
 def _strings(value: object, where: str) -> dict[str, str]:
-    told = {key: "" if text is None else text for key, text in _object(value or {}, where).items()}
-    for key, text in told.items():
+    document = {key: "" if text is None else text for key, text in _object(value or {}, where).items()}
+    for key, text in document.items():
         if not isinstance(text, str):
             raise ImageError(f"{where}[{_shown(key)}]: {_shown(text)} is not text")
-    return told
+    return document

@@ -79,17 +79,17 @@ class Systemd:
         text = self.run("show", f"--property={','.join(SHOWN)}", "--", *names)
         found = {}
         for name, block in zip(names, text.strip("\n").split("\n\n"), strict=False):
-            told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+            properties = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
             found[name] = UnitState(
                 name,
-                told.get("ActiveState", "inactive"),
-                told.get("SubState", ""),
-                told.get("Result", ""),
-                int(told.get("NRestarts") or 0),
-                told.get("InvocationID", ""),
-                told.get("Type", ""),
-                int(told.get("MainPID") or 0),
-                bool(told.get("Job")),
+                properties.get("ActiveState", "inactive"),
+                properties.get("SubState", ""),
+                properties.get("Result", ""),
+                int(properties.get("NRestarts") or 0),
+                properties.get("InvocationID", ""),
+                properties.get("Type", ""),
+                int(properties.get("MainPID") or 0),
+                bool(properties.get("Job")),
             )
         return found
 

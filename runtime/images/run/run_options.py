@@ -225,7 +225,7 @@ def mount(text: str) -> Volume:
         UsageError
     """
     what = f'--mount "{text}"'
-    told: dict[str, str] = {}
+    parts: dict[str, str] = {}
     options: list[str] = []
     names = {"src": "source", "dst": "destination", "target": "destination", "tmpfs-size": "size", "tmpfs-mode": "mode"}
     for part in text.split(","):
@@ -234,21 +234,21 @@ def mount(text: str) -> Volume:
         if key in ("readonly", "ro"):
             options.append("rw" if value.lower() in ("false", "0") else "ro")
         elif key in ("type", "source", "destination", "size", "mode") and equals:
-            told[key] = value
+            parts[key] = value
         elif not equals:
             options.append(key)
         else:
             raise UsageError(f'{what}: "{key}" is not known; use type, source, destination, readonly, size, mode')
-    kind = told.get("type", "volume")
-    if "destination" not in told:
+    kind = parts.get("type", "volume")
+    if "destination" not in parts:
         raise UsageError(f"{what}: destination= is missing")
     if kind == "tmpfs":
-        given = [f"{key}={told[key]}" for key in ("size", "mode") if key in told]
-        return _tmpfs(told["destination"], (*given, *options), what)
-    source = told.get("source", "")
+        given = [f"{key}={parts[key]}" for key in ("size", "mode") if key in parts]
+        return _tmpfs(parts["destination"], (*given, *options), what)
+    source = parts.get("source", "")
     if kind not in ("bind", "volume") or source.startswith("/") != (kind == "bind"):
         raise UsageError(f"{what}: type=bind needs source=/PATH, type=volume source=NAME; type=tmpfs has no source")
-    return _volume(source, told["destination"], options, what)
+    return _volume(source, parts["destination"], options, what)
 
 
 def tmpfs(text: str) -> Volume:

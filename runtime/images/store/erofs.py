@@ -49,8 +49,8 @@ def sealed(store: ImageStore, config: ImageConfig) -> Sealed | None:
     path = f"{store.path}/{PLACE}/{name_of(config)}"
     try:
         with open(f"{path}.json", "rb") as file:
-            told = json.loads(file.read(RECORD_MAX).decode("utf-8"))
-        return Sealed(f"{path}.erofs", str(told["digest"]), int(told["size"]), str(told["verity"]))
+            content = json.loads(file.read(RECORD_MAX).decode("utf-8"))
+        return Sealed(f"{path}.erofs", str(content["digest"]), int(content["size"]), str(content["verity"]))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -81,13 +81,13 @@ def check(found: Sealed, cache: str) -> None:
     if found.verity:
         return
     with open(found.path, "rb", buffering=0) as file:
-        told = os.fstat(file.fileno())
-        seen = f"{told.st_dev} {told.st_ino} {told.st_size} {told.st_mtime_ns} {told.st_ctime_ns} {found.digest}"
+        now = os.fstat(file.fileno())
+        seen = f"{now.st_dev} {now.st_ino} {now.st_size} {now.st_mtime_ns} {now.st_ctime_ns} {found.digest}"
         mark = f"{cache}/erofs-{found.digest.removeprefix('sha256:')}"
         with contextlib.suppress(OSError), open(mark, "rb") as known:
             if known.read(RECORD_MAX) == seen.encode():
                 return
-        if told.st_size != found.size or hash_file(file.fileno()) != found.digest:
+        if now.st_size != found.size or hash_file(file.fileno()) != found.digest:
             raise ImageError(f"{found.path} is not what was made: its digest differs from {found.digest}; remove it")
     os.makedirs(cache, mode=0o700, exist_ok=True)
     with open(f"{mark}.{os.getpid()}", "wb") as new:
@@ -135,9 +135,9 @@ def faults(store: ImageStore, config: ImageConfig | None = None) -> list[tuple[s
         path = f"{store.path}/{PLACE}/{name}"
         try:
             with open(f"{path}.json", "rb") as record, open(f"{path}.erofs", "rb", buffering=0) as file:
-                told = json.loads(record.read(RECORD_MAX).decode("utf-8"))
-                digest = str(told["digest"])
-                if hash_file(file.fileno()) == digest and verity.measure(file.fileno()) == told["verity"]:
+                content = json.loads(record.read(RECORD_MAX).decode("utf-8"))
+                digest = str(content["digest"])
+                if hash_file(file.fileno()) == digest and verity.measure(file.fileno()) == content["verity"]:
                     continue
         except (OSError, ValueError, KeyError, TypeError):
             digest = ""

@@ -39,15 +39,15 @@ def find(store: ImageStore, text: str, platform: Platform | None = None) -> Imag
     """
     known = store.names()
     name = stored_name(known, text)
-    told = model.parse_descriptor(store.resolve(name, known), f"image {name}")
-    if told.media_type in model.INDEXES:
-        told = _of_index(store, name, told, platform or host_platform())
-    manifest = store.manifest(told.document())
-    return Image(name, told.digest, manifest, store.config(manifest))
+    descriptor = model.parse_descriptor(store.resolve(name, known), f"image {name}")
+    if descriptor.media_type in model.INDEXES:
+        descriptor = _of_index(store, name, descriptor, platform or host_platform())
+    manifest = store.manifest(descriptor.document())
+    return Image(name, descriptor.digest, manifest, store.config(manifest))
 
 
-def _of_index(store: ImageStore, name: str, told: Descriptor, wanted: Platform, depth: int = 0) -> Descriptor:
-    index = model.parse_index(store.read_json(told.digest), told.media_type, f"index {told.digest}")
+def _of_index(store: ImageStore, name: str, descriptor: Descriptor, wanted: Platform, depth: int = 0) -> Descriptor:
+    index = model.parse_index(store.read_json(descriptor.digest), descriptor.media_type, f"index {descriptor.digest}")
     offers = [_platform(child) if store.has_blob(child.digest) else None for child in index.manifests]
     chosen = choose(wanted, offers)
     if chosen is None and len(index.manifests) == 1 and not index.manifests[0].platform:
@@ -61,5 +61,9 @@ def _of_index(store: ImageStore, name: str, told: Descriptor, wanted: Platform, 
 
 
 def _platform(child: Descriptor) -> Platform | None:
-    told = child.platform
-    return Platform(told.get("os", ""), told.get("architecture", ""), told.get("variant", "")) if told else None
+    platform = child.platform
+    return (
+        Platform(platform.get("os", ""), platform.get("architecture", ""), platform.get("variant", ""))
+        if platform
+        else None
+    )
