@@ -4,4 +4,4 @@ from __future__ import annotations
 
 COMMIT = ""
 COMPONENTS: tuple[tuple[str, str], ...] = ()
-"""Names and versions of what is linked in, without libseccomp, which tells its version itself."""
+"""Names and versions of what is linked in, without libseccomp, which reports its version itself."""

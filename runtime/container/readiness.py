@@ -1,4 +1,4 @@
-"""When a container counts as ready: a command in it succeeds. Then the host's service manager is told."""
+"""When a container counts as ready: a command in it succeeds. Then the host's service manager is notified."""
 
 from __future__ import annotations
 

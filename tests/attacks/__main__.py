@@ -22,7 +22,7 @@ def against(name: str, runtime: str, rounds: int) -> Outcome:
         rounds = rounds or (row.rounds if runtime == "stele" else min(row.rounds, 100))
         with arena(programs(runtime), folder / "a", rounds=rounds) as ground:
             return row.run(ground)
-    except Exception as e:  # told in the table: the others go on
+    except Exception as e:  # shown in the table; the others still run
         return Outcome(UNKNOWN, f"{type(e).__name__}: {e}"[:300])
     finally:
         shutil.rmtree(folder, ignore_errors=True)

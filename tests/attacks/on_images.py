@@ -180,7 +180,7 @@ def names_as_options(arena: Arena) -> Outcome:
 
 
 def _sparse(path: str, size: int) -> bytes:
-    """A file that is a hole but for its first block (GNU's format 0.1)."""
+    """A file that is all hole except its first block (GNU's format 0.1)."""
     told = {"GNU.sparse.size": str(size), "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,512"}
     return layers.pax(told) + layers.entry(path, data=b"\0" * 512)
 

@@ -115,7 +115,7 @@ ExecStop=stele kill ready TERM
 
 
 def test_socket(host: Guest, guest_bundle: GuestBundles) -> None:
-    """A unit that its socket starts: the container has the socket as fd 3 and is told so."""
+    """A unit that its socket starts: the container has the socket as fd 3, and LISTEN_FDS says so."""
     bundle = guest_bundle(["sh", "-c", "read line <&3; echo $line $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES"])
     socket = "[Socket]\nListenFIFO=/run/knock.fifo\nFileDescriptorName=knocking\nRemoveOnStop=yes\n"
     service = f"[Service]\nExecStart=stele run --bundle {bundle} knock\nStandardOutput=file:/run/knock.out\n"

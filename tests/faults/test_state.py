@@ -106,7 +106,7 @@ def test_no_state_at_all(stele: Runtime, bundle: BundleFactory) -> None:
 
 
 def test_flipped_bits(stele: Runtime, bundle: BundleFactory) -> None:
-    """One bit of a record is another: state.json is told to be damaged, and nothing in it is believed; never a crash, nor
+    """One bit of a record is flipped: state.json is reported as damaged, and nothing in it is believed; never a crash, nor
     anything done to the other container or to this test."""
     world = World(stele, full_bundle(bundle, ["sleep", "1000"]))
     other = stele.create(world.bundle)

@@ -1,4 +1,4 @@
-"""A container for faults, and the search for what is left of it, with BPF programs told by their tag."""
+"""A container for faults, and the search for what is left of it, with BPF programs recognised by their tag."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "a_user": ("runtime.images.run.user._id", lambda t: int(t) if t.lstrip("-").isdecimal() else None),
     "a_sysctl": ("runtime.oci.rules.faults", lambda config: ()),
 }
-"""For each parser, what it is replaced by, or the check that it does without."""
+"""For each parser, its replacement, or the check that is taken out."""
 
 
 def test_each_has_a_fault() -> None:

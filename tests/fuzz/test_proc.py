@@ -1,4 +1,4 @@
-"""What the kernel tells in /proc, with names in it that strangers chose: of processes, mounts and cgroups."""
+"""What the kernel reports in /proc about processes, mounts and cgroups, with names that strangers chose."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ PATIENCE = 60.0
 
 
 def open_fds() -> set[str]:
-    """What is open, each by its number and what it is."""
+    """The open descriptors: number and target of each."""
     found = set()
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # the listing's own

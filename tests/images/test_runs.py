@@ -78,7 +78,7 @@ def test_it_runs_from_a_registry(
 def test_pulled_by_run(
     stele: Runtime, tool: Tool, registry: DockerRegistry, busybox_master: Path, tmp_path: Path
 ) -> None:
-    """Not unless asked; `missing` asks the registry once, `always` each time, and runs what it has then."""
+    """By default no registry is asked; `missing` asks once, `always` each time, and runs the image that the registry has then."""
     place = by_umoci(tool, busybox_master, tmp_path, "oci")
     name = f"{registry.address}/made/pulled:1"
     registry.push(place, "made/pulled:1")

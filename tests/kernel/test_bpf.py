@@ -208,7 +208,7 @@ def test_the_program_goes_with_its_cgroup(cgroup2_root: Path, tmp_path: Path) ->
 
 
 def test_many_rules(cgroup_fd: int) -> None:
-    """A thousand rules are no trouble to the verifier."""
+    """The verifier takes a thousand rules."""
     bpf.attach_devices(
         cgroup_fd,
         rules(

@@ -1,4 +1,4 @@
-"""The cgroupfs manager on real cgroups: made, used, told apart, emptied, removed."""
+"""The cgroupfs manager on real cgroups: created, used, distinguished, emptied, removed."""
 
 from __future__ import annotations
 
@@ -388,7 +388,7 @@ def test_a_signal_reaches_all_below_and_no_other(
 
 
 def test_threaded_cgroups_of_a_payload(base: Path) -> None:
-    """cgroup.procs of a threaded cgroup cannot be read; its processes are told by the domain above."""
+    """cgroup.procs of a threaded cgroup cannot be read; the domain above lists its processes."""
     manager = new(base / "c")
     manager.prepare(())
     process = subprocess.Popen(["/bin/sleep", "1000"])

@@ -47,7 +47,7 @@ def test_leaks_of_each_kind_are_found(cgroup2_root: Path, tmp_path: Path) -> Non
         f"cgroup: {cgroup}",
         f"state: {runtime.root / runtime.token}-c2",
     ]
-    # There is no runtime to delete the state folder that was only made to be found.
+    # No runtime deletes this state folder, which was made only to be found.
     (runtime.root / f"{runtime.token}-c2").rmdir()
     watch.clean()
     assert watch.left() == []

@@ -122,7 +122,7 @@ def test_a_container_of_an_image_loads_what_the_snapshot_holds(
 
 
 def test_the_snapshot_holds_what_is_listed() -> None:
-    """The application but for its cold rooms; of these and of others what the list names."""
+    """The application without its cold modules; of these and of other packages, those that the list names."""
     held = set((REPO / "build/launcher/snapshot.txt").read_text().split())
     ours = {name for name in held if name.split(".")[0] == "runtime" and not name.startswith(COLD)}
     by_module = listed()

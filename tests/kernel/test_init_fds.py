@@ -32,7 +32,7 @@ OPEN, NEWSTAT, EXECVE, CHDIR, READLINK, CHROOT, OPENAT, STATAT, READLINKAT, EXEC
 
 @dataclass
 class Stop:
-    """One call of one process, about `name`: what it has open as (number, id of its mount, target), and the mounts that it sees."""
+    """One call of one process, about `name`: its open fds as (number, mount ID, target), and the mounts that it sees."""
 
     call: int
     pid: int
@@ -218,7 +218,7 @@ def test_joined_namespaces(stele: Runtime, bundle: BundleFactory, tmp_path: Path
 
 
 def test_kept_fds_are_all_that_is_kept(stele: Runtime, bundle: BundleFactory, tmp_path: Path) -> None:
-    """A file that the caller gives with --preserve-fds is the caller's word; what it has open besides is not."""
+    """The caller answers for a file that it gives with --preserve-fds; its other open files do not reach init."""
     command = stele.command("run", "-b", bundle(["/bin/true"]), "--preserve-fds", "1", stele.id())
     found = stops(tmp_path, ["sh", "-c", 'exec 3< "$0" 4< "$0" 5< "$0" && exec "$@"', str(tmp_path), *command])
     check(found, kept=1)

@@ -55,7 +55,7 @@ def test_where_there_is_not_even_a_null_device(tmp_path: Path) -> None:
 @STARTS
 @pytest.mark.parametrize("command", [["--version"], ["--help"], ["spec"], ["state", "none"]], ids=" ".join)
 def test_in_a_root_that_holds_nothing_else(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
-    """No /proc, no /dev, no libc, no Python: what it says is what it says elsewhere."""
+    """Without /proc, /dev, libc and Python it prints the same as elsewhere."""
     empty, full = tmp_path / "empty", tmp_path / "full"
     for folder in (empty, full):
         folder.mkdir()

@@ -313,7 +313,7 @@ def test_a_layer_is_shared_by_images(store: ImageStore) -> None:
 
 
 def test_a_tree_without_its_record(store: ImageStore) -> None:
-    """As stele 0.1.0 left it: the blob is hashed once, what it is is recorded, and the tree is not unpacked again."""
+    """A tree of stele 0.1.0: the blob is hashed once, its digest is recorded, and the tree is not unpacked again."""
     plain = layer(entry("base"))
     packed = gzip.compress(plain)
     manifest = store.manifest(add_image(store, (plain, packed)))
@@ -570,7 +570,7 @@ def test_real_images_are_the_same_as_by_umoci_and_podman(
 ) -> None:
     """File by file: type, mode, owner, time, attributes, content, hard links.
 
-    The one difference, explained: no entry tells of the root itself. It is the epoch's with us, so that it is the same
+    The one difference, explained: no entry describes the root itself. Here it has the time of the epoch, so that it is the same
     each time; with them it has the time of unpacking, and Podman gives it a mode of its own.
     """
     manifest = import_layout(store, built(image)[1], image)
@@ -583,7 +583,7 @@ def test_real_images_are_the_same_as_by_umoci_and_podman(
 def test_a_rich_image_is_the_same_as_by_umoci_and_podman(store: ImageStore, tmp_path: Path) -> None:
     """Attributes, capabilities, devices, hard links, whiteouts and opaque directories over two layers.
 
-    The differences, explained: directories that no entry tells of are the epoch's with us, so that they are the same
+    The differences, explained: directories that no entry describes have the time of the epoch here, so that they are the same
     each time; with the others they have the time of unpacking, and with Podman the root has it always.
     """
     upper = layer(

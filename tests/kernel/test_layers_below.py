@@ -140,7 +140,7 @@ def test_no_layers(store: ImageStore, tmp_path: Path, unpack: Unpack) -> None:
 
 
 def test_attributes_that_cannot_be_here(store: ImageStore, tmp_path: Path) -> None:
-    """Those of other systems, and of links, are left out; one warning tells of all that a layer has."""
+    """Attributes of other systems, and of links, are left out; one warning covers a whole layer."""
     foreign = pax(
         {"SCHILY.xattr.com.apple.quarantine": "1", "SCHILY.xattr.btrfs.compression": "zstd", "SCHILY.xattr.user.k": "v"}
     )

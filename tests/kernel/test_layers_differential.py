@@ -1,4 +1,4 @@
-"""Layers of any kind, unpacked by stele, umoci and Podman: the same trees, but for a list of differences.
+"""Layers of any kind, unpacked by stele, umoci and Podman: the same trees, apart from a list of differences.
 
 What differs on purpose, and so is not drawn or not compared:
 - times of directories that no entry describes, and of the root: with the others the time of unpacking, with us 0. Podman sets

@@ -112,7 +112,7 @@ def answers(program: bytes, calls: Sequence[Call]) -> list[int]:
 
 
 def profile_of(r: random.Random) -> dict[str, Any]:
-    """Rules on calls that ignore their arguments; all answers can be told apart by their errno."""
+    """Rules on calls that ignore their arguments; each answer has an errno of its own."""
     values = [0, 1, 2, 0xFFFFFFFF, 1 << 32, (1 << 32) + 1, 1 << 63, (1 << 64) - 1, r.randrange(1 << 64)]
     syscalls: list[dict[str, Any]] = [{**NEEDED, "action": "SCMP_ACT_ALLOW"}]
     for _ in range(r.randrange(1, 12)):

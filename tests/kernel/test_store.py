@@ -138,7 +138,7 @@ def test_a_digest_is_no_path(store: ImageStore, digest: str) -> None:
 
 
 def test_rot_is_seen(store: ImageStore) -> None:
-    """verify tells of a changed blob, of a missing one, and of a file that is not a blob; reading a document does, too."""
+    """verify reports a changed blob, a missing one, and a file that is not a blob; reading a document finds them, too."""
     image = add_image(store, b"\0" * 1024)
     store.tag("web:1", image)
     assert verify_store(store) == []
@@ -413,7 +413,7 @@ def test_a_damaged_use_is_not_guessed(store: ImageStore) -> None:
 
 
 def test_an_index_keeps_the_platforms_that_are_here(store: ImageStore) -> None:
-    """gc follows an index to the manifests that were pulled; one that is not here is no fault."""
+    """gc follows an index to the manifests that were pulled; a missing one is not a fault."""
     image = add_image(store, b"\0" * 1024)
     other = {**image, "digest": "sha256:" + "b" * 64, "platform": {"os": "linux", "architecture": "arm64"}}
     data = json.dumps({"schemaVersion": 2, "mediaType": model.OCI_INDEX, "manifests": [image, other]}).encode()

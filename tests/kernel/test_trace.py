@@ -1,4 +1,4 @@
-"""stele --trace: a launch in microseconds, told by all who take part in it."""
+"""stele --trace: a launch in microseconds, as recorded by all processes that take part."""
 
 from __future__ import annotations
 

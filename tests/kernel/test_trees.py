@@ -145,7 +145,7 @@ def test_by_the_command(stele: Runtime, unpacked: tuple[ImageStore, str, Path]) 
 
 
 def test_a_blob_that_claims_the_tree_of_another(unpacked: tuple[ImageStore, str, Path]) -> None:
-    """Whichever of the two images is looked at first, the one that lies is told of; the tree of the other is right."""
+    """Whichever of two images is looked at first, the one that lies is reported; the other's tree is right."""
     store, honest, tree = unpacked
     config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [sha256(LAYER)]}}
     blobs = {"config": json.dumps(config).encode(), "layers": b"junk"}

@@ -116,7 +116,7 @@ def test_who_reaps_by_itself_is_given_the_container(stele: Runtime, bundle: Bund
 
 
 def test_systemd_reaps_by_itself(stele: Runtime, bundle: BundleFactory) -> None:
-    """Started by it, `run --detach` leaves no waiter unless told to: $SYSTEMD_EXEC_PID is stele's own pid."""
+    """Started by systemd, `run --detach` leaves no waiter without --waiter: $SYSTEMD_EXEC_PID is stele's own pid."""
     script = 'export SYSTEMD_EXEC_PID=$$; exec "$@" </dev/null >/dev/null 2>&1'
     for flags, waiter in (((), False), (("--waiter",), True)):
         name = stele.id()

@@ -53,7 +53,7 @@ def _lock(path: Path, held: list[int]) -> None:
 
 @SIGNALS
 def test_for_a_bundle(stele: Runtime, images: Images, tmp_path: Path, number: signal.Signals) -> None:
-    """unpack takes back what it has made so far."""
+    """An interrupted unpack removes the files it has made so far."""
     image = images.made("many", {"many/": None, **{f"many/{each}": "" for each in range(60_000)}})
     words = [*stele.argv, "--store", str(images.path), "unpack", image, str(tmp_path / "made")]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -366,7 +366,7 @@ def test_half_a_file_is_none(tmp_path: Path) -> None:
 
 
 def test_a_log_that_takes_half_a_line(tmp_path: Path) -> None:
-    """A write that comes up short is gone on with; that no more fits is told where there is room."""
+    """A short write is continued; a full disk is reported on stderr."""
 
     def full() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))

@@ -181,6 +181,6 @@ def test_a_wildcard_is_not_a_number() -> None:
     ],
 )
 def test_faults(rule: dict[str, Any], sentence: str) -> None:
-    """Every fault is told by the JSON path of its field."""
+    """Every fault is reported with the JSON path of its field."""
     with pytest.raises(ConfigError, match=rf"^linux\.resources\.devices{sentence}"):
         explain([{"allow": False}, rule])

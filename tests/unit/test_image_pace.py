@@ -14,7 +14,7 @@ from runtime.images.registry.http import Transport, Unreachable, read
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 MOST = 500
-"""Bytes, in some five seconds: who waits for them all sees the connection end."""
+"""Bytes, over about five seconds: a reader that waits for all of them sees the connection end."""
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

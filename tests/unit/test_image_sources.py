@@ -119,7 +119,7 @@ def test_wrong_rules(text: str, words: str) -> None:
 
 
 def test_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$CONTAINERS_REGISTRIES_CONF names the file; one that is not TOML, or missing, is told by its name."""
+    """$CONTAINERS_REGISTRIES_CONF names the file; the error for a missing one, or one that is not TOML, has its name."""
     file = tmp_path / "r.conf"
     file.write_text(CONF)
     monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(file))
@@ -238,7 +238,7 @@ def test_files_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["option", "variable", "docker", "folder"])
 def test_an_auth_file_that_is_a_dangling_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """Who links to a file means it; one that is not there at all is fine but for --authfile."""
+    """A dangling link is an error; a missing file is not, except for --authfile."""
     auth_files, file, folder = credentials.files, tmp_path / "auth.json", tmp_path / "docker"
     environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "DOCKER_CONFIG": str(folder)}
     monkeypatch.setattr(credentials, "files", lambda given="": auth_files(given, environment))
@@ -257,7 +257,7 @@ def test_an_auth_file_that_is_a_dangling_link(tmp_path: Path, monkeypatch: pytes
 
 
 def test_certificates_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry's own are read or told by name; no folder at all is fine."""
+    """A registry's own certificates are read, or the error names them; a missing folder is fine."""
     monkeypatch.setattr(http, "CERTIFICATES", (str(tmp_path),))
     http.context("h.example", verify=True)
     folder = tmp_path / "h.example"

@@ -134,7 +134,7 @@ def test_proxies(text: str, url: str, headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", ["socks5://h:1", "http://", "http://[::1", "http://h:x"])
 def test_no_proxies(text: str) -> None:
-    """Told by the variable's name; what it holds may be a password."""
+    """The error has the variable's name, not its value, which may be a password."""
     with pytest.raises(SteleError, match=r"^\$HTTPS_PROXY: it must be an address such as http://proxy.example:3128"):
         proxy_of(text, "HTTPS_PROXY")
 

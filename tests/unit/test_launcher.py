@@ -335,7 +335,7 @@ def test_output_is_in_order_and_whole(probe: Any) -> None:
     assert done.stdout == b"a\nb\n" + b"c" * 100000 + b"\nno newline"
 
 
-# ---- where and under what it is started ----
+# ---- where it is started, and under which conditions ----
 
 
 def test_runs_from_any_path(program: Path, tmp_path: Path) -> None:

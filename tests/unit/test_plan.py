@@ -187,7 +187,7 @@ def test_id_mapped_and_shared_binds_are_made_on_the_host_side() -> None:
 
 
 def test_a_hidden_path_is_hidden_once() -> None:
-    """ ".." may lead elsewhere, so what it is part of is a path of its own."""
+    """ ".." may lead elsewhere, so a path with it is a path of its own."""
     paths = ["/a/b", "/a//b/", "/a/./b", "/a/c/../b"]
     made = plan(config(linux__maskedPaths=paths, linux__readonlyPaths=paths))
     for kind in (steps.MaskPath, steps.ReadonlyPath):

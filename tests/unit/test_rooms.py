@@ -1,4 +1,4 @@
-"""The check of the rooms (build-aux/rooms.py) fails on what it is for, and passes this source."""
+"""The check of the rooms (build-aux/rooms.py) finds each kind of fault, and passes this source."""
 
 from __future__ import annotations
 

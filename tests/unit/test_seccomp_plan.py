@@ -181,7 +181,7 @@ ARG = {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}
     ],
 )
 def test_faults(fields: dict[str, Any], sentence: str) -> None:
-    """Every fault is told by the JSON path of its field."""
+    """Every fault is reported with the JSON path of its field."""
     with pytest.raises(ConfigError, match=rf"^linux\.seccomp\.{sentence}"):
         planned(**fields)
 

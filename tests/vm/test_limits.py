@@ -39,7 +39,7 @@ class Limited:
         return self.guest.run(*self.command, "exec", self.name, "sh", "-c", script, **more)
 
     def inside(self, script: str, **more: Any) -> str:
-        """A shell script in the container that succeeds; what it says."""
+        """Run a shell script in the container, which must succeed; its output."""
         done = self.run(script, **more)
         assert done.code == 0, str(done)
         return done.stdout.strip()

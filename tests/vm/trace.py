@@ -26,7 +26,7 @@ CHANGES = {
 
 
 def whole_lines(text: str) -> Iterator[str]:
-    """The lines, with calls put together that strace has told in two parts."""
+    """The lines, with each call that strace printed in two parts put together."""
     begun: dict[str, str] = {}
     for line in text.splitlines():
         if match := UNFINISHED.fullmatch(line):

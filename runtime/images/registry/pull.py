@@ -213,7 +213,7 @@ class _Stopped(SteleError):
 
 
 def pick(manifests: Iterable[Descriptor], wanted: Platform, where: str) -> Descriptor:
-    """The manifest of an index for a platform. Raises: ImageError: there is none; it tells which there are."""
+    """The manifest of an index for a platform. Raises: ImageError: there is none; the error lists those there are."""
     offered = [m for m in manifests if m.media_type in model.MANIFESTS]
     platforms = [
         Platform(m.platform["os"], m.platform["architecture"], m.platform.get("variant", ""))

@@ -128,7 +128,7 @@ def may_know(registry: SplitResult, realm: SplitResult) -> bool:
     if len(domain) < 2 or all(decimal(part, 255) is not None for part in mine):
         return False
     if len(domain) == 2 and len(domain[1]) == 2 and domain[0] in ("ac", "co", "com", "edu", "gov", "net", "org"):
-        return False  # all of a country's companies are no domain
+        return False  # a public suffix such as co.uk, not one owner's domain
     return its == ".".join(domain) or its.endswith("." + ".".join(domain))
 
 

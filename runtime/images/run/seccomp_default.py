@@ -127,7 +127,7 @@ FAMILIES = (13, 14, 15, 16, 17, 18, 21, 22, 24, *range(26, 34), 35, 36, 39, *ran
 SOCKETCALL_SOCKET = 1
 """socket(2) as a part of socketcall(2), as <linux/net.h> counts them."""
 PERSONALITIES = (0x0, 0x0008, 0x2_0000, 0x2_0008, 0xFFFF_FFFF)
-"""Linux, its short inodes and old uname, and the question what it is (personality(2))."""
+"""Linux, with short inodes or the old uname, and the query of the current value (personality(2))."""
 
 
 ARCHITECTURES = {

@@ -40,7 +40,7 @@ def locked(directory: int, name: str, *, wait: bool = True, stoppable: bool = Fa
 
 
 def touch(name: str, directory: int) -> None:
-    """Say by its time that something is wanted now; nothing on a read-only file system, where nothing is removed.
+    """Mark something by its time as in use now; nothing on a read-only file system, where nothing is removed.
 
     Raises:
         FileNotFoundError: it is not there.

@@ -69,7 +69,7 @@ def _closure(store: ImageStore, digest: str, media_type: str) -> set[str]:
                 found.add(parsed.config.digest)
                 found.update(layer.digest for layer in parsed.layers)
     except SteleError:
-        pass  # not a manifest, or a damaged one: `verify` tells
+        pass  # not a manifest, or a damaged one: `verify` reports it
     return found
 
 

@@ -87,7 +87,7 @@ class OverlayView:
         return "/" + "/".join(self._walk(path)[1])
 
     def _walk(self, path: str) -> tuple[Found | None, list[str], list[int]]:
-        """What is there; its path without links; and if it is a directory, what that is merged of."""
+        """The file; its path without links; and for a directory, the directories it is merged from."""
         above: list[list[int]] = [self._root]
         led: list[str] = []
         names = _names(path)
@@ -149,7 +149,7 @@ class OverlayView:
         return fd
 
     def _step(self, directories: list[int], name: str) -> tuple[Found | None, list[int]]:
-        """`name` in a merged directory: what it is, and if that is a directory, what it is merged of."""
+        """`name` in a merged directory: the file, and for a directory, the directories it is merged from."""
         merged: list[int] = []
         first: Found | None = None
         for directory in directories:

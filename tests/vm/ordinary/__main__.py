@@ -49,7 +49,7 @@ def unpack(guest: Guest) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Boot, run, tell what it says as it says it. Returns the exit code."""
+    """Boot, run, print the output as it comes. Returns the exit code."""
     environment = {"STELE_TEST_PATIENCE": str(SLOWER), "LANG": "C.UTF-8"}
     environment |= {name: value for name, value in os.environ.items() if name.startswith("ATTACK") or name == "FAULTS"}
     shell = os.environ.get("STELE_GUEST_SHELL")

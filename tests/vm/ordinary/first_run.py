@@ -48,7 +48,7 @@ def reach(guest: Guest) -> dict[str, str]:
 
 
 def without_build_tools(guest: Guest) -> None:
-    """Remove what install-deps.sh installs, but for what the machine itself runs with."""
+    """Remove the packages that install-deps.sh installs, except those that the machine needs to run."""
     script = (REPO / "build-aux/install-deps.sh").read_text()
     match = re.search(r'^packages="([^"]*)"', script, re.MULTILINE)
     assert match, "install-deps.sh names no packages"
