@@ -145,7 +145,7 @@ def test_threads_are_joined_and_exit_functions_run_at_the_end(probe: Any) -> Non
 import atexit
 atexit.register(lambda: print("exit function"))
 def late():
-    time.sleep(0.05)
+    threading.main_thread().join()  # until the main thread waits for this one
     print("thread")
 threading.Thread(target=late).start()
 print("main")
