@@ -242,7 +242,7 @@ def test_random_images(place: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "planted"),
     [
-        ("OPAQUE", "trusted.overlay.opaque2"),
+        ("OPAQUE", ("trusted.overlay.opaque2",)),
         ("_names", lambda path: [name for name in reversed(path.split("/")) if name not in ("", ".")]),
         ("LINKS_MAX", 3),
     ],
